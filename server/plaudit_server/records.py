@@ -1,0 +1,124 @@
+"""The record inside the server, and its wire form: encoded once, on write, and never again on a read.
+
+A protobuf message is the concatenation of its fields in any order, so a stored row keeps its record as
+two byte strings that are ready to be sent: `head` (everything but the payload's text, ending with the
+payload field's tag and length) and `payload` (the JSON text, as UTF-8). `head + payload` is one element
+of the field `feedback = 1` of every response message; a page of rows is a plain join.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from plaudit.v1 import Feedback, GetFeedbackResponse
+
+_TAG_FEEDBACK: Final = b"\x0a"  # field 1, length-delimited
+_TAG_PAYLOAD: Final = b"\x2a"  # Feedback.payload_json = 5, length-delimited
+
+SPAN_STATUS_NAMES: Final = ("UNSET", "OK", "ERROR")
+"""Text of `span_status_code` by enum number, as stored and as queries see it."""
+
+
+class Row(NamedTuple):
+    """One stored record in wire form; `head + payload` encodes field 1 of a response."""
+
+    head: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A validated, enriched record as a writer hands it to the store, in the form of its columns.
+
+    `scorer_*` maps and lists are JSON text (`{}` and `[]` when empty); `payload` is the JSON text to store.
+    `body` is the encoded message without the payload and without what the store gives out.
+    The server-set fields at the end are given only by an import: microseconds since 1970 UTC, and 1 up.
+    """
+
+    project: str
+    id: str
+    user_id: str
+    ref: str
+    feedback_type: str
+    creator: str | None
+    annotation_ref: str | None
+    runnable_ref: str | None
+    call_ref: str | None
+    trigger_ref: str | None
+    queue_id: str | None
+    scorer_tags: str
+    scorer_tag_reasons: str
+    scorer_tag_confidences: str
+    scorer_ratings: str
+    scorer_rating_reasons: str
+    scorer_rating_confidences: str
+    span_agent_name: str
+    span_agent_version: str
+    span_status_code: str
+    span_conversation_id: str
+    span_trace_id: str
+    scorer_trace_id: str
+    payload: str
+    body: bytes
+    created_at: int | None = None
+    updated_at: int | None = None
+    version: int | None = None
+
+
+CONTENT_COLUMNS: Final = (
+    "user_id",
+    "ref",
+    "feedback_type",
+    "creator",
+    "annotation_ref",
+    "runnable_ref",
+    "call_ref",
+    "trigger_ref",
+    "queue_id",
+    "scorer_tags",
+    "scorer_tag_reasons",
+    "scorer_tag_confidences",
+    "scorer_ratings",
+    "scorer_rating_reasons",
+    "scorer_rating_confidences",
+    "span_agent_name",
+    "span_agent_version",
+    "span_status_code",
+    "span_conversation_id",
+    "span_trace_id",
+    "scorer_trace_id",
+)
+"""The columns that a writer fills, payload apart: two records are the same content when these and the payload agree."""
+
+content_of = attrgetter(*CONTENT_COLUMNS)
+"""The values of CONTENT_COLUMNS of a Record, as a tuple."""
+
+
+def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int) -> Row:
+    """Close a record with what the store gives out (times in microseconds since 1970 UTC)."""
+    stamp = Feedback(version=version, revision=revision)
+    stamp.created_at.seconds, micros = divmod(created_at, 1_000_000)
+    stamp.created_at.nanos = micros * 1000
+    stamp.updated_at.seconds, micros = divmod(updated_at, 1_000_000)
+    stamp.updated_at.nanos = micros * 1000
+    fields = b"".join((body, stamp.SerializeToString(), _TAG_PAYLOAD, varint(len(payload))))
+    return Row(b"".join((_TAG_FEEDBACK, varint(len(fields) + len(payload)), fields)), payload)
+
+
+def varint(value: int) -> bytes:
+    """A non-negative integer as protobuf writes lengths."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def message(row: Row) -> Feedback:
+    """A row as the message that clients see; for tests and for copying, never for a page."""
+    return GetFeedbackResponse.FromString(row.head + row.payload).feedback

@@ -1,0 +1,1 @@
+"""Where feedback is kept: one interface, one suite of tests, several engines."""
