@@ -91,7 +91,7 @@ class Purge:
 class Purged(NamedTuple):
     """How many records were purged, and whether more match."""
 
-    count: int
+    purged: int
     more: bool
 
 
@@ -145,7 +145,7 @@ class RefCount(NamedTuple):
     """A ref, how many records are about it, and when the first and the last were stored (microseconds)."""
 
     ref: str
-    count: int
+    feedback_count: int
     first_created_at: int
     last_created_at: int
 

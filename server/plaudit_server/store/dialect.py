@@ -1,0 +1,1 @@
+"""What differs between the SQL engines, as data: placeholders, casts, JSON access."""
