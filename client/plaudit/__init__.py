@@ -1,1 +1,99 @@
-"""plaudit: feedback on machine-learning objects, stored for good and queried in milliseconds."""
+"""plaudit: feedback on machine-learning objects, stored for good and queried in milliseconds.
+
+plaudit.init("acme/chat")
+plaudit.RefFeedbackQuery("weave:///acme/chat/call/0192").add_reaction("👍")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from plaudit._client import Client
+    from plaudit._config import init
+    from plaudit._errors import (
+        AbortedError,
+        AlreadyExistsError,
+        DeadlineExceededError,
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        PermissionDeniedError,
+        PlauditError,
+        ResourceExhaustedError,
+        UnauthenticatedError,
+        UnavailableError,
+    )
+    from plaudit._expr import Query, field
+    from plaudit._feedbacks import Feedbacks, Refs
+    from plaudit._model import Feedback
+    from plaudit._query import FeedbackQuery, RefFeedbackQuery
+    from plaudit.refs import InvalidRefError, Ref, parse_ref
+
+# Resolved at first use (PEP 562): `import plaudit.v1` must not load the client, nor `import plaudit` grpc.
+_HOMES: Final = {
+    "AbortedError": "_errors",
+    "AlreadyExistsError": "_errors",
+    "Client": "_client",
+    "DeadlineExceededError": "_errors",
+    "Feedback": "_model",
+    "FeedbackQuery": "_query",
+    "Feedbacks": "_feedbacks",
+    "InternalError": "_errors",
+    "InvalidArgumentError": "_errors",
+    "InvalidRefError": "refs",
+    "NotFoundError": "_errors",
+    "PermissionDeniedError": "_errors",
+    "PlauditError": "_errors",
+    "Query": "_expr",
+    "Ref": "refs",
+    "RefFeedbackQuery": "_query",
+    "Refs": "_feedbacks",
+    "ResourceExhaustedError": "_errors",
+    "UnauthenticatedError": "_errors",
+    "UnavailableError": "_errors",
+    "field": "_expr",
+    "init": "_config",
+    "parse_ref": "refs",
+}
+
+__all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
+    "Client",
+    "DeadlineExceededError",
+    "Feedback",
+    "FeedbackQuery",
+    "Feedbacks",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidRefError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PlauditError",
+    "Query",
+    "Ref",
+    "RefFeedbackQuery",
+    "Refs",
+    "ResourceExhaustedError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "field",
+    "init",
+    "parse_ref",
+]
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

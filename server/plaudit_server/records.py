@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from plaudit.v1 import Feedback, GetFeedbackResponse
 
 _TAG_FEEDBACK: Final = b"\x0a"  # field 1, length-delimited
@@ -99,12 +101,16 @@ content_of = attrgetter(*CONTENT_COLUMNS)
 def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int) -> Row:
     """Close a record with what the store gives out (times in microseconds since 1970 UTC)."""
     stamp = Feedback(version=version, revision=revision)
-    stamp.created_at.seconds, micros = divmod(created_at, 1_000_000)
-    stamp.created_at.nanos = micros * 1000
-    stamp.updated_at.seconds, micros = divmod(updated_at, 1_000_000)
-    stamp.updated_at.nanos = micros * 1000
+    set_timestamp(stamp.created_at, created_at)
+    set_timestamp(stamp.updated_at, updated_at)
     fields = b"".join((body, stamp.SerializeToString(), _TAG_PAYLOAD, varint(len(payload))))
     return Row(b"".join((_TAG_FEEDBACK, varint(len(fields) + len(payload)), fields)), payload)
+
+
+def set_timestamp(timestamp: Timestamp, micros: int) -> None:
+    """Set a Timestamp from microseconds since 1970 UTC."""
+    timestamp.seconds, fraction = divmod(micros, 1_000_000)
+    timestamp.nanos = fraction * 1000
 
 
 def varint(value: int) -> bytes:

@@ -1,11 +1,19 @@
 """The wire: generated messages and stubs of `plaudit.v1`, re-exported under one name each."""
 
-from plaudit.v1.error_reason_pb2 import ErrorReason
-from plaudit.v1.feedback_pb2 import Feedback, SpanStatusCode, Tombstone
+from plaudit.v1.error_reason_pb2 import (
+    ErrorReason,
+)
+from plaudit.v1.feedback_pb2 import (
+    ChangeKind,
+    Feedback,
+    SpanStatusCode,
+    Tombstone,
+)
 from plaudit.v1.feedback_service_pb2 import (
     BatchCreateFeedbackRequest,
     BatchCreateFeedbackResponse,
     BatchCreateFeedbackResult,
+    Change,
     CountFeedbackRequest,
     CountFeedbackResponse,
     CreateFeedbackRequest,
@@ -14,6 +22,12 @@ from plaudit.v1.feedback_service_pb2 import (
     GetFeedbackResponse,
     GetServerInfoRequest,
     GetServerInfoResponse,
+    ImportFeedbackRequest,
+    ImportFeedbackResponse,
+    IngestFeedbackRequest,
+    IngestFeedbackResponse,
+    ListFeedbackVersionsRequest,
+    ListFeedbackVersionsResponse,
     ListRefsRequest,
     ListRefsResponse,
     OrderBy,
@@ -22,8 +36,13 @@ from plaudit.v1.feedback_service_pb2 import (
     QueryFeedbackRequest,
     QueryFeedbackResponse,
     RefSummary,
+    RejectedFeedback,
+    ReplaceFeedbackRequest,
+    ReplaceFeedbackResponse,
     StreamFeedbackRequest,
     StreamFeedbackResponse,
+    WatchFeedbackRequest,
+    WatchFeedbackResponse,
 )
 from plaudit.v1.feedback_service_pb2_grpc import (
     FeedbackServiceServicer,
@@ -42,12 +61,18 @@ from plaudit.v1.query_pb2 import (
     Membership,
     Query,
 )
-from plaudit.v1.ref_pb2 import Ref, RefEdge, RefKind
+from plaudit.v1.ref_pb2 import (
+    Ref,
+    RefEdge,
+    RefKind,
+)
 
 __all__ = [
     "BatchCreateFeedbackRequest",
     "BatchCreateFeedbackResponse",
     "BatchCreateFeedbackResult",
+    "Change",
+    "ChangeKind",
     "Comparison",
     "ComparisonOp",
     "Contains",
@@ -67,6 +92,12 @@ __all__ = [
     "GetFeedbackResponse",
     "GetServerInfoRequest",
     "GetServerInfoResponse",
+    "ImportFeedbackRequest",
+    "ImportFeedbackResponse",
+    "IngestFeedbackRequest",
+    "IngestFeedbackResponse",
+    "ListFeedbackVersionsRequest",
+    "ListFeedbackVersionsResponse",
     "ListRefsRequest",
     "ListRefsResponse",
     "Literal",
@@ -81,9 +112,14 @@ __all__ = [
     "RefEdge",
     "RefKind",
     "RefSummary",
+    "RejectedFeedback",
+    "ReplaceFeedbackRequest",
+    "ReplaceFeedbackResponse",
     "SpanStatusCode",
     "StreamFeedbackRequest",
     "StreamFeedbackResponse",
     "Tombstone",
+    "WatchFeedbackRequest",
+    "WatchFeedbackResponse",
     "add_FeedbackServiceServicer_to_server",
 ]

@@ -75,9 +75,39 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"store": "sqlite"}
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 11
-    """INTERNAL: a defect of the server; the log has more under the request id.
+    """INTERNAL: a defect of the server; RequestInfo has the id under which the log has more.
 
-        {"request_id": "0192…"}
+        {}
+    """
+    ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 12
+    """ABORTED: the record has another version than the one expected; read it, and decide again.
+
+        {"project": "acme/chat", "id": "0192…", "expected_version": "1", "version": "2"}
+    """
+    ERROR_REASON_REVISION_OUT_OF_RANGE: _ErrorReason.ValueType  # 13
+    """OUT_OF_RANGE: a watch was to start above the project's revision.
+
+        {"project": "acme/chat", "after_revision": "9", "revision": "7"}
+    """
+    ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 14
+    """RESOURCE_EXHAUSTED: a watcher read too slowly and was ended; it goes on after `revision`.
+
+        {"project": "acme/chat", "revision": "41"}
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 15
+    """PERMISSION_DENIED: the caller's role does not allow this on this project.
+
+        {"project": "acme/chat", "right": "purge"}
+    """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 16
+    """UNAUTHENTICATED: no credentials, or none that hold.
+
+        {}
+    """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED: a project's or the server's quota is used up; RetryInfo says when to come back.
+
+        {"quota": "rows_per_second", "retry_delay_ms": "80"}
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -136,8 +166,38 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 10
     {"store": "sqlite"}
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 11
-"""INTERNAL: a defect of the server; the log has more under the request id.
+"""INTERNAL: a defect of the server; RequestInfo has the id under which the log has more.
 
-    {"request_id": "0192…"}
+    {}
+"""
+ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 12
+"""ABORTED: the record has another version than the one expected; read it, and decide again.
+
+    {"project": "acme/chat", "id": "0192…", "expected_version": "1", "version": "2"}
+"""
+ERROR_REASON_REVISION_OUT_OF_RANGE: ErrorReason.ValueType  # 13
+"""OUT_OF_RANGE: a watch was to start above the project's revision.
+
+    {"project": "acme/chat", "after_revision": "9", "revision": "7"}
+"""
+ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 14
+"""RESOURCE_EXHAUSTED: a watcher read too slowly and was ended; it goes on after `revision`.
+
+    {"project": "acme/chat", "revision": "41"}
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 15
+"""PERMISSION_DENIED: the caller's role does not allow this on this project.
+
+    {"project": "acme/chat", "right": "purge"}
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 16
+"""UNAUTHENTICATED: no credentials, or none that hold.
+
+    {}
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED: a project's or the server's quota is used up; RetryInfo says when to come back.
+
+    {"quota": "rows_per_second", "retry_delay_ms": "80"}
 """
 global___ErrorReason = ErrorReason

@@ -44,6 +44,34 @@ SPAN_STATUS_CODE_ERROR: SpanStatusCode.ValueType  # 2
 """The span ended in an error."""
 global___SpanStatusCode = SpanStatusCode
 
+class _ChangeKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ChangeKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Not told; never sent by a server."""
+    CHANGE_KIND_CREATED: _ChangeKind.ValueType  # 1
+    """The record was stored."""
+    CHANGE_KIND_REPLACED: _ChangeKind.ValueType  # 2
+    """The record's content was swapped."""
+    CHANGE_KIND_PURGED: _ChangeKind.ValueType  # 3
+    """The record was removed for good."""
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """What a change did to a record."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Not told; never sent by a server."""
+CHANGE_KIND_CREATED: ChangeKind.ValueType  # 1
+"""The record was stored."""
+CHANGE_KIND_REPLACED: ChangeKind.ValueType  # 2
+"""The record's content was swapped."""
+CHANGE_KIND_PURGED: ChangeKind.ValueType  # 3
+"""The record was removed for good."""
+global___ChangeKind = ChangeKind
+
 @typing.final
 class Feedback(google.protobuf.message.Message):
     """One piece of feedback. Text is UTF-8 without NUL characters."""

@@ -140,6 +140,151 @@ class BatchCreateFeedbackResult(google.protobuf.message.Message):
 global___BatchCreateFeedbackResult = BatchCreateFeedbackResult
 
 @typing.final
+class IngestFeedbackRequest(google.protobuf.message.Message):
+    """One batch of a stream."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    project: builtins.str
+    """`entity/project`, required."""
+    sequence: builtins.int
+    """The client's own number of this message; comes back in the answer."""
+    @property
+    def feedback(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.feedback_pb2.Feedback]:
+        """1 to 1,000 records; each carries its id, else it is rejected: only so is a retry safe."""
+
+    def __init__(
+        self,
+        *,
+        project: builtins.str = ...,
+        sequence: builtins.int = ...,
+        feedback: collections.abc.Iterable[plaudit.v1.feedback_pb2.Feedback] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "project", b"project", "sequence", b"sequence"]) -> None: ...
+
+global___IngestFeedbackRequest = IngestFeedbackRequest
+
+@typing.final
+class RejectedFeedback(google.protobuf.message.Message):
+    """One record of a batch that was not stored."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    index: builtins.int
+    """The record's place in the message, from 0."""
+    @property
+    def status(self) -> google.rpc.status_pb2.Status:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        index: builtins.int = ...,
+        status: google.rpc.status_pb2.Status | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["index", b"index", "status", b"status"]) -> None: ...
+
+global___RejectedFeedback = RejectedFeedback
+
+@typing.final
+class IngestFeedbackResponse(google.protobuf.message.Message):
+    """What became of one batch; everything not rejected is durable."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    STORED_COUNT_FIELD_NUMBER: builtins.int
+    REJECTED_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """The number of the message that this answers."""
+    stored_count: builtins.int
+    """How many records are stored, those that were already there included."""
+    revision: builtins.int
+    """The project's revision, not before this batch."""
+    @property
+    def rejected(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RejectedFeedback]:
+        """The records that were not stored."""
+
+    def __init__(
+        self,
+        *,
+        sequence: builtins.int = ...,
+        stored_count: builtins.int = ...,
+        rejected: collections.abc.Iterable[global___RejectedFeedback] | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rejected", b"rejected", "revision", b"revision", "sequence", b"sequence", "stored_count", b"stored_count"]) -> None: ...
+
+global___IngestFeedbackResponse = IngestFeedbackResponse
+
+@typing.final
+class ImportFeedbackRequest(google.protobuf.message.Message):
+    """One batch of an import."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    project: builtins.str
+    """`entity/project`, required."""
+    sequence: builtins.int
+    """The client's own number of this message; comes back in the answer."""
+    @property
+    def feedback(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.feedback_pb2.Feedback]:
+        """1 to 1,000 records with id and created_at; user_id, updated_at and version are kept where given."""
+
+    def __init__(
+        self,
+        *,
+        project: builtins.str = ...,
+        sequence: builtins.int = ...,
+        feedback: collections.abc.Iterable[plaudit.v1.feedback_pb2.Feedback] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "project", b"project", "sequence", b"sequence"]) -> None: ...
+
+global___ImportFeedbackRequest = ImportFeedbackRequest
+
+@typing.final
+class ImportFeedbackResponse(google.protobuf.message.Message):
+    """What became of one batch; everything not rejected is durable."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    STORED_COUNT_FIELD_NUMBER: builtins.int
+    REJECTED_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """The number of the message that this answers."""
+    stored_count: builtins.int
+    """How many records are stored, those that were already there included."""
+    revision: builtins.int
+    """The project's revision, not before this batch."""
+    @property
+    def rejected(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RejectedFeedback]:
+        """The records that were not stored."""
+
+    def __init__(
+        self,
+        *,
+        sequence: builtins.int = ...,
+        stored_count: builtins.int = ...,
+        rejected: collections.abc.Iterable[global___RejectedFeedback] | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rejected", b"rejected", "revision", b"revision", "sequence", b"sequence", "stored_count", b"stored_count"]) -> None: ...
+
+global___ImportFeedbackResponse = ImportFeedbackResponse
+
+@typing.final
 class GetFeedbackRequest(google.protobuf.message.Message):
     """Which record to read."""
 
@@ -492,6 +637,56 @@ class ListRefsResponse(google.protobuf.message.Message):
 global___ListRefsResponse = ListRefsResponse
 
 @typing.final
+class ReplaceFeedbackRequest(google.protobuf.message.Message):
+    """What a record becomes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: builtins.int
+    project: builtins.str
+    """`entity/project`, required."""
+    expected_version: builtins.int
+    """The version that is to be replaced; another one is ABORTED. 0 means any."""
+    @property
+    def feedback(self) -> plaudit.v1.feedback_pb2.Feedback:
+        """The whole new content, with the id of the record to replace."""
+
+    def __init__(
+        self,
+        *,
+        project: builtins.str = ...,
+        feedback: plaudit.v1.feedback_pb2.Feedback | None = ...,
+        expected_version: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["feedback", b"feedback"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expected_version", b"expected_version", "feedback", b"feedback", "project", b"project"]) -> None: ...
+
+global___ReplaceFeedbackRequest = ReplaceFeedbackRequest
+
+@typing.final
+class ReplaceFeedbackResponse(google.protobuf.message.Message):
+    """The record as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    @property
+    def feedback(self) -> plaudit.v1.feedback_pb2.Feedback:
+        """The record as it is now."""
+
+    def __init__(
+        self,
+        *,
+        feedback: plaudit.v1.feedback_pb2.Feedback | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["feedback", b"feedback"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback"]) -> None: ...
+
+global___ReplaceFeedbackResponse = ReplaceFeedbackResponse
+
+@typing.final
 class PurgeFeedbackRequest(google.protobuf.message.Message):
     """What to purge."""
 
@@ -547,6 +742,158 @@ class PurgeFeedbackResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["more", b"more", "purged_count", b"purged_count"]) -> None: ...
 
 global___PurgeFeedbackResponse = PurgeFeedbackResponse
+
+@typing.final
+class ListFeedbackVersionsRequest(google.protobuf.message.Message):
+    """Whose versions to list."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    project: builtins.str
+    """`entity/project`, required."""
+    id: builtins.str
+    """The record's id."""
+    page_size: builtins.int
+    """How many versions at most in this page; 0 means 1,000, and so does more."""
+    page_token: builtins.str
+    """`next_page_token` of the page before, with all other arguments but `page_size` the same."""
+    def __init__(
+        self,
+        *,
+        project: builtins.str = ...,
+        id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "page_size", b"page_size", "page_token", b"page_token", "project", b"project"]) -> None: ...
+
+global___ListFeedbackVersionsRequest = ListFeedbackVersionsRequest
+
+@typing.final
+class ListFeedbackVersionsResponse(google.protobuf.message.Message):
+    """A page of versions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: builtins.int
+    TOMBSTONE_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Where the next page starts; empty at the end, and only there."""
+    @property
+    def versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.feedback_pb2.Feedback]:
+        """The versions, oldest first; `user_id` and `updated_at` tell who made each, and when."""
+
+    @property
+    def tombstone(self) -> plaudit.v1.feedback_pb2.Tombstone:
+        """What is left of a purged record."""
+
+    def __init__(
+        self,
+        *,
+        versions: collections.abc.Iterable[plaudit.v1.feedback_pb2.Feedback] | None = ...,
+        tombstone: plaudit.v1.feedback_pb2.Tombstone | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tombstone", b"_tombstone", "tombstone", b"tombstone"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tombstone", b"_tombstone", "next_page_token", b"next_page_token", "tombstone", b"tombstone", "versions", b"versions"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_tombstone", b"_tombstone"]) -> typing.Literal["tombstone"] | None: ...
+
+global___ListFeedbackVersionsResponse = ListFeedbackVersionsResponse
+
+@typing.final
+class WatchFeedbackRequest(google.protobuf.message.Message):
+    """What to watch."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: builtins.int
+    AFTER_REVISION_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
+    project: builtins.str
+    """`entity/project`, required."""
+    after_revision: builtins.int
+    """The revision after which to start; 0 means from the start, absent from now."""
+    @property
+    def query(self) -> plaudit.v1.query_pb2.Query:
+        """Which changes to show: a replace when its old or its new version matches, a purge always."""
+
+    def __init__(
+        self,
+        *,
+        project: builtins.str = ...,
+        after_revision: builtins.int | None = ...,
+        query: plaudit.v1.query_pb2.Query | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "query", b"query"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "project", b"project", "query", b"query"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_after_revision", b"_after_revision"]) -> typing.Literal["after_revision"] | None: ...
+
+global___WatchFeedbackRequest = WatchFeedbackRequest
+
+@typing.final
+class Change(google.protobuf.message.Message):
+    """One step of a project's history."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    TOMBSTONE_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    kind: plaudit.v1.feedback_pb2.ChangeKind.ValueType
+    """What happened."""
+    revision: builtins.int
+    """The number of the change in the project. Changes to records that were purged since are left out."""
+    @property
+    def feedback(self) -> plaudit.v1.feedback_pb2.Feedback:
+        """The record as it became by this change."""
+
+    @property
+    def tombstone(self) -> plaudit.v1.feedback_pb2.Tombstone:
+        """What is left of the record."""
+
+    def __init__(
+        self,
+        *,
+        feedback: plaudit.v1.feedback_pb2.Feedback | None = ...,
+        tombstone: plaudit.v1.feedback_pb2.Tombstone | None = ...,
+        kind: plaudit.v1.feedback_pb2.ChangeKind.ValueType = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["feedback", b"feedback", "subject", b"subject", "tombstone", b"tombstone"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "kind", b"kind", "revision", b"revision", "subject", b"subject", "tombstone", b"tombstone"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["subject", b"subject"]) -> typing.Literal["feedback", "tombstone"] | None: ...
+
+global___Change = Change
+
+@typing.final
+class WatchFeedbackResponse(google.protobuf.message.Message):
+    """Some changes, or none: a heartbeat."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """Everything up to here has been told: where a new watch goes on."""
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]:
+        """The changes, in the order of their revisions."""
+
+    def __init__(
+        self,
+        *,
+        changes: collections.abc.Iterable[global___Change] | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "revision", b"revision"]) -> None: ...
+
+global___WatchFeedbackResponse = WatchFeedbackResponse
 
 @typing.final
 class GetServerInfoRequest(google.protobuf.message.Message):

@@ -46,6 +46,16 @@ class FeedbackServiceStub(object):
                 request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.BatchCreateFeedbackRequest.SerializeToString,
                 response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.BatchCreateFeedbackResponse.FromString,
                 _registered_method=True)
+        self.IngestFeedback = channel.stream_stream(
+                '/plaudit.v1.FeedbackService/IngestFeedback',
+                request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.IngestFeedbackRequest.SerializeToString,
+                response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.IngestFeedbackResponse.FromString,
+                _registered_method=True)
+        self.ImportFeedback = channel.stream_stream(
+                '/plaudit.v1.FeedbackService/ImportFeedback',
+                request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ImportFeedbackRequest.SerializeToString,
+                response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ImportFeedbackResponse.FromString,
+                _registered_method=True)
         self.GetFeedback = channel.unary_unary(
                 '/plaudit.v1.FeedbackService/GetFeedback',
                 request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.GetFeedbackRequest.SerializeToString,
@@ -71,10 +81,25 @@ class FeedbackServiceStub(object):
                 request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ListRefsRequest.SerializeToString,
                 response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ListRefsResponse.FromString,
                 _registered_method=True)
+        self.ReplaceFeedback = channel.unary_unary(
+                '/plaudit.v1.FeedbackService/ReplaceFeedback',
+                request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ReplaceFeedbackRequest.SerializeToString,
+                response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ReplaceFeedbackResponse.FromString,
+                _registered_method=True)
         self.PurgeFeedback = channel.unary_unary(
                 '/plaudit.v1.FeedbackService/PurgeFeedback',
                 request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackRequest.SerializeToString,
                 response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackResponse.FromString,
+                _registered_method=True)
+        self.ListFeedbackVersions = channel.unary_unary(
+                '/plaudit.v1.FeedbackService/ListFeedbackVersions',
+                request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsRequest.SerializeToString,
+                response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsResponse.FromString,
+                _registered_method=True)
+        self.WatchFeedback = channel.unary_stream(
+                '/plaudit.v1.FeedbackService/WatchFeedback',
+                request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.WatchFeedbackRequest.SerializeToString,
+                response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.WatchFeedbackResponse.FromString,
                 _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/plaudit.v1.FeedbackService/GetServerInfo',
@@ -97,6 +122,20 @@ class FeedbackServiceServicer(object):
 
     def BatchCreateFeedback(self, request, context):
         """Stores up to 1,000 records of one project, all or none, or with `partial` those that are good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IngestFeedback(self, request_iterator, context):
+        """Stores batches of one project on a stream; each message is answered, in order, when it is durable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportFeedback(self, request_iterator, context):
+        """As IngestFeedback, but what only the server sets is taken from the records; for administrators only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,8 +176,29 @@ class FeedbackServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceFeedback(self, request, context):
+        """Swaps the content of one record in one step; its id and created_at stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PurgeFeedback(self, request, context):
         """Removes records for good; a tombstone without content remains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFeedbackVersions(self, request, context):
+        """Lists the versions of one record, oldest first; after a purge its tombstone alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchFeedback(self, request, context):
+        """Streams the changes of a project in the order of their revisions, each exactly once. Ends never.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +223,16 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.BatchCreateFeedback,
                     request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.BatchCreateFeedbackRequest.FromString,
                     response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.BatchCreateFeedbackResponse.SerializeToString,
+            ),
+            'IngestFeedback': grpc.stream_stream_rpc_method_handler(
+                    servicer.IngestFeedback,
+                    request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.IngestFeedbackRequest.FromString,
+                    response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.IngestFeedbackResponse.SerializeToString,
+            ),
+            'ImportFeedback': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportFeedback,
+                    request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ImportFeedbackRequest.FromString,
+                    response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ImportFeedbackResponse.SerializeToString,
             ),
             'GetFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.GetFeedback,
@@ -189,10 +259,25 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ListRefsRequest.FromString,
                     response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ListRefsResponse.SerializeToString,
             ),
+            'ReplaceFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceFeedback,
+                    request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ReplaceFeedbackRequest.FromString,
+                    response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ReplaceFeedbackResponse.SerializeToString,
+            ),
             'PurgeFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.PurgeFeedback,
                     request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackRequest.FromString,
                     response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackResponse.SerializeToString,
+            ),
+            'ListFeedbackVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeedbackVersions,
+                    request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsRequest.FromString,
+                    response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsResponse.SerializeToString,
+            ),
+            'WatchFeedback': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchFeedback,
+                    request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.WatchFeedbackRequest.FromString,
+                    response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.WatchFeedbackResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -256,6 +341,60 @@ class FeedbackService(object):
             '/plaudit.v1.FeedbackService/BatchCreateFeedback',
             plaudit_dot_v1_dot_feedback__service__pb2.BatchCreateFeedbackRequest.SerializeToString,
             plaudit_dot_v1_dot_feedback__service__pb2.BatchCreateFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IngestFeedback(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/plaudit.v1.FeedbackService/IngestFeedback',
+            plaudit_dot_v1_dot_feedback__service__pb2.IngestFeedbackRequest.SerializeToString,
+            plaudit_dot_v1_dot_feedback__service__pb2.IngestFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportFeedback(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/plaudit.v1.FeedbackService/ImportFeedback',
+            plaudit_dot_v1_dot_feedback__service__pb2.ImportFeedbackRequest.SerializeToString,
+            plaudit_dot_v1_dot_feedback__service__pb2.ImportFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -402,6 +541,33 @@ class FeedbackService(object):
             _registered_method=True)
 
     @staticmethod
+    def ReplaceFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit.v1.FeedbackService/ReplaceFeedback',
+            plaudit_dot_v1_dot_feedback__service__pb2.ReplaceFeedbackRequest.SerializeToString,
+            plaudit_dot_v1_dot_feedback__service__pb2.ReplaceFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PurgeFeedback(request,
             target,
             options=(),
@@ -418,6 +584,60 @@ class FeedbackService(object):
             '/plaudit.v1.FeedbackService/PurgeFeedback',
             plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackRequest.SerializeToString,
             plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeedbackVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit.v1.FeedbackService/ListFeedbackVersions',
+            plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsRequest.SerializeToString,
+            plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/plaudit.v1.FeedbackService/WatchFeedback',
+            plaudit_dot_v1_dot_feedback__service__pb2.WatchFeedbackRequest.SerializeToString,
+            plaudit_dot_v1_dot_feedback__service__pb2.WatchFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

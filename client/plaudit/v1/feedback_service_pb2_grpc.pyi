@@ -35,6 +35,18 @@ class FeedbackServiceStub:
     ]
     """Stores up to 1,000 records of one project, all or none, or with `partial` those that are good."""
 
+    IngestFeedback: grpc.StreamStreamMultiCallable[
+        plaudit.v1.feedback_service_pb2.IngestFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.IngestFeedbackResponse,
+    ]
+    """Stores batches of one project on a stream; each message is answered, in order, when it is durable."""
+
+    ImportFeedback: grpc.StreamStreamMultiCallable[
+        plaudit.v1.feedback_service_pb2.ImportFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.ImportFeedbackResponse,
+    ]
+    """As IngestFeedback, but what only the server sets is taken from the records; for administrators only."""
+
     GetFeedback: grpc.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.GetFeedbackRequest,
         plaudit.v1.feedback_service_pb2.GetFeedbackResponse,
@@ -65,11 +77,29 @@ class FeedbackServiceStub:
     ]
     """Lists the unique refs of the records that match a query, by URI, with counts."""
 
+    ReplaceFeedback: grpc.UnaryUnaryMultiCallable[
+        plaudit.v1.feedback_service_pb2.ReplaceFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.ReplaceFeedbackResponse,
+    ]
+    """Swaps the content of one record in one step; its id and created_at stay."""
+
     PurgeFeedback: grpc.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.PurgeFeedbackRequest,
         plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse,
     ]
     """Removes records for good; a tombstone without content remains."""
+
+    ListFeedbackVersions: grpc.UnaryUnaryMultiCallable[
+        plaudit.v1.feedback_service_pb2.ListFeedbackVersionsRequest,
+        plaudit.v1.feedback_service_pb2.ListFeedbackVersionsResponse,
+    ]
+    """Lists the versions of one record, oldest first; after a purge its tombstone alone."""
+
+    WatchFeedback: grpc.UnaryStreamMultiCallable[
+        plaudit.v1.feedback_service_pb2.WatchFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.WatchFeedbackResponse,
+    ]
+    """Streams the changes of a project in the order of their revisions, each exactly once. Ends never."""
 
     GetServerInfo: grpc.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.GetServerInfoRequest,
@@ -93,6 +123,18 @@ class FeedbackServiceAsyncStub:
         plaudit.v1.feedback_service_pb2.BatchCreateFeedbackResponse,
     ]
     """Stores up to 1,000 records of one project, all or none, or with `partial` those that are good."""
+
+    IngestFeedback: grpc.aio.StreamStreamMultiCallable[
+        plaudit.v1.feedback_service_pb2.IngestFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.IngestFeedbackResponse,
+    ]
+    """Stores batches of one project on a stream; each message is answered, in order, when it is durable."""
+
+    ImportFeedback: grpc.aio.StreamStreamMultiCallable[
+        plaudit.v1.feedback_service_pb2.ImportFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.ImportFeedbackResponse,
+    ]
+    """As IngestFeedback, but what only the server sets is taken from the records; for administrators only."""
 
     GetFeedback: grpc.aio.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.GetFeedbackRequest,
@@ -124,11 +166,29 @@ class FeedbackServiceAsyncStub:
     ]
     """Lists the unique refs of the records that match a query, by URI, with counts."""
 
+    ReplaceFeedback: grpc.aio.UnaryUnaryMultiCallable[
+        plaudit.v1.feedback_service_pb2.ReplaceFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.ReplaceFeedbackResponse,
+    ]
+    """Swaps the content of one record in one step; its id and created_at stay."""
+
     PurgeFeedback: grpc.aio.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.PurgeFeedbackRequest,
         plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse,
     ]
     """Removes records for good; a tombstone without content remains."""
+
+    ListFeedbackVersions: grpc.aio.UnaryUnaryMultiCallable[
+        plaudit.v1.feedback_service_pb2.ListFeedbackVersionsRequest,
+        plaudit.v1.feedback_service_pb2.ListFeedbackVersionsResponse,
+    ]
+    """Lists the versions of one record, oldest first; after a purge its tombstone alone."""
+
+    WatchFeedback: grpc.aio.UnaryStreamMultiCallable[
+        plaudit.v1.feedback_service_pb2.WatchFeedbackRequest,
+        plaudit.v1.feedback_service_pb2.WatchFeedbackResponse,
+    ]
+    """Streams the changes of a project in the order of their revisions, each exactly once. Ends never."""
 
     GetServerInfo: grpc.aio.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.GetServerInfoRequest,
@@ -156,6 +216,22 @@ class FeedbackServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.feedback_service_pb2.BatchCreateFeedbackResponse, collections.abc.Awaitable[plaudit.v1.feedback_service_pb2.BatchCreateFeedbackResponse]]:
         """Stores up to 1,000 records of one project, all or none, or with `partial` those that are good."""
+
+    @abc.abstractmethod
+    def IngestFeedback(
+        self,
+        request_iterator: _MaybeAsyncIterator[plaudit.v1.feedback_service_pb2.IngestFeedbackRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[plaudit.v1.feedback_service_pb2.IngestFeedbackResponse], collections.abc.AsyncIterator[plaudit.v1.feedback_service_pb2.IngestFeedbackResponse]]:
+        """Stores batches of one project on a stream; each message is answered, in order, when it is durable."""
+
+    @abc.abstractmethod
+    def ImportFeedback(
+        self,
+        request_iterator: _MaybeAsyncIterator[plaudit.v1.feedback_service_pb2.ImportFeedbackRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[plaudit.v1.feedback_service_pb2.ImportFeedbackResponse], collections.abc.AsyncIterator[plaudit.v1.feedback_service_pb2.ImportFeedbackResponse]]:
+        """As IngestFeedback, but what only the server sets is taken from the records; for administrators only."""
 
     @abc.abstractmethod
     def GetFeedback(
@@ -198,12 +274,36 @@ class FeedbackServiceServicer(metaclass=abc.ABCMeta):
         """Lists the unique refs of the records that match a query, by URI, with counts."""
 
     @abc.abstractmethod
+    def ReplaceFeedback(
+        self,
+        request: plaudit.v1.feedback_service_pb2.ReplaceFeedbackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[plaudit.v1.feedback_service_pb2.ReplaceFeedbackResponse, collections.abc.Awaitable[plaudit.v1.feedback_service_pb2.ReplaceFeedbackResponse]]:
+        """Swaps the content of one record in one step; its id and created_at stay."""
+
+    @abc.abstractmethod
     def PurgeFeedback(
         self,
         request: plaudit.v1.feedback_service_pb2.PurgeFeedbackRequest,
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse, collections.abc.Awaitable[plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse]]:
         """Removes records for good; a tombstone without content remains."""
+
+    @abc.abstractmethod
+    def ListFeedbackVersions(
+        self,
+        request: plaudit.v1.feedback_service_pb2.ListFeedbackVersionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[plaudit.v1.feedback_service_pb2.ListFeedbackVersionsResponse, collections.abc.Awaitable[plaudit.v1.feedback_service_pb2.ListFeedbackVersionsResponse]]:
+        """Lists the versions of one record, oldest first; after a purge its tombstone alone."""
+
+    @abc.abstractmethod
+    def WatchFeedback(
+        self,
+        request: plaudit.v1.feedback_service_pb2.WatchFeedbackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[plaudit.v1.feedback_service_pb2.WatchFeedbackResponse], collections.abc.AsyncIterator[plaudit.v1.feedback_service_pb2.WatchFeedbackResponse]]:
+        """Streams the changes of a project in the order of their revisions, each exactly once. Ends never."""
 
     @abc.abstractmethod
     def GetServerInfo(

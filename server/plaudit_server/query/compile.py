@@ -1,8 +1,42 @@
-"""Operations and orders to SQL text and bound values; no text of a request is ever in the SQL."""
+"""Operations and orders to SQL text and bound values; no text of a request is ever in the SQL.
+
+Truth is SQL's own three-valued logic: every part is true, false or null, and null means unknown.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Literal as Word
+
+from plaudit import limits
+from plaudit_server.query.fields import PAYLOAD, Column, FieldRef, MapKey, PayloadPath
+from plaudit_server.query.parse import (
+    And,
+    Compare,
+    Contains,
+    Convert,
+    Field,
+    In,
+    Literal,
+    Not,
+    Op,
+    Operand,
+    Operation,
+    Or,
+    Scalar,
+    SortKey,
+    Target,
+    kind_of,
+)
+
+if TYPE_CHECKING:
+    from plaudit_server.store.dialect import Dialect
 
 
 class Sql(NamedTuple):
@@ -10,3 +44,635 @@ class Sql(NamedTuple):
 
     text: str
     params: tuple[Any, ...] = ()
+
+
+def compile_filter(operation: Operation, dialect: Dialect, alias: str = "f") -> Sql:
+    """A condition that is true for the rows of the table `alias` that match, and false or null for all others."""
+    return _Compiler(dialect, alias).match(operation)
+
+
+def compile_order(order: Sequence[SortKey], dialect: Dialect, alias: str = "f") -> Ordering:
+    """An order that ends with `id`, as parse_order gives it, over the rows of the table `alias`."""
+    compiler = _Compiler(dialect, alias)
+    return Ordering(tuple(part for key in order for part in compiler.sort_parts(key)), dialect)
+
+
+# Precedence never matters: whatever has an operator stands in parentheses.
+_OPERATORS: Final[dict[Op, str]] = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_MIRRORED: Final[dict[Op, Op]] = {"eq": "eq", "ne": "ne", "gt": "lt", "gte": "lte", "lt": "gt", "lte": "gte"}
+
+_COMPLEMENT: Final[dict[Op, Op]] = {"eq": "ne", "ne": "eq", "gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
+
+# Typed, for in a subquery an engine may take a bare null for text.
+_NULL: Final = Sql("cast(null as boolean)")
+_TRUE: Final = Sql("true")
+_FALSE: Final = Sql("false")
+
+_ScalarKind = Word["text", "number", "bool", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class _SortPart:
+    """One expression of an order.
+
+    `absent` tells what null means: it never occurs, it sorts last, or it is decided by the parts before, so that
+    rows which agree in those are null together.
+    """
+
+    sql: Sql
+    kind: _ScalarKind
+    descending: bool
+    absent: Word["never", "last", "together"]
+
+    def compared(self, dialect: Dialect, operator: Word["beyond", "from"], value: Any) -> Sql:
+        """Whether a row comes after a value in this part's direction, or (`from`) not before it."""
+        sign = ("<" if self.descending else ">") + ("" if operator == "beyond" else "=")
+        bound = _bound(dialect, self.kind, value)
+        return Sql(f"{self.sql.text} {sign} {bound.text}", self.sql.params + bound.params)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """An order as SQL. Its sort key is a tuple of `width` values: text, integers, doubles and nulls."""
+
+    _parts: tuple[_SortPart, ...]
+    _dialect: Dialect
+
+    @property
+    def width(self) -> int:
+        """How many values a row's sort key has."""
+        return len(self._parts)
+
+    @property
+    def columns(self) -> Sql:
+        """The sort key as result columns k0, k1, …"""
+        columns = (f"{part.sql.text} as k{index}" for index, part in enumerate(self._parts))
+        return Sql(", ".join(columns), tuple(param for part in self._parts for param in part.sql.params))
+
+    @property
+    def order_by(self) -> Sql:
+        """What follows ORDER BY; it names the result columns, so that nothing is computed twice."""
+        return Sql(
+            ", ".join(
+                f"k{index}{' desc' if part.descending else ''}{' nulls last' if part.absent == 'last' else ''}"
+                for index, part in enumerate(self._parts)
+            )
+        )
+
+    def after(self, key: Sequence[Any]) -> Sql:
+        """The condition that a row comes after the one with this sort key; an index in this order serves it."""
+        return self._after(
+            [
+                (part, value)
+                for part, value in zip(self._parts, key, strict=True)
+                if value is not None or part.absent != "together"
+            ]
+        )
+
+    def _after(self, rest: list[tuple[_SortPart, Any]]) -> Sql:
+        (part, value), *later = rest
+        if value is None:  # only others without a value are still to come
+            return _join("and", (Sql(f"{part.sql.text} is null", part.sql.params), self._after(later)))
+        if all(p.absent == "never" and p.descending == part.descending for p, _ in rest):
+            # Row values: the whole condition is one range of an index.
+            bounds = [_bound(self._dialect, p.kind, v) for p, v in rest]
+            return Sql(
+                f"({', '.join(p.sql.text for p, _ in rest)}) {'<' if part.descending else '>'}"
+                f" ({', '.join(bound.text for bound in bounds)})",
+                tuple(x for p, _ in rest for x in p.sql.params) + tuple(x for bound in bounds for x in bound.params),
+            )
+        beyond = part.compared(self._dialect, "beyond", value)
+        # The first half bounds the scan of an index, the second half is exact.
+        condition = _join(
+            "and", (part.compared(self._dialect, "from", value), _join("or", (beyond, self._after(later))))
+        )
+        if part.absent == "last":
+            condition = _join("or", (Sql(f"{part.sql.text} is null", part.sql.params), condition))
+        return condition
+
+
+class _Readings(NamedTuple):
+    """All that a payload value may be read as, when what it meets is another payload value."""
+
+    type: Sql
+    number: Sql
+    text: Sql
+
+
+class _Compiler:
+    """Compiles for one engine and one table."""
+
+    def __init__(self, dialect: Dialect, alias: str) -> None:
+        self._dialect = dialect
+        self._alias = alias
+
+    # Operations -------------------------------------------------------------------------------------------
+
+    def match(self, operation: Operation, wanted: bool = True) -> Sql:
+        """Whether an operation is `wanted`: false and unknown are then the same, so a cheap condition may go first."""
+        match operation:
+            case Not(operand):
+                return self.match(operand, not wanted)
+            case And(operands) | Or(operands):
+                word: Word["and", "or"] = "and" if isinstance(operation, And) == wanted else "or"
+                return _join(word, (self.match(operand, wanted) for operand in operands))
+            case Compare(op, left, right) if not wanted:
+                return self.match(Compare(_COMPLEMENT[op], left, right))
+            case Compare() | In() if wanted and (hint := self._hint(operation)) is not None:
+                return _join("and", (hint, self.truth(operation)))
+            case _:
+                truth = self.truth(operation)
+                return truth if wanted else fill("(not {truth})", truth=truth)
+
+    def truth(self, operation: Operation) -> Sql:
+        """True, false or null."""
+        match operation:
+            case And(operands):
+                return _join("and", map(self.truth, operands))
+            case Or(operands):
+                return _join("or", map(self.truth, operands))
+            case Not(operand):
+                return fill("(not {value})", value=self.truth(operand))
+            case Compare():
+                return self._compare(operation)
+            case In():
+                return self._in(operation)
+            case Contains():
+                return self._contains(operation)
+            case Convert():
+                return fill("({value})", value=self._convert(operation))
+
+    def _compare(self, node: Compare) -> Sql:
+        if _is_null(node.left) or _is_null(node.right):
+            return _NULL
+        kind = _common_kind(node.left, node.right)
+        if kind is not None:
+            return _operator(node.op, self._value(node.left, kind), self._value(node.right, kind))
+        left, right = _payload_path(node.left), _payload_path(node.right)
+
+        def with_left(json: Sql, path: Sql) -> Sql:
+            mine = self._readings(json, path)
+            return self._at(right, lambda *other: self._compare_readings(node.op, mine, self._readings(*other)), "w")
+
+        return self._at(left, with_left)
+
+    def _reading_templates(self) -> tuple[str, str, str]:
+        dialect = self._dialect
+        return dialect.json_type, dialect.json_number, dialect.json_text
+
+    def _readings(self, json: Sql, path: Sql) -> _Readings:
+        return _Readings(*(fill(template, json=json, path=path) for template in self._reading_templates()))
+
+    def _equal_readings(self, mine: _Readings, json: Sql, path: Sql) -> Sql:
+        return self._compare_readings("eq", mine, self._readings(json, path))
+
+    def _compare_readings(self, op: Op, left: _Readings, right: _Readings) -> Sql:
+        """Two payload values: as numbers where both are JSON numbers, else as text."""
+        return fill(
+            "(case when {both_numbers} then {as_numbers} else {as_texts} end)",
+            both_numbers=fill(self._dialect.both_numbers, left=left.type, right=right.type),
+            as_numbers=_operator(op, left.number, right.number),
+            as_texts=_operator(op, left.text, right.text),
+        )
+
+    def _in(self, node: In) -> Sql:
+        if not node.members:
+            return _FALSE
+        operand, kind = node.operand, kind_of(node.operand)
+        if _is_null(operand):
+            return _NULL
+        # What takes an expression of any length is computed once, not for each member.
+        if kind == "payload" and any(kind_of(member) == "payload" for member in node.members):
+            readings = _Readings(Sql("x_type"), Sql("x_number"), Sql("x_text"))
+            sql = self._any_member(node, partial(self._value, operand), readings)
+            for name, template in zip(readings, self._reading_templates(), strict=True):
+                sql = self._once(name.text, self._at(_payload_path(operand), self._filled(template)), sql)
+            return sql
+        if isinstance(operand, Literal | Field):
+            return self._any_member(node, partial(self._value, operand))
+        assert kind in ("text", "number", "bool")
+        return self._once("x", self._value(operand, kind), self._any_member(node, lambda _: Sql("x")))
+
+    def _any_member(self, node: In, value: Callable[[_ScalarKind], Sql], readings: _Readings | None = None) -> Sql:
+        """Whether the operand, which `value` gives as each kind, equals any member."""
+        dialect = self._dialect
+        texts: dict[str, None] = {}
+        numbers: dict[int | float, None] = {}
+        has_null = False
+        parts: list[Sql] = []
+        for member in node.members:
+            match member:
+                case _ if _is_null(member):
+                    has_null = True
+                case Literal(str() as text):
+                    texts[text] = None
+                case Literal(int() | float() as number) if not isinstance(number, bool):
+                    numbers[number] = None
+                case Field(PayloadPath() as ref) if readings is not None:
+                    parts.append(self._at(ref, partial(self._equal_readings, readings)))
+                case _:
+                    kind = _common_kind(node.operand, member)
+                    assert kind is not None
+                    parts.append(_operator("eq", value(kind), self._value(member, kind)))
+        if texts:
+            listed = Sql(dialect.text_slot, (dialect.bind_texts(list(texts)),))
+            parts.append(fill(f"({dialect.in_texts})", value=value("text"), list=listed))
+        if numbers:
+            listed = Sql(dialect.text_slot, (dialect.bind_numbers(list(numbers)),))
+            if kind_of(node.operand) == "time":
+                parts.append(fill(f"({dialect.in_times})", value=value("time"), list=listed))
+            else:
+                parts.append(fill(f"({dialect.in_numbers})", value=value("number"), list=listed))
+        if has_null:
+            parts.append(_NULL)
+        return _join("or", parts)
+
+    def _contains(self, node: Contains) -> Sql:
+        if _is_null(node.input) or _is_null(node.needle):
+            return _NULL
+        needle = self._value(node.needle, "text")
+        if node.case_insensitive:
+            needle = fill(self._dialect.fold, value=needle)
+        if isinstance(node.needle, Literal):
+            return self._contains_needle(node, needle)
+        return self._once("needle", needle, self._contains_needle(node, Sql("needle")))
+
+    def _contains_needle(self, node: Contains, needle: Sql) -> Sql:
+        dialect = self._dialect
+
+        def folded(text: Sql) -> Sql:
+            return fill(dialect.fold, value=text) if node.case_insensitive else text
+
+        def in_text(text: Sql) -> Sql:
+            return fill(f"({dialect.contains})", value=folded(text), needle=needle)
+
+        def in_array(json: Sql, path: Sql) -> Sql:
+            test = _operator("eq", folded(Sql(dialect.element)), needle)
+            found = fill(dialect.any_element, json=json, path=path, test=test)
+            return fill("(case when {needle} is not null then {found} end)", needle=needle, found=found)
+
+        def in_json(json: Sql, path: Sql) -> Sql:
+            return fill(
+                "(case when {is_array} then {in_array} else {in_text} end)",
+                is_array=fill(dialect.is_array, json=json, path=path),
+                in_array=in_array(json, path),
+                in_text=in_text(fill(dialect.json_text, json=json, path=path)),
+            )
+
+        match node.input:
+            case Field(Column(kind="array") as column):
+                return in_array(self._column(column.name), Sql(dialect.whole))
+            case Field(PayloadPath() as ref):
+                return self._at(ref, in_json)
+            case _:
+                return in_text(self._value(node.input, "text"))
+
+    # Operands ---------------------------------------------------------------------------------------------
+
+    def _value(self, operand: Operand, kind: _ScalarKind) -> Sql:
+        """An operand as a kind: its own, or for a payload value any but time."""
+        match operand:
+            case Literal(value):
+                return _bound(self._dialect, kind, value)
+            case Field(ref):
+                return self._field(ref, kind)
+            case Convert():
+                return self._convert(operand)
+            case _:
+                return self.truth(operand)
+
+    def _field(self, ref: FieldRef, kind: _ScalarKind) -> Sql:
+        dialect = self._dialect
+        if isinstance(ref, Column):
+            return self._column(ref.name)
+        if isinstance(ref, MapKey):
+            return self._at(ref, self._filled(dialect.map_text if kind == "text" else dialect.map_number))
+        templates = {"text": dialect.json_text, "number": dialect.json_number, "bool": dialect.json_bool}
+        return self._at(ref, self._filled(templates[kind]))
+
+    def _convert(self, node: Convert) -> Sql:
+        if node.to == "exists":
+            return self._exists(node.input)
+        if _is_null(node):
+            return _NULL
+        kind = kind_of(node.input)
+        match kind, node.to:
+            case "payload", "string":
+                return self._value(node.input, "text")
+            case "payload", "bool":
+                return self._value(node.input, "bool")
+            case "payload", _:
+                return self._cast("number", node.to, self._value(node.input, "number"))
+            case "number", "string":
+                return self._number_text(node.input)
+            case (("text" | "number" | "bool"), to):
+                return self._cast(kind, to, self._value(node.input, kind))
+            case _:
+                raise AssertionError(f"a {kind} has no cast")
+
+    def _cast(self, kind: Word["text", "number", "bool"], to: Target, value: Sql) -> Sql:
+        dialect = self._dialect
+        match kind, to:
+            case "text", "double":
+                return fill(dialect.text_number, value=value)
+            case "text", "int":
+                return fill(dialect.number_integer, value=fill(dialect.text_number, value=value))
+            case "text", "bool":
+                return fill(dialect.text_bool, value=value)
+            case "number", "int":
+                return fill(dialect.number_integer, value=value)
+            case "number", "bool":
+                return fill(dialect.number_bool, value=value)
+            case "bool", "string":
+                return fill(dialect.bool_text, value=value)
+            case _:  # to its own kind
+                return value
+
+    def _number_text(self, operand: Operand) -> Sql:
+        match operand:
+            case Literal(float() as value):
+                return _bound(self._dialect, "text", repr(value).removesuffix(".0"))
+            case Literal(value):
+                return _bound(self._dialect, "text", str(value))
+            case Field(MapKey() as ref):
+                return self._at(ref, self._filled(self._dialect.map_number_text))
+            case _:
+                return fill(self._dialect.number_text, value=self._value(operand, "number"))
+
+    def _exists(self, operand: Operand) -> Sql:
+        if isinstance(operand, Literal):
+            return _FALSE if operand.value is None else _TRUE
+        if not isinstance(operand, Field):
+            return fill("({value} is not null)", value=self.truth(operand))
+        ref = operand.ref
+        if isinstance(ref, Column):
+            return fill("({value} is not null)", value=self._column(ref.name))
+        template = self._dialect.map_exists if isinstance(ref, MapKey) else self._dialect.json_exists
+        return self._at(ref, self._filled(template))
+
+    # Fields -----------------------------------------------------------------------------------------------
+
+    def _column(self, name: str) -> Sql:
+        return Sql(f"{self._alias}.{name}")
+
+    def _path(self, bound: Any) -> Sql:
+        return Sql(self._dialect.path_slot, (bound,))
+
+    def _at(self, ref: MapKey | PayloadPath, build: Callable[[Sql, Sql], Sql], name: str = "v") -> Sql:
+        """What `build` makes of a JSON text and a path into it, where the value of `ref` is; `name` is taken in it.
+
+        A path is bound once, however often it is used: engines limit the number of bound values.
+        """
+        dialect = self._dialect
+        if isinstance(ref, MapKey):
+            return build(self._column(ref.column), self._path(dialect.bind_path((ref.key,))))
+        if len(ref.segments) > limits.PAYLOAD_DEPTH:  # no payload is that deep
+            return build(Sql("cast(null as text)"), Sql(dialect.whole))
+        first, *later = self._steps(ref.segments)
+        if not later:
+            return self._once(name, self._path(dialect.bind_path(first)), build(self._column(PAYLOAD), Sql(name)))
+        return self._once(name, self._walk(first, later), build(Sql(name), Sql(dialect.whole)))
+
+    def _walk(self, first: list[str], later: list[list[str]]) -> Sql:
+        """The JSON at the end of a path of several steps."""
+        dialect = self._dialect
+        if dialect.first_steps is not None and dialect.bind_position_below is not None:
+            second, *later = later
+            value = fill(
+                dialect.first_steps,
+                json=self._column(PAYLOAD),
+                as_position=self._path(dialect.bind_position_below(first, second)),
+                as_key=self._path(dialect.bind_path((*first, *second))),
+            )
+        else:
+            value = fill(dialect.get, json=self._column(PAYLOAD), path=self._path(dialect.bind_path(first)))
+        for step in later:
+            value = fill(
+                dialect.step,
+                value=value,
+                as_position=self._path(dialect.bind_position(step)),
+                as_key=self._path(dialect.bind_path(step)),
+            )
+        return value
+
+    def _steps(self, segments: Iterable[str]) -> list[list[str]]:
+        """A path cut before each segment that needs to know what it is a part of; the payload itself is an object."""
+        steps: list[list[str]] = []
+        for segment in segments:
+            if steps and not self._dialect.opens_step(segment):
+                steps[-1].append(segment)
+            else:
+                steps.append([segment])
+        return steps
+
+    def _filled(self, template: str) -> Callable[[Sql, Sql], Sql]:
+        return lambda json, path: fill(template, json=json, path=path)
+
+    def _once(self, name: str, value: Sql, body: Sql) -> Sql:
+        return fill(self._dialect.once, name=Sql(name), value=value, body=body)
+
+    # Orders -----------------------------------------------------------------------------------------------
+
+    def sort_parts(self, key: SortKey) -> tuple[_SortPart, ...]:
+        """The expressions that a key sorts by."""
+        ref = key.ref
+        if isinstance(ref, Column):
+            assert ref.kind in ("text", "number", "time")
+            absent: Word["never", "last"] = "last" if ref.nullable else "never"
+            return (_SortPart(self._column(ref.name), ref.kind, key.descending, absent),)
+        if isinstance(ref, MapKey):
+            return (_SortPart(self._field(ref, ref.kind), ref.kind, key.descending, "last"),)
+        return (
+            _SortPart(self._at(ref, self._rank), "number", False, "never"),
+            _SortPart(self._field(ref, "number"), "number", key.descending, "together"),
+            _SortPart(self._at(ref, self._sort_text), "text", key.descending, "together"),
+        )
+
+    def _rank(self, json: Sql, path: Sql) -> Sql:
+        dialect = self._dialect
+        return fill(
+            dialect.json_rank,
+            json=json,
+            path=path,
+            number=fill(dialect.json_number, json=json, path=path),
+            text=fill(dialect.json_text, json=json, path=path),
+        )
+
+    def _sort_text(self, json: Sql, path: Sql) -> Sql:
+        dialect = self._dialect
+        text = fill(dialect.json_text, json=json, path=path)
+        return fill(
+            "case when {number} is null then {prefix} end",
+            number=fill(dialect.json_number, json=json, path=path),
+            prefix=fill(dialect.prefix, value=text, length=Sql(str(limits.SORT_TEXT_CHARACTERS))),
+        )
+
+    # Hints ------------------------------------------------------------------------------------------------
+
+    def _hint(self, node: Compare | In) -> Sql | None:
+        """A condition that costs less than comparing a payload value with literals, and holds wherever they match.
+
+        None where there is none: for other operands, and where almost every value would pass.
+        """
+        match node:
+            case Compare(op, Field(PayloadPath(segments)), Literal(value)):
+                values = [value]
+            case Compare(mirrored, Literal(value), Field(PayloadPath(segments))):
+                op, values = _MIRRORED[mirrored], [value]
+            case In(Field(PayloadPath(segments)), members) if members:
+                op, values = "eq", [member.value if isinstance(member, Literal) else None for member in members]
+            case _:
+                return None
+        if len(steps := self._steps(segments)) > 1 or len(segments) > limits.PAYLOAD_DEPTH:
+            return None
+        ranges = [_range(op, value) for value in values]
+        kinds = {isinstance(value, str) for value in values}
+        template = self._dialect.text_between if True in kinds else self._dialect.number_between
+        if template is None or None in ranges or len(kinds) > 1:
+            return None
+        low = min((found[0] for found in ranges if found), key=_rank)
+        high = max((found[1] for found in ranges if found), key=_rank)
+        return fill(
+            f"({template})",
+            json=self._column(PAYLOAD),
+            path=self._path(self._dialect.bind_path(steps[0])),
+            low=self._path(low),
+            high=self._path(high),
+        )
+
+
+# Hints: ranges in an order in which every number is below every text, and every text below every blob.
+
+_Bound = float | str | bytes
+
+_BEYOND_TEXT: Final = b""
+_JSON_NUMERAL: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_WORDS: Final = {"false": 0.0, "true": 1.0}
+
+
+def _range(op: Op, value: Scalar) -> tuple[_Bound, _Bound] | None:
+    """Bounds of the values that may pass a comparison with a literal; None where all may."""
+    match value:
+        case None | bool():
+            return None
+        case str():
+            return _text_range(op, value)
+        case _:
+            return _number_range(op, value)
+
+
+def _number_range(op: Op, value: float) -> tuple[_Bound, _Bound] | None:
+    """Bounds of the numbers that may pass, four doubles wider than exact: an engine may read a long numeral amiss."""
+    low = high = float(value)
+    for _ in range(4):
+        low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+    match op:
+        case "eq":
+            return low, high
+        case "gt" | "gte":
+            return low, math.inf
+        case "lt" | "lte":
+            return -math.inf, high
+        case _:
+            return None
+
+
+def _text_range(op: Op, text: str) -> tuple[_Bound, _Bound] | None:
+    """Bounds of the values whose text form may pass; true and false are 1 and 0 before they are cast."""
+    match op:
+        case "eq" if text in _WORDS:
+            return _WORDS[text], text
+        case "eq" if _JSON_NUMERAL.fullmatch(text):
+            bounds = _number_range("eq", float(text))
+            return bounds and (bounds[0], text)
+        case "eq":
+            return text, text
+        case "lt" | "lte":
+            return -math.inf, text
+        case "gt" | "gte" if text > "true":  # beyond the text form of every number and bool
+            return text, _BEYOND_TEXT
+        case _:
+            return None
+
+
+def _rank(bound: _Bound) -> tuple[int, Any]:
+    """What sorts bounds of any kind."""
+    return (float, str, bytes).index(type(bound)), bound
+
+
+# SQL ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
+    """A template as its literal pieces, each with the name of the part behind it."""
+    return tuple((literal, name) for literal, name, _, _ in Formatter().parse(template))
+
+
+def fill(template: str, **parts: Sql) -> Sql:
+    """A template with a piece of SQL in each of its places; parameters follow their placeholders."""
+    text: list[str] = []
+    params: list[Any] = []
+    for literal, name in _pieces(template):
+        text.append(literal)
+        if name is not None:
+            text.append(parts[name].text)
+            params += parts[name].params
+    return Sql("".join(text), tuple(params))
+
+
+def _join(word: Word["and", "or"], parts: Iterable[Sql]) -> Sql:
+    """Parts under one connective, as a balanced tree: engines limit how deep an expression may be."""
+    row = list(parts)
+    while len(row) > 1:
+        pairs = zip(row[::2], row[1::2], strict=False)
+        joined = [Sql(f"({left.text} {word} {right.text})", left.params + right.params) for left, right in pairs]
+        row = joined + row[2 * len(joined) :]
+    return row[0]
+
+
+def _operator(op: Op, left: Sql, right: Sql) -> Sql:
+    return Sql(f"({left.text} {_OPERATORS[op]} {right.text})", left.params + right.params)
+
+
+def _bound(dialect: Dialect, kind: _ScalarKind, value: Any) -> Sql:
+    """The placeholder of a value of a kind."""
+    match kind:
+        case "text":
+            return Sql(dialect.text_slot, (value,))
+        case "number":
+            return Sql(dialect.number_slot, (dialect.bind_number(value),))
+        case "bool":
+            return Sql(dialect.bool_slot, (value,))
+        case "time":
+            return Sql(dialect.time_slot, (value,))
+
+
+def _is_null(operand: Operand) -> bool:
+    """Whether an operand is unknown for every row: a null, or a cast of it, or of a truth to a number."""
+    match operand:
+        case Literal(None):
+            return True
+        case Convert(input, to) if to != "exists":
+            return _is_null(input) or (kind_of(input) == "bool" and to in ("double", "int"))
+        case _:
+            return False
+
+
+def _payload_path(operand: Operand) -> PayloadPath:
+    assert isinstance(operand, Field)
+    assert isinstance(operand.ref, PayloadPath)
+    return operand.ref
+
+
+def _common_kind(left: Operand, right: Operand) -> _ScalarKind | None:
+    """The kind that two operands are compared as; None for two payload values."""
+    for operand in (left, right):
+        kind = kind_of(operand)
+        if kind == "time":
+            return "time"
+    for operand in (left, right):
+        kind = kind_of(operand)
+        if kind in ("text", "number", "bool"):
+            return kind
+    return None

@@ -95,6 +95,10 @@ class Purged(NamedTuple):
     more: bool
 
 
+class WriteFailed(Exception):
+    """The engine refused this one command for a reason that no rule foresees: a defect, not a DomainError."""
+
+
 Command = Create | Replace | Purge
 Outcome = list[Row | DomainError] | Row | Purged | DomainError
 
@@ -103,7 +107,7 @@ Outcome = list[Row | DomainError] | Row | Purged | DomainError
 class Written:
     """A committed group: an outcome for each command, and each touched project's revision."""
 
-    outcomes: list[Outcome]
+    outcomes: list[Outcome | WriteFailed]
     revisions: dict[str, int] = field(default_factory=dict)
 
 
@@ -172,6 +176,9 @@ class Store(ABC):
     """
 
     name: ClassVar[str]
+
+    poll_seconds: ClassVar[float | None] = None
+    """How often to look for what other servers wrote; None when no other server can."""
 
     store_id: bytes
     """Random, made with the store: what page tokens are bound to."""

@@ -1,0 +1,144 @@
+# The house of plaudit. `make help` lists what it can do; each line comes from a `##` comment below.
+
+# Python 3.11 or newer that can make virtual environments; name your own with `make PYTHON=/path/to/python3 ...`.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
+STORE  ?= sqlite:plaudit.db
+LISTEN ?= 127.0.0.1:50051
+JOBS   ?= 2
+KILLS  ?= 200
+# Where `make proto` writes, and which commit `make breaking` compares with.
+PROTO_OUT ?= client
+AGAINST   ?= HEAD
+
+BIN       := .venv/bin
+PROTO_BIN := .venv-proto/bin
+PROTOS     = $(sort $(wildcard proto/plaudit/v1/*.proto))
+# Stamps: an environment is made again only when what it is made from has changed.
+RUN_READY   := .venv/ready-to-run
+DEV_READY   := .venv/ready-to-develop
+PROTO_READY := .venv-proto/ready
+FLOOR_READY := .venv-floor/ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nSet STORE, LISTEN, JOBS or PYTHON to change what they use, as in `make run LISTEN=127.0.0.1:6000`.\n'
+
+.PHONY: run
+run: $(RUN_READY) ## Start the server on its embedded store, after installing what it needs
+	@printf '%s\n' \
+		'Starting plaudit on $(LISTEN), its store is $(STORE). Stop it with Ctrl-C; the store stays.' \
+		'Next, in another terminal: $(BIN)/python, then the ten lines of README.md; or `make demo`.'
+	@exec $(BIN)/plaudit-server serve --store '$(STORE)' --listen '$(LISTEN)'
+
+.PHONY: demo
+demo: $(RUN_READY) ## Run the example against a server of its own on a temporary store
+	@$(BIN)/python examples/demo.py
+
+##@ Develop
+
+.PHONY: test
+test: $(DEV_READY) $(PROTO_READY) ## Run the tests (under five minutes on two cores); ARGS='-k name' narrows them
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_READY) breaking ## Check style, types, import directions and the protos
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format proto --diff --exit-code
+
+.PHONY: format
+format: $(DEV_READY) ## Rewrite Python and protos in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format proto --write
+
+.PHONY: proto
+proto: $(PROTO_READY) ## Generate the stubs in client/plaudit/v1 from proto/
+	@rm -f $(PROTO_OUT)/plaudit/v1/*_pb2*.py*
+	@# Only files named *_service.proto get the gRPC half: for the others it would be empty.
+	PATH="$(CURDIR)/$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party \
+		--python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) $(PROTOS)
+	PATH="$(CURDIR)/$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party \
+		--grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) $(filter %_service.proto,$(PROTOS))
+
+.PHONY: breaking
+breaking: $(DEV_READY) ## Refuse protos that break clients of the commit AGAINST (default HEAD)
+	@if git rev-parse --verify --quiet '$(AGAINST)^{commit}' >/dev/null 2>&1; then \
+		echo '$(BIN)/buf breaking --against .git#ref=$(AGAINST)'; \
+		$(BIN)/buf breaking --against '.git#ref=$(AGAINST)'; \
+	else echo 'breaking: no commit $(AGAINST) here to compare the protos with'; fi
+
+.PHONY: test-faults
+test-faults: $(DEV_READY) ## Run the whole campaign of crashes and disk faults (KILLS=200); make test runs a short one
+	@PLAUDIT_CRASH_KILLS=$(KILLS) PLAUDIT_DISK_EVERY=1 $(BIN)/python -m pytest tests/faults $(ARGS)
+
+.PHONY: test-floor
+test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
+	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults $(ARGS)
+
+.PHONY: test-wheel
+test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import what it promises
+	@rm -rf build/wheel && mkdir -p build/wheel
+	@$(call PINNED,constraints.txt) $(BIN)/python -m build --wheel --outdir build/wheel .
+	@$(PYTHON) -m venv build/wheel/venv
+	@$(call PINNED,constraints.txt) build/wheel/venv/bin/python -m pip install --quiet build/wheel/plaudit-*.whl
+	@cd build/wheel && venv/bin/python -m pip check && venv/bin/python -W error -c \
+		'import plaudit.v1; [getattr(plaudit, name) for name in plaudit.__all__]; print("the wheel imports:", plaudit.__file__)'
+
+.PHONY: dist
+dist: $(DEV_READY) ## Build the wheel and the source archive into dist/
+	$(BIN)/python -m build
+
+.PHONY: clean
+clean: ## Remove the environments and everything that was built (never a store)
+	rm -rf .venv .venv-proto .venv-floor build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The environments. Constraints pin the build's own requirements too, hence the variables.
+PINNED  = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=constraints.txt
+INSTALL = $(call PINNED,constraints.txt) $(BIN)/python -m pip install --quiet
+
+MAKE_VENV = if test -z '$(PYTHON)'; then \
+	echo 'plaudit needs Python 3.11 or newer with its venv module; none was found.' \
+		'Install one, or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi; \
+	$(PYTHON) -c 'import sys; sys.exit("plaudit needs Python 3.11 or newer, and $(PYTHON) is %d.%d" \
+		% sys.version_info[:2] if sys.version_info < (3, 11) else 0)' && $(PYTHON) -m venv
+
+.venv/bin/python:
+	@$(MAKE_VENV) .venv
+
+$(RUN_READY): pyproject.toml constraints.txt | .venv/bin/python
+	@echo 'Installing plaudit into .venv (this once) ...'
+	@$(INSTALL) --editable '.[server]'
+	@touch $@
+
+$(DEV_READY): pyproject.toml constraints.txt | .venv/bin/python
+	@echo 'Installing plaudit and the tools of its developers into .venv (this once) ...'
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@ $(RUN_READY)
+
+$(PROTO_READY): proto/requirements.txt
+	@echo 'Installing the stub generator into .venv-proto (this once) ...'
+	@$(MAKE_VENV) .venv-proto
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PROTO_BIN)/python -m pip install --quiet --requirement proto/requirements.txt
+	@touch $@
+
+# The oldest versions where there is one, the pinned versions for everything else.
+$(FLOOR_READY): pyproject.toml constraints.txt constraints-floor.txt
+	@echo 'Installing the oldest versions allowed into .venv-floor (this once) ...'
+	@$(MAKE_VENV) .venv-floor
+	@awk -F== 'NR == FNR { floor[$$1] } NR == FNR || !($$1 in floor)' constraints-floor.txt constraints.txt > .venv-floor/constraints.txt
+	@$(call PINNED,.venv-floor/constraints.txt) .venv-floor/bin/python -m pip install --quiet --editable '.[server,postgres,test]'
+	@touch $@

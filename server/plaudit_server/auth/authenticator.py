@@ -1,0 +1,117 @@
+"""Who makes a call: from the `authorization` metadata, or the peer's certificate; no I/O happens here per call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+from plaudit_server.auth import keys as api_keys
+from plaudit_server.auth.keys import KeyReader
+from plaudit_server.auth.keystore import SqliteKeyStore, open_keys
+from plaudit_server.principals import ANONYMOUS, Grant, Principal
+from plaudit_server.auth.refresh import Refreshed
+from plaudit_server.config import Config
+from plaudit_server.errors import StartError, Unauthenticated
+
+AUTHORIZATION: Final = "authorization"
+# Revocations must be seen: keys that could not be read for so long are not trusted any more.
+_KEYS_STALE_SECONDS: Final = 60.0
+
+Metadata = Iterable[tuple[str, str | bytes]]
+Verify = Callable[[str, float], Principal]
+
+
+class Authenticator:
+    """Turns a call's credentials into a Principal; `start` and `close` with the server, on its loop."""
+
+    def __init__(self, config: Config) -> None:
+        """As `config` says; without any authentication everybody is ANONYMOUS."""
+        self._config = config
+        self._named_grants = config.auth.grants
+        self._grants_of = lru_cache(maxsize=4096)(self._find_grants)
+        self._key_store: SqliteKeyStore | None = None
+        self._refreshed: list[Refreshed[Any]] = []
+        self._verify_key: Verify | None = None
+        self._verify_token: Verify | None = None
+
+    async def start(self) -> None:
+        """Read keys, and go on reading them. Call it after the store is open. Raises StartError."""
+        if self._config.auth.api_keys:
+            await self._start_keys()
+        if self._config.jwt.issuer:
+            await self._start_tokens()
+
+    async def close(self) -> None:
+        """Stop reading, and release the store. Safe to call twice."""
+        for refreshed in self._refreshed:
+            await refreshed.close()
+        if self._key_store is not None:
+            self._key_store.close()
+
+    def authenticate(self, metadata: Metadata, auth_context: Callable[[], object] | None = None) -> Principal:
+        """The principal of a call. A credential in the metadata goes before the certificate, and must hold.
+
+        `auth_context` gives grpc's own, asked only where clients have certificates. Raises Unauthenticated,
+        and StoreUnavailable when what is needed to tell could not be read for long.
+        """
+        if not self._config.authenticated:
+            return ANONYMOUS
+        given = [value for key, value in metadata if key == AUTHORIZATION]
+        if given:
+            return self._bearer(given)
+        if self._config.tls.client_ca and auth_context is not None:
+            from plaudit_server.auth.tls import certificate_principal
+
+            principal = certificate_principal(auth_context())  # type: ignore[arg-type]
+            if principal is not None:
+                return self._with_named_grants(principal)
+        raise Unauthenticated("no credentials came with the call; send the metadata `authorization: Bearer …`")
+
+    def _bearer(self, given: Sequence[str | bytes]) -> Principal:
+        [value, *more] = given
+        scheme, _, credential = value.partition(" ") if isinstance(value, str) else ("", "", "")
+        credential = credential.strip()
+        if more or scheme.lower() != "bearer" or not credential:
+            raise Unauthenticated("the metadata `authorization` must be one text: Bearer, a blank, the credential")
+        now = time.time()
+        if api_keys.is_key(credential):
+            if self._verify_key is None:
+                raise Unauthenticated("this server takes no API keys")
+            return self._verify_key(credential, now)
+        if self._verify_token is None:
+            raise Unauthenticated("this server takes no tokens")
+        return self._with_named_grants(self._verify_token(credential, now))
+
+    def _with_named_grants(self, principal: Principal) -> Principal:
+        extra = self._grants_of(principal.name)
+        return replace(principal, grants=principal.grants + extra) if extra else principal
+
+    def _find_grants(self, name: str) -> tuple[Grant, ...]:
+        return tuple(named.grant for named in self._named_grants if named.names(name))
+
+    async def _start_keys(self) -> None:
+        self._key_store = open_keys(self._config.store)
+        reader = KeyReader(self._key_store)
+        ring = Refreshed(
+            "API keys", reader.read, self._config.auth.key_refresh_seconds, stale_after=_KEYS_STALE_SECONDS
+        )
+        await ring.start()
+        self._refreshed.append(ring)
+        self._verify_key = lambda text, now: ring.get().verify(text, now)
+
+    async def _start_tokens(self) -> None:
+        try:
+            from plaudit_server.auth.tokens import TokenVerifier, load_keys
+        except ImportError as error:
+            raise StartError("tokens need PyJWT and cryptography; install plaudit[server]") from error
+        config = self._config.jwt
+        keys = Refreshed("the issuer's keys", lambda: load_keys(config), config.key_refresh_seconds, earliest=5.0)
+        try:
+            await keys.start()
+        except (OSError, ValueError) as error:
+            raise StartError(f"jwt.keys: {config.keys} can not be used: {error}") from error
+        self._refreshed.append(keys)
+        self._verify_token = TokenVerifier(config, keys.get, keys.soon).verify

@@ -1,0 +1,123 @@
+"""API keys: how they are made, kept as hashes, and checked; where they are stored is a KeyStore's matter."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from plaudit_server.principals import Grant, Principal, Role, usable_name
+from plaudit_server.errors import Unauthenticated
+
+PREFIX: Final = "plk"
+CREDENTIAL: Final = "api_key"
+_ID_BYTES: Final = 8
+_SECRET_BYTES: Final = 32
+_NO_HASH: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is stored of a key. Times in microseconds since 1970 UTC; `hash` is the SHA-256 of the secret."""
+
+    id: str
+    principal: str
+    hash: bytes
+    role: Role
+    projects: tuple[str, ...]
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class KeyStore(Protocol):
+    """Where keys are kept, for all servers on one store. Methods block: they are called off the event loop."""
+
+    def add(self, key: ApiKey) -> None:
+        """Store a new key, durably."""
+
+    def revoke(self, id: str, now: int) -> bool:
+        """Mark a key as revoked; False when there is no such key. Revoking it again keeps the first time."""
+
+    def all(self) -> list[ApiKey]:
+        """Every key, revoked ones too, oldest first."""
+
+    def stamp(self) -> Hashable:
+        """A value that differs whenever keys were added or revoked, cheaper than reading them."""
+
+
+def new_key(
+    principal: str, role: Role, projects: Iterable[str], now: int, expires_at: int | None = None
+) -> tuple[str, ApiKey]:
+    """A fresh key: the text for its bearer, shown once and kept nowhere, and what is stored of it.
+
+    Times in microseconds. Raises ValueError for a name or a pattern that can not be used.
+    """
+    if not usable_name(principal):
+        raise ValueError(f"{principal!r} can not be a principal's name; use 1 to 256 bytes of printable text")
+    grant = Grant(role, tuple(projects))
+    if not grant.projects:
+        raise ValueError("a key needs one project pattern at least, as acme/chat or acme/*")
+    id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
+    return f"{PREFIX}_{id}_{secret}", ApiKey(id, principal, _hash(secret), role, grant.projects, now, expires_at)
+
+
+def is_key(text: str) -> bool:
+    """Whether a bearer credential claims to be one of our keys, and not a token."""
+    return text.startswith(PREFIX + "_")
+
+
+class KeyRing:
+    """The keys of a moment, ready for checking; revoked ones are not in it."""
+
+    def __init__(self, keys: Iterable[ApiKey]) -> None:
+        self._entries = {
+            key.id: (
+                key.hash,
+                Principal(
+                    key.principal,
+                    (Grant(key.role, key.projects),),
+                    CREDENTIAL,
+                    None if key.expires_at is None else key.expires_at / 1_000_000,
+                ),
+            )
+            for key in keys
+            if key.revoked_at is None
+        }
+
+    def verify(self, text: str, now: float) -> Principal:
+        """The principal of a key, at `now` in Unix seconds. Raises Unauthenticated, alike for whatever is wrong."""
+        _, id, secret = (*text.split("_", 2), "", "")[:3]
+        hash, principal = self._entries.get(id, (_NO_HASH, None))
+        # Compared for unknown ids too, so that the time tells nothing about which ids there are.
+        right = hmac.compare_digest(hash, _hash(secret))
+        expired = principal is not None and principal.expires_at is not None and principal.expires_at <= now
+        if not right or principal is None or expired:
+            raise Unauthenticated("the API key is unknown, expired or revoked")
+        return principal
+
+
+class KeyReader:
+    """Reads a KeyStore into KeyRings, anew only when its stamp has changed. Blocks."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+        self._stamp: Hashable = None
+        self._ring = KeyRing(())
+
+    def read(self) -> KeyRing:
+        """The keys as they are stored now."""
+        stamp = self._store.stamp()
+        if stamp != self._stamp:
+            self._ring = KeyRing(self._store.all())
+            self._stamp = stamp
+        return self._ring
+
+
+def _hash(secret: str) -> bytes:
+    # A slow hash protects secrets that can be guessed. These are 256 random bits: nobody guesses them, however
+    # fast the hash is, and a slow one would cost every call.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

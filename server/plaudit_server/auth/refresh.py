@@ -1,0 +1,80 @@
+"""A value that is loaded again and again beside the event loop, so that no request ever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from plaudit_server.errors import StoreUnavailable
+
+logger = logging.getLogger("plaudit_server")
+
+T = TypeVar("T")
+
+
+class Refreshed(Generic[T]):
+    """What `load` gave last. It runs in a thread every `interval` seconds, and when asked for sooner.
+
+    A failure keeps the old value, but for `stale_after` seconds at most: then reading it raises StoreUnavailable.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], T],
+        interval: float,
+        *,
+        stale_after: float = float("inf"),
+        earliest: float = 1.0,
+    ) -> None:
+        """`earliest` is how many seconds lie between two loads at least."""
+        self._name = name
+        self._load = load
+        self._interval = interval
+        self._stale_after = stale_after
+        self._earliest = min(earliest, interval)
+        self._value: T | None = None
+        self._loaded_at = -float("inf")
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load once, whose failure is raised as it is, then keep loading until `close`."""
+        await self._refresh()
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop loading. Safe to call twice, and without `start`."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def get(self) -> T:
+        """The value now, at once. Raises StoreUnavailable when it is too old to be trusted."""
+        if self._value is None or time.monotonic() - self._loaded_at > self._stale_after:
+            raise StoreUnavailable(self._name, retry_delay=1.0)
+        return self._value
+
+    def soon(self) -> None:
+        """Ask for a load out of turn, as something is missing in the value."""
+        self._wanted.set()
+
+    async def _refresh(self) -> None:
+        started = time.monotonic()
+        self._value = await asyncio.to_thread(self._load)
+        self._loaded_at = started
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._earliest)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self._interval - self._earliest)
+            self._wanted.clear()
+            try:
+                await self._refresh()
+            except Exception as error:
+                logger.warning("reading %s failed, what was read before stays in force: %s", self._name, error)

@@ -1,0 +1,94 @@
+"""The commands about stores as such: `migrate` carries a schema forward, `copy` moves a store to another place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+
+from plaudit_server import config as configuration
+from plaudit_server.config import ConfigError, without_password
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What `migrate --check` tells by its exit code alone.
+_WAITING: Final = 3
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Print what an operator can repair as one line, and leave with exit code 1."""
+    from plaudit_server.errors import StartError
+    from plaudit_server.store.base import StoreError
+
+    try:
+        yield
+    except (ConfigError, StartError, StoreError) as error:
+        print(f"plaudit-server: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--store", metavar="TEXT", help="The store: sqlite:PATH or postgresql://… [PLAUDIT_STORE]")
+@click.option("--config", "toml_path", metavar="PATH", help="TOML file of settings. [PLAUDIT_CONFIG]")
+@click.option("--check", is_flag=True, help="Change nothing; exit code 0 when the schema is current, 3 when not.")
+@click.option("--citus", is_flag=True, help="Then place the tables on the machines of a Citus cluster, by project.")
+def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) -> None:
+    """Carry the schema of a store forward to this version, or make it.
+
+    Several may run at once: one migrates, the others wait for it. Servers of the version before go on meanwhile;
+    they do not start again on the new schema.
+    """
+    with _failures():
+        url = configuration.load({"store": store}, os.environ, toml_path).store
+        shown = without_password(url)
+        if url.startswith("sqlite:"):
+            if citus:
+                raise ConfigError("--citus is for a PostgreSQL store")
+            sys.exit(_migrate_sqlite(url, shown, check))
+        sys.exit(asyncio.run(_migrate_postgres(url, shown, check, citus)))
+
+
+def _migrate_sqlite(url: str, shown: str, check: bool) -> int:
+    from plaudit_server.app import prepare_store
+    from plaudit_server.store.migrate import migrations, pending
+    from plaudit_server.store.sqlite import applied
+
+    path = url.partition(":")[2]
+    waiting = pending(migrations("sqlite"), applied(path))
+    if not check:
+        asyncio.run(prepare_store(url))
+    return _report(shown, [migration.name for migration in waiting], check)
+
+
+async def _migrate_postgres(url: str, shown: str, check: bool, citus: bool) -> int:
+    from plaudit_server.app import open_store
+    from plaudit_server.store.migrate import migrations, pending
+
+    open_store(url)  # refuses a URL of no store, and tells when the driver is missing
+    from plaudit_server.store import postgres_schema as schema
+
+    async with schema.connected(url) as connection:
+        if check:
+            await schema.folding(connection)
+            waiting = pending(migrations("postgres"), await schema.applied(connection))
+        else:
+            waiting = await schema.migrate(connection)
+        code = _report(shown, [migration.name for migration in waiting], check)
+        if citus and not check:
+            placed = await schema.distribute(connection)
+            click.echo(f"{shown}: {'placed ' + ', '.join(placed) if placed else 'every table is placed'}")
+    return code
+
+
+def _report(shown: str, names: list[str], check: bool) -> int:
+    if not names:
+        click.echo(f"{shown}: the schema is current")
+        return 0
+    click.echo(f"{shown}: {'waiting' if check else 'applied'}: {', '.join(names)}")
+    return _WAITING if check else 0

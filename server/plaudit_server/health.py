@@ -1,0 +1,73 @@
+"""Health that follows the store: NOT_SERVING from a write that the store could not take until it can write again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from grpc_health.v1 import health, health_pb2
+
+from plaudit_server.errors import StoreUnavailable
+from plaudit_server.store.base import Store
+
+logger = logging.getLogger("plaudit_server")
+
+SERVICE: Final = "plaudit.v1.FeedbackService"
+_PROBE_SECONDS: Final = 0.5
+_PATROL_SECONDS: Final = 1.0
+
+
+class StoreHealth:
+    """Tells `grpc.health.v1` whether the service (and the server as a whole, the empty name) can do its work."""
+
+    def __init__(self, store: Store) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._store = store
+        self._probe: asyncio.Task[None] | None = None
+        self._patrol: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look after a store on another machine even while nobody calls; an embedded one fails by writes alone."""
+        if self._store.poll_seconds is not None:
+            self._patrol = asyncio.create_task(self._look_after())
+
+    async def serving(self) -> None:
+        """Say that the store works."""
+        await self._set(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, for good: the server is about to stop."""
+        for task in (self._patrol, self._probe):
+            if task is not None:
+                task.cancel()
+        await self.servicer.enter_graceful_shutdown()
+
+    def store_failed(self) -> None:
+        """A write failed for the store's sake: say so, and probe until writing works again."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._until_writable())
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(_PATROL_SECONDS)
+            try:
+                await self._store.check()
+            except StoreUnavailable:
+                self.store_failed()
+
+    async def _until_writable(self) -> None:
+        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            try:
+                await self._store.check()
+            except StoreUnavailable:
+                continue
+            logger.warning("the store can be written to again")
+            await self.serving()
+            return
+
+    async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+        await self.servicer.set(SERVICE, status)
+        await self.servicer.set("", status)

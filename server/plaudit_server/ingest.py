@@ -1,0 +1,123 @@
+"""Batches on a stream: several in flight, each answered in order and only when it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from plaudit.v1 import ImportFeedbackRequest, IngestFeedbackRequest, IngestFeedbackResponse, RejectedFeedback
+from plaudit_server import validation
+from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation, describe
+from plaudit_server.interceptors import Call
+from plaudit_server.records import Record
+from plaudit_server.store.base import Create, Outcome, Store
+from plaudit_server.writer import Writer
+
+# Enough for the next groups to form while one commits; more would only wait in memory.
+_IN_FLIGHT: Final = 4
+# A thousand refused records still fit one answer.
+_STATUS_BYTES: Final = 1024
+
+_Request = IngestFeedbackRequest | ImportFeedbackRequest
+_Failure = Exception
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A request whose good records are in line; `places` are their indexes."""
+
+    request: _Request
+    places: list[int]
+    refused: dict[int, DomainError]
+    outcome: asyncio.Future[Outcome] | None = None
+
+
+async def answers(
+    store: Store, writer: Writer, requests: AsyncIterator[_Request], call: Call, *, imported: bool
+) -> AsyncGenerator[bytes, None]:
+    """An encoded answer for each request, in order, as soon as it is durable.
+
+    While the writer is full or answers are not taken, no further request is read: the client's stream waits.
+    """
+    line: asyncio.Queue[_Batch | _Failure | None] = asyncio.Queue(_IN_FLIGHT)
+
+    async def read() -> None:
+        try:
+            async for request in requests:
+                places, records, refused = _checked(request, call.user_id, imported=imported)
+                batch = _Batch(request, places, refused)
+                if records:
+                    command = Create(request.project, records, atomic=False, imported=imported)
+                    batch.outcome = await _enqueue(writer, command)
+                await line.put(batch)
+            await line.put(None)
+        except Exception as error:
+            await line.put(error)
+
+    reader = asyncio.create_task(read())
+    try:
+        while (batch := await line.get()) is not None:
+            if isinstance(batch, _Failure):
+                raise batch
+            yield await _answer(store, batch)
+    finally:
+        reader.cancel()
+
+
+def _checked(
+    request: _Request, user_id: str, *, imported: bool
+) -> tuple[list[int], list[Record], dict[int, DomainError]]:
+    """The places of the good records, the records, and what is wrong with the others. Raises InvalidFields."""
+    out: list[Violation] = []
+    validation.check_project(request.project, out)
+    validation.check_batch(len(request.feedback), out)
+    if out:
+        raise InvalidFields(out)
+    places: list[int] = []
+    records: list[Record] = []
+    refused: dict[int, DomainError] = {}
+    for index, item in enumerate(request.feedback):
+        item_out: list[Violation] = []
+        record = validation.new_record(
+            item, request.project, user_id, item_out, f"feedback[{index}]", id_required=True, imported=imported
+        )
+        if record is None:
+            refused[index] = InvalidFields(item_out)
+        else:
+            places.append(index)
+            records.append(record)
+    return places, records, refused
+
+
+async def _enqueue(writer: Writer, command: Create) -> asyncio.Future[Outcome]:
+    """Put a command in line as soon as there is room: on a stream the client waits instead of being refused."""
+    while True:
+        try:
+            return writer.enqueue(command)
+        except Overloaded as error:
+            await asyncio.sleep(error.retry_delay)
+
+
+async def _answer(store: Store, batch: _Batch) -> bytes:
+    refused = batch.refused
+    if batch.outcome is not None:
+        outcome = await batch.outcome
+        if isinstance(outcome, DomainError):
+            raise outcome
+        assert isinstance(outcome, list)
+        for place, result in zip(batch.places, outcome, strict=True):
+            if isinstance(result, DomainError):
+                refused[place] = result
+    response = IngestFeedbackResponse(
+        sequence=batch.request.sequence,
+        stored_count=len(batch.request.feedback) - len(refused),
+        rejected=[
+            RejectedFeedback(index=index, status=describe(refused[index]).status(room=_STATUS_BYTES))
+            for index in sorted(refused)
+        ],
+        revision=await store.revision(batch.request.project),
+    )
+    # ImportFeedbackResponse has the same fields under the same numbers.
+    return response.SerializeToString()

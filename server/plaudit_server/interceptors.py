@@ -1,0 +1,234 @@
+"""What happens around every call of the service: one wrapper per RPC, made once, with its steps in a visible order.
+
+grpc's own interceptors build a handler object per call; ours wrap each method when the server is assembled.
+Health and reflection are not wrapped: they touch no feedback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from plaudit import limits
+from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, describe
+from plaudit_server.principals import ANONYMOUS, Principal
+
+logger = logging.getLogger("plaudit_server")
+
+REQUEST_ID_METADATA: Final = "x-request-id"
+PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
+STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
+_REQUEST_ID_CHARACTERS: Final = 64
+_ABORT_SECONDS: Final = 5.0
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on its way through the server; `started` is in seconds of a monotonic clock."""
+
+    method: str
+    context: Context
+    user_id: str = "anonymous"
+    started: float = field(default_factory=time.monotonic)
+    principal: Principal = ANONYMOUS
+    own_only: bool = False
+    admitted: bool = False
+    """Whether the call counts as in flight."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """How many rows the requests so far were to write, by project."""
+    _request_id: str = ""
+
+    @property
+    def owner(self) -> str | None:
+        """Whose records alone the caller may change; None for anyone's."""
+        return self.user_id if self.own_only else None
+
+    @property
+    def request_id(self) -> str:
+        """The caller's `x-request-id`, or one of our own."""
+        if not self._request_id:
+            given = next((v for k, v in self.context.invocation_metadata() or () if k == REQUEST_ID_METADATA), "")
+            usable = isinstance(given, str) and 0 < len(given) <= _REQUEST_ID_CHARACTERS and given.isprintable()
+            self._request_id = str(given) if usable else uuid4().hex
+        return self._request_id
+
+
+Gate = Callable[[Call], None]
+"""Done before bytes are parsed, again for each message of a stream: it lets the call pass or raises a DomainError."""
+
+
+class Step(Protocol):
+    """Something done before the method: it lets the call pass, changes the Call, or raises a DomainError."""
+
+    async def __call__(self, call: Call, request: Message) -> None: ...  # noqa: D102
+
+
+Parser = Callable[[bytes], Message]
+
+Observer = Callable[[Call, grpc.StatusCode], None]
+"""Told of the end of each call, with its code: for logs and metrics."""
+
+Unary = Callable[[Call, Any], Awaitable[Message | bytes]]
+Streaming = Callable[[Call, Any], AsyncGenerator[Message | bytes, None]]
+
+
+class SlowReader(Exception):
+    """Thrown into a streaming method whose client does not take the answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Everything around a method. In order: each gate, parsing the bytes, each step, the method; errors map to a
+    status in one place; observers see the end.
+    """
+
+    gates: Sequence[Gate] = ()
+    steps: Sequence[Step] = ()
+    observers: Sequence[Observer] = ()
+
+    def handler(
+        self, method: MethodDescriptor, behaviour: Any, send_timeout: float | None = None
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A grpc handler on bytes for `behaviour(call, request)`.
+
+        `behaviour` is a coroutine function, or for a stream of answers a generator function; for a stream of
+        requests its `request` is an async iterator of messages, each of which has passed the steps. With
+        `send_timeout` (seconds), SlowReader is thrown into a generator whose answer waits longer for its client.
+        """
+        parse = _parser(method)
+        if method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(self._both_streams(method.name, parse, behaviour))
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method.name, parse, behaviour, send_timeout))
+        return grpc.unary_unary_rpc_method_handler(self._unary(method.name, parse, behaviour))
+
+    def _unary(self, name: str, parse: Parser, behaviour: Unary) -> Any:
+        async def run(raw: bytes, context: Context) -> bytes:
+            call = Call(name, context)
+            try:
+                encoded = _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
+            except asyncio.CancelledError:
+                self._done(call, grpc.StatusCode.CANCELLED)
+                raise
+            except Exception as error:
+                await self._fail(call, error)
+                raise AssertionError("abort returned") from error
+            self._done(call, grpc.StatusCode.OK)
+            return encoded
+
+        return run
+
+    def _stream(self, name: str, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
+        async def run(raw: bytes, context: Context) -> None:
+            call = Call(name, context)
+            try:
+                request = await self._admitted(call, raw, parse)
+                await _send_all(context, behaviour(call, request), send_timeout)
+            except asyncio.CancelledError:
+                self._done(call, grpc.StatusCode.CANCELLED)
+                raise
+            except Exception as error:
+                await self._fail(call, error)
+            else:
+                self._done(call, grpc.StatusCode.OK)
+
+        return run
+
+    def _both_streams(self, name: str, parse: Parser, behaviour: Streaming) -> Any:
+        async def run(raws: AsyncIterator[bytes], context: Context) -> None:
+            call = Call(name, context)
+
+            async def requests() -> AsyncIterator[Message]:
+                async for raw in raws:
+                    yield await self._admitted(call, raw, parse)
+
+            try:
+                # Also before the first message: an idle stream holds a place, too.
+                self._enter(call)
+                await _send_all(context, behaviour(call, requests()), None)
+            except asyncio.CancelledError:
+                self._done(call, grpc.StatusCode.CANCELLED)
+                raise
+            except Exception as error:
+                await self._fail(call, error)
+            else:
+                self._done(call, grpc.StatusCode.OK)
+
+        return run
+
+    def _enter(self, call: Call) -> None:
+        for gate in self.gates:
+            gate(call)
+
+    async def _admitted(self, call: Call, raw: bytes, parse: Parser) -> Message:
+        self._enter(call)
+        request = parse(raw)
+        for step in self.steps:
+            await step(call, request)
+        return request
+
+    def _done(self, call: Call, code: grpc.StatusCode) -> None:
+        for observer in self.observers:
+            observer(call, code)
+
+    async def _fail(self, call: Call, error: Exception) -> None:
+        """The only place that ends a call with an error."""
+        problem = describe(error)
+        if not isinstance(error, DomainError):
+            logger.error("%s failed, request %s", call.method, call.request_id, exc_info=error)
+        self._done(call, problem.code)
+        status = problem.status(call.request_id)
+        trailers: list[tuple[str, str | bytes]] = [
+            (STATUS_DETAILS_METADATA, status.SerializeToString()),
+            (REQUEST_ID_METADATA, call.request_id),
+        ]
+        if problem.retry_delay is not None:
+            # RetryInfo for those whose grpc retries by a service config: it reads this and no details.
+            trailers.append((PUSHBACK_METADATA, str(max(1, round(problem.retry_delay * 1000)))))
+        # A client that reads nothing keeps the status waiting behind its data; we do not wait along.
+        async with asyncio.timeout(_ABORT_SECONDS):
+            await call.context.abort(problem.code, status.message, tuple(trailers))
+
+
+async def _send_all(
+    context: Context, responses: AsyncGenerator[Message | bytes, None], send_timeout: float | None
+) -> None:
+    async with aclosing(responses):
+        async for response in responses:
+            try:
+                async with asyncio.timeout(send_timeout):
+                    await context.write(_encoded(response))
+            except TimeoutError:
+                await responses.athrow(SlowReader())
+
+
+def _encoded(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+def _parser(method: MethodDescriptor) -> Parser:
+    message_class = GetMessageClass(method.input_type)
+    full_name = method.input_type.full_name
+
+    def parse(raw: bytes) -> Message:
+        if len(raw) > limits.REQUEST_BYTES:
+            raise MessageTooLarge(len(raw), limits.REQUEST_BYTES)
+        try:
+            return message_class.FromString(raw)
+        except DecodeError as error:
+            raise MalformedMessage(full_name) from error
+
+    return parse

@@ -1,0 +1,121 @@
+"""How much at a time: token buckets by project, and the calls in flight; pure state, the clock is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from plaudit import limits
+from plaudit_server.errors import QuotaExceeded
+
+# Each takes about 200 bytes. A project whose bucket is forgotten starts again with a full one.
+_BUCKETS: Final = 10_000
+
+# A project that breaks the rules of its name is refused by validation; until then it must not fill the table.
+_PROJECT_CHARACTERS: Final = 2 * limits.PROJECT_PART_BYTES + 1
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens that come back at `rate` a second up to `capacity`; `at` is when `tokens` was true."""
+
+    rate: float
+    capacity: float
+    tokens: float
+    at: float
+
+    def delay(self, cost: float, now: float) -> float:
+        """Seconds until `cost` can be taken; 0 means now. More than the capacity waits for a full bucket."""
+        self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.rate)
+        self.at = now
+        missing = min(cost, self.capacity) - self.tokens
+        if missing <= 0.0:
+            return 0.0
+        # In whole milliseconds, upwards: RetryInfo carries them, and who comes back then must find enough.
+        return math.ceil(round(missing / self.rate * 1000, 6)) / 1000
+
+    def take(self, cost: float) -> None:
+        """Take tokens. What exceeds the bucket becomes a debt, which the next calls wait for."""
+        self.tokens -= cost
+
+
+class Quota:
+    """One bucket per project; those not used for longest are forgotten when there are too many."""
+
+    def __init__(self, name: str, rate: float, burst_seconds: float, buckets: int = _BUCKETS) -> None:
+        """`rate` a second for each project; the bucket holds `burst_seconds` of it, and one token at least."""
+        self.name = name
+        self._rate = rate
+        self._capacity = max(1.0, rate * burst_seconds)
+        self._limit = buckets
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def delay(self, project: str, cost: float, now: float) -> float:
+        """Seconds until the project may use `cost`, 0 for now; nothing is taken yet."""
+        return self._bucket(project, now).delay(cost, now)
+
+    def take(self, project: str, cost: float, now: float) -> None:
+        """Use `cost` of the project's quota."""
+        self._bucket(project, now).take(cost)
+
+    def _bucket(self, project: str, now: float) -> Bucket:
+        key = project if len(project) <= _PROJECT_CHARACTERS else ""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(self._rate, self._capacity, self._capacity, now)
+            if len(self._buckets) > self._limit:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket
+
+
+class ProjectQuotas:
+    """The quotas of every project: calls a second and rows a second; a rate of 0 is no quota."""
+
+    def __init__(
+        self, calls_per_second: float, rows_per_second: float, burst_seconds: float, buckets: int = _BUCKETS
+    ) -> None:
+        """Rates for each project."""
+        self._calls = Quota("calls_per_second", calls_per_second, burst_seconds, buckets) if calls_per_second else None
+        self._rows = Quota("rows_per_second", rows_per_second, burst_seconds, buckets) if rows_per_second else None
+
+    def admit(self, project: str, rows: int, now: float) -> None:
+        """Charge a call that writes `rows` rows, at `now` in monotonic seconds, to all quotas or to none.
+
+        Raises QuotaExceeded with the exact delay after which the call would be admitted.
+        """
+        charges = [
+            (quota, cost) for quota, cost in ((self._calls, 1), (self._rows, rows)) if quota is not None and cost
+        ]
+        delays = [(quota.delay(project, cost, now), quota.name) for quota, cost in charges]
+        delay, name = max(delays, default=(0.0, ""))
+        if delay > 0.0:
+            raise QuotaExceeded(name, delay)
+        for quota, cost in charges:
+            quota.take(project, cost, now)
+
+
+@dataclass(slots=True)
+class InFlight:
+    """How many calls run now, and how many may."""
+
+    name: str
+    limit: int
+    retry_delay: float = 0.1
+    running: int = field(default=0, init=False)
+
+    def enter(self) -> None:
+        """Count a call that begins. Raises QuotaExceeded when too many run; then nothing is counted."""
+        if self.running >= self.limit:
+            raise QuotaExceeded(self.name, self.retry_delay)
+        self.running += 1
+
+    def leave(self) -> None:
+        """Count a call that has ended."""
+        self.running -= 1

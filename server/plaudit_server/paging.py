@@ -1,0 +1,71 @@
+"""Page tokens: a place in an order, sealed so that only the same question to the same store may use it."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import Final, NamedTuple, Protocol
+
+from plaudit_server.errors import InvalidPageToken
+from plaudit_server.store.base import SortValue
+
+_VERSION: Final = b"\x01"
+_MAC_BYTES: Final = 16
+_TOKEN_CHARACTERS: Final = 1 << 20
+
+
+class Cursor(NamedTuple):
+    """Where a page ended: the sort key of its last row, and how many rows the caller still wants (None: all)."""
+
+    after: tuple[SortValue, ...]
+    remaining: int | None
+
+
+class PagedRequest(Protocol):
+    """A request message with `page_size` and `page_token`."""
+
+    page_size: int
+    page_token: str
+
+    def SerializeToString(self, *, deterministic: bool) -> bytes: ...  # noqa: D102, N802
+
+
+def scope_of(request: PagedRequest) -> bytes:
+    """A digest of every argument that a token is bound to: all but the page's size and the token itself."""
+    size, token = request.page_size, request.page_token
+    request.page_size, request.page_token = 0, ""
+    digest = blake2b(type(request).__name__.encode(), digest_size=32)
+    digest.update(request.SerializeToString(deterministic=True))
+    request.page_size, request.page_token = size, token
+    return digest.digest()
+
+
+def seal(cursor: Cursor, scope: bytes, store_id: bytes) -> str:
+    """An opaque, URL-safe token for `cursor`."""
+    body = _VERSION + json.dumps(cursor, separators=(",", ":"), ensure_ascii=False).encode()
+    return urlsafe_b64encode(body + _mac(body, scope, store_id)).decode()
+
+
+def unseal(token: str, scope: bytes, store_id: bytes) -> Cursor:
+    """The cursor of a token. Raises InvalidPageToken for anything that `seal` did not make for this scope."""
+    try:
+        if len(token) > _TOKEN_CHARACTERS:
+            raise InvalidPageToken
+        sealed = urlsafe_b64decode(token.encode("ascii"))
+    except ValueError as error:
+        raise InvalidPageToken from error
+    # The decoder skips what is no base64: only the canonical text is the token.
+    if urlsafe_b64encode(sealed) != token.encode():
+        raise InvalidPageToken
+    body, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
+    if not compare_digest(mac, _mac(body, scope, store_id)) or body[:1] != _VERSION:
+        raise InvalidPageToken
+    # The seal proves that we wrote the text, so its shape needs no check.
+    after, remaining = json.loads(body[1:])
+    return Cursor(tuple(after), remaining)
+
+
+def _mac(body: bytes, scope: bytes, store_id: bytes) -> bytes:
+    return blake2b(body + scope, key=store_id, digest_size=_MAC_BYTES).digest()

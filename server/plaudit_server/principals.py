@@ -1,0 +1,117 @@
+"""Principals, roles, and the project patterns that roles are granted on: pure values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final
+
+PRINCIPAL_BYTES: Final = 256
+
+
+class Role(IntEnum):
+    """What a principal is in a project; each role may do what the ones below it may."""
+
+    READER = 1
+    WRITER = 2
+    EDITOR = 3
+    ADMINISTRATOR = 4
+
+    @classmethod
+    def parse(cls, name: str) -> Role:
+        """The role of a lower-case name. Raises ValueError, naming the roles that there are."""
+        for role in cls:
+            if role.label == name:
+                return role
+        raise ValueError(f"unknown role {name!r}; use {', '.join(role.label for role in cls)}")
+
+    @property
+    def label(self) -> str:
+        """The role's name, lower case, as in configuration, keys and claims."""
+        return self.name.lower()
+
+
+def check_pattern(pattern: str) -> str:
+    """A project pattern as it is. Raises ValueError unless it is `*`, or two parts with one `/` between them."""
+    parts = pattern.split("/")
+    usable = pattern == "*" or (len(parts) == 2 and all(parts))
+    if not usable or not pattern.isprintable() or " " in pattern or len(pattern.encode()) > PRINCIPAL_BYTES:
+        raise ValueError(f"{pattern!r} is no project pattern; use entity/project, entity/* or *")
+    return pattern
+
+
+def matches(pattern: str, project: str) -> bool:
+    """Whether a pattern covers a project: `*` stands for any text without `/`, and alone for every project."""
+    return pattern == "*" or _expression(pattern).fullmatch(project) is not None
+
+
+@lru_cache(maxsize=4096)
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile("[^/]*".join(map(re.escape, re.split(r"\*+", pattern))))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role on the projects of some patterns."""
+
+    role: Role
+    projects: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for pattern in self.projects:
+            check_pattern(pattern)
+
+    def covers(self, project: str) -> bool:
+        """Whether the role holds in this project."""
+        return any(matches(pattern, project) for pattern in self.projects)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGrant:
+    """A role on some projects for the principals of a name; `*` in the name stands for any text."""
+
+    principal: str
+    role: Role
+    projects: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.principal:
+            raise ValueError("a grant needs the name of its principal")
+        for pattern in self.projects:
+            check_pattern(pattern)
+
+    def names(self, principal: str) -> bool:
+        """Whether the grant is for this principal."""
+        if self.principal == principal:
+            return True
+        parts = map(re.escape, re.split(r"\*+", self.principal))
+        return re.fullmatch(".*".join(parts), principal, re.DOTALL) is not None
+
+    @property
+    def grant(self) -> Grant:
+        """What is granted."""
+        return Grant(self.role, self.projects)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: the name becomes `user_id`. `expires_at` (Unix seconds) is when the credential ends, if it does."""
+
+    name: str
+    grants: tuple[Grant, ...] = ()
+    credential: str = "none"
+    expires_at: float | None = field(default=None, compare=False)
+
+    def role_in(self, project: str) -> Role | None:
+        """The highest role granted in a project; None for no role at all."""
+        return max((grant.role for grant in self.grants if grant.covers(project)), default=None)
+
+
+ANONYMOUS: Final = Principal("anonymous", (Grant(Role.ADMINISTRATOR, ("*",)),))
+
+
+def usable_name(name: object) -> bool:
+    """Whether a name can be a principal's: 1 to 256 bytes of printable text."""
+    return isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= PRINCIPAL_BYTES

@@ -1,0 +1,37 @@
+"""What SQL engines do not do exactly: the functions of one text that a store registers with its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+_FIRST_INTEGER: Final = -(2**63)
+_LAST_INTEGER: Final = 2**63 - 1
+
+
+def fold(text: str | None) -> str | None:
+    """Unicode lower case by code point, with İ as i and ς as σ; null stays null."""
+    if text is None:
+        return None
+    # Python's lower() writes İ as two code points, and a Σ at the end of a word as ς.
+    return text.replace("İ", "i").lower().replace("ς", "σ")
+
+
+def number(text: str | None) -> int | float | None:
+    """A numeral by its exact value: an integer where it is digits alone within 64 bits, else the nearest double.
+
+    SQLite's own conversion is off by a bit for one long numeral in many millions. Raises ValueError for no numeral.
+    """
+    if text is None:
+        return None
+    # A sign and 40 digits are more than 64 bits; longer texts would only cost time.
+    if len(text) <= 41 and text.lstrip("+-").isdigit() and _FIRST_INTEGER <= (integer := int(text)) <= _LAST_INTEGER:
+        return integer
+    return float(text)
+
+
+FUNCTIONS: Final[Mapping[str, Callable[..., str | int | float | None]]] = {
+    "plaudit_fold": fold,
+    "plaudit_number": number,
+}
+"""By their name in SQL; each is deterministic and takes one argument."""

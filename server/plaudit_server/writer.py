@@ -1,0 +1,215 @@
+"""Group commit: commands that arrive while one group commits are the next group; each is answered after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, overload
+
+from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
+from plaudit_server.records import Row
+from plaudit_server.store.base import Command, Create, Outcome, Purge, Purged, Replace, Store, WriteFailed, Written
+
+logger = logging.getLogger("plaudit_server")
+
+_RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
+_COMMAND_BYTES: Final = 512  # what a command costs beside its texts
+
+
+class _Waiting(NamedTuple):
+    """A command in the queue; `rows` and `size` (bytes) bound the group that takes it."""
+
+    command: Command
+    outcome: asyncio.Future[Outcome]
+    rows: int
+    size: int
+
+
+class Writer:
+    """The one way to write to a store: a bounded queue, and a task that commits what is in it, group by group.
+
+    Commands commit in the order of `submit`. `on_commit` gets the revisions of the projects that a commit
+    has touched, before those who wait for it are woken; `on_failure` is told that the store failed.
+    The counters are for metrics.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_pending_commands: int = 8_192,
+        max_pending_bytes: int = 64 * 1024 * 1024,
+        max_group_rows: int = 1_024,
+        max_group_bytes: int = 8 * 1024 * 1024,
+        on_commit: Callable[[dict[str, int]], None] | None = None,
+        on_failure: Callable[[], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._max_pending_commands = max_pending_commands
+        self._max_pending_bytes = max_pending_bytes
+        self._max_group_rows = max_group_rows
+        self._max_group_bytes = max_group_bytes
+        self._on_commit = on_commit
+        self._on_failure = on_failure
+        self._queue: deque[_Waiting] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._closing = False
+        self.pending_commands = 0
+        self.pending_bytes = 0
+        self.groups = 0
+        self.commands = 0
+        self.failed_groups = 0
+        self.refused_commands = 0
+        self.last_commit_seconds = 0.0
+
+    def start(self) -> None:
+        """Begin to commit; on the event loop that submits."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="plaudit-writer")
+
+    async def close(self) -> None:
+        """Take no more commands, commit those that wait, and end. Safe to call twice, or without a start."""
+        self._closing = True
+        self._wake()
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+    @overload
+    async def submit(self, command: Create) -> list[Row | DomainError] | DomainError: ...
+    @overload
+    async def submit(self, command: Replace) -> Row | DomainError: ...
+    @overload
+    async def submit(self, command: Purge) -> Purged | DomainError: ...
+    async def submit(self, command: Command) -> Outcome:
+        """Apply a command, durably; what the store's rules refuse is the outcome, not an exception.
+
+        Raises Overloaded when too much is waiting, and StoreUnavailable when the store failed or the writer is
+        closed: then nothing of the command was stored. When the caller is cancelled, it may yet be stored.
+        """
+        return await self.enqueue(command)
+
+    def enqueue(self, command: Command) -> asyncio.Future[Outcome]:
+        """Put a command in line, and give what will be its outcome; raises as `submit` does."""
+        if self._closing or self._task is None:
+            raise StoreUnavailable(self._store.name, _RETRY_SECONDS[0])
+        rows, size = _weight(command)
+        pending = self.pending_commands
+        if pending and (pending >= self._max_pending_commands or self.pending_bytes + size > self._max_pending_bytes):
+            self.refused_commands += 1
+            raise Overloaded(self._delay())
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(command, outcome, rows, size))
+        self.pending_commands = pending + 1
+        self.pending_bytes += size
+        self._wake()
+        return outcome
+
+    def _wake(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _delay(self) -> float:
+        """About how long the queue takes to empty, in seconds."""
+        groups = 1 + self.pending_bytes / self._max_group_bytes + self.pending_commands / self._max_group_rows
+        shortest, longest = _RETRY_SECONDS
+        return min(max(self.last_commit_seconds * groups, shortest), longest)
+
+    async def _run(self) -> None:
+        while True:
+            group = self._take()
+            if group:
+                await self._commit(group)
+            elif self._closing:
+                return
+            else:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+
+    def _take(self) -> list[_Waiting]:
+        """The next group: what waits, within the bounds of one; nobody waits any more for what was cancelled."""
+        queue = self._queue
+        group: list[_Waiting] = []
+        rows, size = self._max_group_rows, self._max_group_bytes
+        while queue:
+            waiting = queue[0]
+            if waiting.outcome.done():
+                self._forget(queue.popleft())
+                continue
+            rows -= waiting.rows
+            size -= waiting.size
+            if group and (rows < 0 or size < 0):
+                break
+            group.append(queue.popleft())
+        return group
+
+    def _forget(self, waiting: _Waiting) -> None:
+        self.pending_commands -= 1
+        self.pending_bytes -= waiting.size
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        started = time.perf_counter()
+        failure: Exception | None = None
+        written = Written([])
+        try:
+            written = await self._store.write([waiting.command for waiting in group])
+        except StoreUnavailable as error:
+            failure = error
+        except Exception as error:
+            logger.exception("a group of %d commands failed", len(group))
+            failure = error
+        self.last_commit_seconds = time.perf_counter() - started
+        self.groups += 1
+        self.commands += len(group)
+        for waiting in group:
+            self._forget(waiting)
+        if failure is not None:
+            self.failed_groups += 1
+            self._tell(self._on_failure)
+            for waiting in group:
+                _raise_in(waiting.outcome, self._answer(failure))
+            return
+        if written.revisions:
+            self._tell(self._on_commit, written.revisions)
+        for waiting, outcome in zip(group, written.outcomes, strict=True):
+            if isinstance(outcome, WriteFailed | StoreUnavailable):
+                _raise_in(waiting.outcome, outcome)
+            elif not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
+
+    def _answer(self, failure: Exception) -> Exception:
+        """An exception of each waiter's own: raising one object in many tasks would chain their tracebacks."""
+        if isinstance(failure, StoreUnavailable):
+            return StoreUnavailable(failure.store, failure.retry_delay)
+        return WriteFailed(str(failure))
+
+    def _tell(self, listener: Callable[..., None] | None, *args: object) -> None:
+        """Call a listener, whose failure is its own."""
+        if listener is not None:
+            try:
+                listener(*args)
+            except Exception:
+                logger.exception("a listener of the writer failed")
+
+
+def _raise_in(outcome: asyncio.Future[Outcome], error: Exception) -> None:
+    if not outcome.done():
+        outcome.set_exception(error)
+        outcome.exception()  # marks it as seen: nobody need be waiting any more
+
+
+def _weight(command: Command) -> tuple[int, int]:
+    """How many rows a command writes at most, about, and the bytes that it holds."""
+    if isinstance(command, Create):
+        records = command.records
+        size = _COMMAND_BYTES
+        for record in records:
+            size += len(record.body) + len(record.payload)
+        return len(records), size
+    if isinstance(command, Replace):
+        return 1, _COMMAND_BYTES + len(command.record.body) + len(command.record.payload)
+    ids = len(command.ids) if command.ids is not None else 0
+    return ids or command.limit, _COMMAND_BYTES + 64 * ids

@@ -1,0 +1,300 @@
+"""The operations of the client, and how batches and purges are cut into requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+
+import plaudit
+from plaudit import limits, v1
+from plaudit._errors import Violation
+from tests.client.fakes import PROJECT, REF, FakeTransport, message
+
+
+def record(number: int = 0, **fields: Any) -> dict[str, Any]:
+    return {"ref": REF, "feedback_type": "t", "payload": {"n": number}, **fields}
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+def test_create_returns_the_stored_record(client: plaudit.Client, transport: FakeTransport) -> None:
+    stored = client.create(record(5, creator="Jane"))
+
+    assert (stored.payload, stored.creator, stored.user_id, stored.project) == ({"n": 5}, "Jane", "alice", PROJECT)
+    assert transport.requests[0].feedback.id == stored.id
+
+
+@pytest.mark.parametrize(
+    ("argument", "of_the_record", "expected"),
+    [(None, None, PROJECT), ("x/y", None, "x/y"), (None, "r/s", "r/s"), ("x/y", "x/y", "x/y")],
+)
+def test_project_of_a_record(
+    client: plaudit.Client, transport: FakeTransport, argument: str | None, of_the_record: str | None, expected: str
+) -> None:
+    client.create(record(project=of_the_record), project=argument)
+    client.create_batch([record(project=of_the_record)], project=argument)
+
+    assert [request.project for request in transport.requests] == [expected] * 2
+
+
+def test_no_project_is_told(transport: FakeTransport) -> None:
+    client = plaudit.Client(transport=transport)
+
+    for call in (lambda: client.create(record()), client.count, client.refs, client.get_feedback):
+        with pytest.raises(ValueError, match="no project"):
+            call()
+    with pytest.raises(ValueError, match="entity/project"):
+        client.count(project="chat")
+    assert transport.calls == 0
+
+
+def test_batch_is_aligned_with_its_input(client: plaudit.Client, transport: FakeTransport) -> None:
+    stored = client.create_batch(record(number) for number in range(7))
+
+    assert [row.payload["n"] for row in stored] == list(range(7))
+    assert transport.calls == 1
+
+
+def test_empty_batch_sends_nothing(client: plaudit.Client, transport: FakeTransport) -> None:
+    assert client.create_batch([]) == []
+    assert transport.calls == 0
+
+
+@pytest.mark.parametrize(("records", "sizes"), [(1000, [1000]), (1001, [1000, 1]), (2000, [1000, 1000])])
+def test_batch_is_cut_by_rows(client: plaudit.Client, transport: FakeTransport, records: int, sizes: list[int]) -> None:
+    stored = client.create_batch(record(number) for number in range(records))
+
+    assert [len(request.feedback) for request in transport.requests] == sizes
+    assert [row.payload["n"] for row in stored] == list(range(records))
+
+
+def test_batch_is_cut_by_bytes(client: plaudit.Client, transport: FakeTransport) -> None:
+    texts = [str(size % 10) * size for size in range(50_000, 1_000_000, 37_000)]
+
+    stored = client.create_batch(record(payload={"text": text}) for text in texts)
+
+    assert [row.payload["text"] for row in stored] == texts
+    sizes = [request.ByteSize() for request in transport.requests]
+    assert max(sizes) <= limits.REQUEST_BYTES
+    # None of them would have taken the next one's first record too.
+    firsts = [request.feedback[0].ByteSize() for request in transport.requests[1:]]
+    assert all(size + first > limits.REQUEST_BYTES for size, first in zip(sizes, firsts, strict=False))
+
+
+def test_batch_fills_a_request_to_the_byte(client: plaudit.Client, transport: FakeTransport) -> None:
+    empty = v1.BatchCreateFeedbackRequest(project=PROJECT).ByteSize()
+    room = limits.REQUEST_BYTES - empty - 3 * 6
+    payloads = [room // 3] * 3
+    overhead = client_bytes(record(payload={"text": ""}))
+    texts = ["x" * (size - overhead - 8) for size in payloads]
+
+    client.create_batch(record(payload={"text": text}) for text in texts)
+    client.create_batch(record(payload={"text": text + "x" * 20}) for text in texts)
+
+    assert [len(request.feedback) for request in transport.requests] == [3, 2, 1]
+
+
+def client_bytes(given: dict[str, Any]) -> int:
+    from plaudit._model import to_message
+
+    return to_message(given).ByteSize()
+
+
+def test_record_larger_than_a_request_goes_alone(client: plaudit.Client, transport: FakeTransport) -> None:
+    reasons = {str(number): "é" * 10_000 for number in range(100)}
+    large = record(scorer_tag_reasons=reasons, scorer_rating_reasons=reasons)
+
+    client.create_batch([record(), large, record()])
+
+    assert [len(request.feedback) for request in transport.requests] == [1, 1, 1]
+
+
+def test_input_is_read_as_it_is_sent(client: plaudit.Client, transport: FakeTransport) -> None:
+    calls_seen = []
+
+    def records() -> Iterator[dict[str, Any]]:
+        for number in range(2500):
+            calls_seen.append(transport.calls)
+            yield record(number)
+
+    client.create_batch(records())
+
+    assert calls_seen[1000] == 0
+    assert calls_seen[1001] == 1
+    assert calls_seen[2499] == 2
+
+
+def test_records_of_other_projects_go_in_requests_of_their_own(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    stored = client.create_batch([record(1), record(2, project="x/y"), record(3, project="x/y"), record(4)])
+
+    assert [(request.project, len(request.feedback)) for request in transport.requests] == [
+        (PROJECT, 1),
+        ("x/y", 2),
+        (PROJECT, 1),
+    ]
+    assert [row.payload["n"] for row in stored] == [1, 2, 3, 4]
+
+
+def test_bad_record_of_an_atomic_batch_is_told_before_its_request_is_sent(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    with pytest.raises(plaudit.InvalidArgumentError) as raised:
+        client.create_batch([record(), record(payload={"a": float("nan")})])
+
+    assert raised.value.violations[0].field == "feedback[1].payload.a"
+    assert transport.calls == 0
+
+
+def test_refusal_of_a_later_request_is_told_by_position_with_what_is_stored(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    answer = transport.BatchCreateFeedback
+
+    def refuse_the_second(request: v1.BatchCreateFeedbackRequest) -> v1.BatchCreateFeedbackResponse:
+        if transport.calls == 2:
+            violations = [Violation("feedback[3].ref", "is wrong")]
+            raise plaudit.InvalidArgumentError("invalid: feedback[3].ref: is wrong", violations=violations)
+        return answer(request)
+
+    transport.BatchCreateFeedback = refuse_the_second  # type: ignore[method-assign]
+
+    with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\[1003\]\.ref") as raised:
+        client.create_batch(record(number) for number in range(3000))
+
+    assert raised.value.violations == (Violation("feedback[1003].ref", "is wrong"),)
+    assert "1000 records before were stored" in raised.value.__notes__[0]
+    assert transport.calls == 2
+
+
+def test_partial_batch_has_the_errors_in_their_places(client: plaudit.Client, transport: FakeTransport) -> None:
+    answer = transport.BatchCreateFeedback
+
+    def refuse_one(request: v1.BatchCreateFeedbackRequest) -> v1.BatchCreateFeedbackResponse:
+        assert request.partial
+        response = answer(request)
+        code = grpc.StatusCode.ALREADY_EXISTS.value[0]
+        response.results[1].status.CopyFrom(status_pb2.Status(code=code, message="taken"))
+        return response
+
+    transport.BatchCreateFeedback = refuse_one  # type: ignore[method-assign]
+
+    results = client.create_batch([record(0), record(1, nonsense=1), record(2), record(3)], partial=True)
+
+    first, second, third, fourth = results
+    assert isinstance(first, plaudit.Feedback)
+    assert isinstance(second, plaudit.InvalidArgumentError)
+    assert second.violations[0].field == "feedback[1].nonsense"
+    assert isinstance(third, plaudit.AlreadyExistsError)
+    assert isinstance(fourth, plaudit.Feedback)
+    assert fourth.payload == {"n": 3}
+
+
+def test_partial_batch_goes_on_after_a_request_that_failed(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.failures.append(plaudit.UnavailableError("down"))
+
+    results = client.create_batch((record(number) for number in range(1500)), partial=True)
+
+    assert {type(result) for result in results[:1000]} == {plaudit.UnavailableError}
+    assert {type(result) for result in results[1000:]} == {plaudit.Feedback}
+
+
+def test_get(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.rows.append(message(1))
+
+    assert client.get(message(1).id.upper(), version=2).id == message(1).id
+    assert transport.requests[0] == v1.GetFeedbackRequest(project=PROJECT, id=message(1).id, version=2)
+
+
+def test_purge_by_ids_is_cut_and_counts(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.rows.extend(message(number) for number in range(3))
+    ids = [message(number).id for number in range(20_001)]
+
+    assert client.purge([ids[0]], dry_run=True) == 1
+    assert client.purge(id for id in [ids[0], *ids]) == 3
+
+    assert [len(request.ids) for request in transport.requests] == [1, 10_000, 10_000, 1]
+    assert transport.rows == []
+
+
+def test_purge_by_query_goes_on_until_nothing_matches(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.rows.extend(message(number) for number in range(5))
+    transport.page_rows = 2
+
+    assert client.purge(query=plaudit.field("ref") == REF, dry_run=True) == 5
+    assert len(transport.rows) == 5
+    transport.requests.clear()
+
+    assert client.purge(query=plaudit.field("ref") == REF) == 5
+    assert transport.calls == 3
+    assert transport.rows == []
+
+
+def test_purge_wants_exactly_one_of_ids_and_query(client: plaudit.Client, transport: FakeTransport) -> None:
+    with pytest.raises(ValueError, match="exactly one"):
+        client.purge()
+    with pytest.raises(ValueError, match="exactly one"):
+        client.purge(["x"], query=plaudit.field("ref") == REF)
+    with pytest.raises(TypeError):
+        client.purge("one-id")
+    with pytest.raises(plaudit.InvalidArgumentError):
+        client.purge(query={})
+    assert client.purge([]) == 0
+    assert transport.calls == 0
+
+
+def test_count_and_refs(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.rows.extend(message(number, ref=f"urn:{number % 3}") for number in range(5))
+    transport.page_rows = 2
+
+    assert client.count() == 5
+    assert client.count({"$expr": {"$eq": [{"$getField": "ref"}, {"$literal": "urn:1"}]}}) == 2
+    refs = client.refs()
+    assert list(refs) == ["urn:0", "urn:1", "urn:2"]
+    assert refs.counts == {"urn:0": 2, "urn:1": 2, "urn:2": 1}
+    assert [request.page_token for request in transport.requests[2:]] == ["", "2"]
+
+
+def test_server_info(client: plaudit.Client) -> None:
+    info = client.server_info()
+
+    assert (info.version, info.store, info.limits, info.erasure_pending) == (
+        "1.2.3",
+        "sqlite",
+        {"batch_items": 1000},
+        False,
+    )
+
+
+def test_get_feedback_by_id_query_and_reaction(client: plaudit.Client) -> None:
+    score = plaudit.field("payload.score") > 1
+    reaction = "(field('feedback_type') == 'wandb.reaction.1') & (field('payload.emoji') == '👍')"
+
+    assert client.get_feedback().query is None
+    assert repr(client.get_feedback("f2").query) == "Query(field('id') == 'f2')"
+    assert repr(client.get_feedback(reaction="👍").query) == f"Query({reaction})"
+    assert repr(client.get_feedback(score, reaction="👍").query) == f"Query(({score!r}) & {reaction})"
+    assert client.get_feedback(plaudit.Query(score).to_dict()).query == plaudit.Query(score)
+    assert client.get_feedback().show_refs
+    assert client.get_feedback(project="x/y").project_id == "x/y"
+
+
+@pytest.mark.parametrize("query", [5, ["f1"], 1.5, True])
+def test_get_feedback_of_another_type(client: plaudit.Client, query: Any) -> None:
+    with pytest.raises(TypeError):
+        client.get_feedback(query)
+
+
+def test_client_is_a_context_manager(transport: FakeTransport) -> None:
+    with plaudit.Client(PROJECT, transport=transport) as client:
+        assert not transport.is_closed
+    assert transport.is_closed
+    assert repr(client) == "Client('acme/chat', target='localhost:50051')"

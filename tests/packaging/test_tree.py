@@ -1,0 +1,149 @@
+"""What may not be in a public tree, and what its documents may not get wrong."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plaudit.v1 import ErrorReason
+
+ROOT = Path(__file__).parents[2]
+_NOT_OURS = re.compile(r"\.git|\.venv.*|build|dist|\..*_cache|\.hypothesis|__pycache__|.*\.egg-info|plaudit\.db.*")
+_TEXT = {
+    "",
+    ".cfg",
+    ".in",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".proto",
+    ".py",
+    ".pyi",
+    ".sh",
+    ".sql",
+    ".toml",
+    ".txt",
+    ".yaml",
+    ".yml",
+}
+
+# Written in pieces, so that this file passes its own test.
+_MACHINE_PATH = re.compile(r"(?:^|[^\w.])/(?:work|farm|root|home|Users|tmp/(?:dev|gen))" + "/")
+_REGISTRY_HOST = re.compile(
+    "|".join(
+        (
+            r"pypi\.o" + "rg",
+            r"pythonhosted\.o" + "rg",
+            r"registry\.npmjs",
+            r"crates\.i" + "o",
+            r"proxy\.golang",
+            r"maven\.o" + "rg",
+            r"deb\.debian",
+        )
+    )
+)
+_HOLE = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|XX" + r"X)\b|pytest\.mark\.xf" + "ail")
+
+
+def _files(folder: Path = ROOT) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if _NOT_OURS.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            yield from _files(path)
+        elif path.suffix in _TEXT:
+            yield path
+
+
+def _hits(pattern: re.Pattern[str], *suffixes: str) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _files()
+        if not suffixes or path.suffix in suffixes
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_files_are_found() -> None:
+    names = {path.relative_to(ROOT).as_posix() for path in _files()}
+
+    assert {"Makefile", ".ci/run", "client/plaudit/__init__.py", "proto/plaudit/v1/query.proto"} <= names
+
+
+def test_no_file_names_a_machine() -> None:
+    assert _hits(_MACHINE_PATH) == []
+
+
+def test_no_file_names_the_host_of_a_registry() -> None:
+    assert _hits(_REGISTRY_HOST) == []
+
+
+def test_no_hole_is_left_for_later() -> None:
+    assert _hits(_HOLE, ".py", ".proto", ".md") == []
+
+
+def _pins(name: str) -> list[str]:
+    return [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-floor.txt"])
+def test_constraints_are_plain_versions_sorted_by_name(name: str) -> None:
+    lines = _pins(name)
+
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)] == []
+    assert lines == sorted(lines, key=lambda line: line.partition("==")[0].lower().replace("_", "-"))
+
+
+def test_floor_is_what_the_distribution_declares() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    users = [*project["dependencies"], *extras["server"], *extras["postgres"]]
+    declared = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)", line)[0] for line in users)
+    floor = dict(line.split("==") for line in _pins("constraints-floor.txt"))
+
+    assert {name: floor.get(name) for name in declared} == declared
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in _files() if path.suffix == ".md"], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_target_that_a_document_names_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name
+        for path in _files()
+        if path.suffix == ".md"
+        for name in re.findall(r"(?:`|^)make ([a-z][a-z-]*)", path.read_text(), re.MULTILINE)
+    }
+
+    assert {"run", "test", "demo", "lint", "proto"} <= named
+    assert named - targets == set()
+
+
+def test_error_page_has_every_reason_with_its_code_and_metadata() -> None:
+    source = (ROOT / "proto/plaudit/v1/error_reason.proto").read_text()
+    declared = {}
+    for comment, name in re.findall(r"((?:  //.*\n)+)  ERROR_REASON_(\w+) = \d+;", source):
+        if name != "UNSPECIFIED":
+            [code] = re.findall(r"^  // ([A-Z_]+): ", comment, re.MULTILINE)
+            declared[name] = (code, re.findall(r'"(\w+)": "', comment))
+    page = {
+        name: (code, re.findall(r"`(\w+)`", metadata))
+        for name, code, metadata in re.findall(
+            r"^\| ([A-Z_]+) \| ([A-Z_]+) \| .* \| (.*) \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE
+        )
+    }
+
+    assert len(declared) == len(ErrorReason.keys()) - 1
+    assert page == declared

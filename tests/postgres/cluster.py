@@ -1,0 +1,227 @@
+"""A PostgreSQL server for tests: one of its own that is thrown away, or the one that PLAUDIT_TEST_POSTGRES names."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+EXISTING = os.environ.get("PLAUDIT_TEST_POSTGRES", "")
+_START_SECONDS = 60.0
+_SUPERUSER = "plaudit"
+# As in production where a crash matters; small where it does not.
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "64MB",
+    "max_connections": "100",
+    "max_wal_senders": "4",
+    "log_min_messages": "warning",
+    "restart_after_crash": "off",
+}
+
+
+def binaries() -> Path | None:
+    """The directory of initdb and its like: that of the newest installed version."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    for directory in reversed(debian):
+        if (directory / "initdb").exists():
+            return directory
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Cluster:
+    """A server of our own in a directory of its own; `standby_of` makes it a copy that follows another."""
+
+    def __init__(self, *, standby_of: Cluster | None = None, **settings: str) -> None:
+        directory = binaries()
+        assert directory is not None, "no PostgreSQL is installed"
+        self._bin = directory
+        self._user = _system_user()
+        self._home = Path(tempfile.mkdtemp(prefix="plaudit-postgres-"))
+        if self._user is not None:
+            shutil.chown(self._home, self._user)
+        self._data = self._home / "data"
+        self._settings = _SETTINGS | settings
+        self.port = free_port()
+        self._server: subprocess.Popen[bytes] | None = None
+        if standby_of is None:
+            self._run(
+                "initdb",
+                "-D",
+                self._data,
+                "-U",
+                _SUPERUSER,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--no-sync",
+                *_locale(directory),
+            )
+        else:
+            self._run(
+                "pg_basebackup",
+                "-D",
+                self._data,
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "-d",
+                standby_of.url("postgres", application_name="standby"),
+            )
+        self.start()
+
+    def url(self, database: str, **options: str) -> str:
+        """The URL of a database of this server."""
+        more = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"postgresql://{_SUPERUSER}@127.0.0.1:{self.port}/{database}" + (f"?{more}" if more else "")
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        with (self._home / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._data, "-p", str(self.port), "-k", self._home, *options],
+                stdout=log,
+                stderr=log,
+                **self._identity(),
+            )
+        until = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                with psycopg.connect(self.url("postgres"), connect_timeout=5):
+                    return
+            except psycopg.OperationalError:
+                if self._server.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"PostgreSQL did not start:\n{self.log()}") from None
+                time.sleep(0.02)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop: SIGINT is a fast shutdown, SIGKILL a crash of every process of the server at once."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        children = _children(server.pid) if number == signal.SIGKILL else []
+        server.send_signal(number)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        server.wait(_START_SECONDS)
+        while any(_is_alive(child) for child in children):
+            time.sleep(0.005)
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "-D", self._data, "promote", "-w")
+
+    def execute(self, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run a statement, and answer its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def log(self) -> str:
+        return (self._home / "log").read_text(errors="replace")
+
+    def remove(self) -> None:
+        """Stop, and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self._home)
+
+    def _identity(self) -> dict[str, Any]:
+        # initdb and postgres refuse to run as root.
+        user = self._user
+        return {"cwd": self._home} | (
+            {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+        )
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        done = subprocess.run(
+            [self._bin / program, *arguments], capture_output=True, text=True, check=False, **self._identity()
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
+
+
+class Database:
+    """A database of its own on a server, dropped at the end."""
+
+    def __init__(self, server: str, options: str = "") -> None:
+        self._server = server
+        self.name = f"plaudit_test_{uuid.uuid4().hex[:12]}"
+        self.url = re.sub(r"(//[^/?]*)(/[^?]*)?", rf"\1/{self.name}", server, count=1)
+        self._administer(f"CREATE DATABASE {self.name} {options}")
+
+    def execute(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement in it, and answer its rows."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(query.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self) -> None:
+        """Remove every record, and keep the schema."""
+        self.execute("DELETE FROM feedback; DELETE FROM feedback_history; DELETE FROM project; DELETE FROM api_key")
+
+    def drop(self) -> None:
+        self._administer(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def _administer(self, query: str) -> None:
+        with psycopg.connect(make_conninfo(self._server), autocommit=True) as connection:
+            connection.execute(query.encode())
+
+
+def _locale(directory: Path) -> list[str]:
+    """A locale that is far from C, so that every order and every fold that forgets its collation shows."""
+    version = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"(\d+)", version)
+    if found is None or int(found[1]) < 15:
+        return ["--locale=C.UTF-8"]
+    return ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=sv-SE"]
+
+
+def _system_user() -> str | None:
+    """Who runs the server: a user of the system, when we are root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _children(parent: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    return []
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        # A zombie holds nothing any more.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

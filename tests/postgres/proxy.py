@@ -1,0 +1,80 @@
+"""A network between a store and its database that fails on command: a TCP proxy which knows what a commit is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
+
+Fate = Literal["pass", "cut before", "cut after"]
+"""What becomes of a commit: it is done; it is lost on its way; it is done, and its answer is lost."""
+
+
+class Proxy:
+    """Forwards to a server; `fate` is asked for each commit."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.fate: Callable[[], Fate] = lambda: "pass"
+        self.cuts = 0
+        self._address = host, port
+        self._links: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    def url(self, url: str) -> str:
+        """A database's URL, by way of this proxy."""
+        return re.sub(r"@[^/]+", f"@127.0.0.1:{self.port}", url, count=1)
+
+    def cut_all(self) -> None:
+        """Break every connection there is."""
+        for link in self._links:
+            link.cancel()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        task.add_done_callback(self._links.discard)
+        with suppress(OSError, asyncio.CancelledError):
+            there_reader, there_writer = await asyncio.open_connection(*self._address)
+            try:
+                back = asyncio.create_task(self._forward(there_reader, writer))
+                await self._commands(reader, there_writer, back)
+            finally:
+                back.cancel()
+                there_writer.transport.abort()
+        writer.transport.abort()
+
+    async def _commands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.Task[None]
+    ) -> None:
+        while data := await reader.read(65_536):
+            if b"COMMIT\0" in data and (fate := self.fate()) != "pass":
+                self.cuts += 1
+                if fate == "cut after":
+                    back.cancel()
+                    writer.write(data)
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+                return
+            writer.write(data)
+            await writer.drain()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+            writer.transport.abort()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Proxy]:
+        server = await asyncio.start_server(self._link, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut_all()
+            await asyncio.gather(*self._links, return_exceptions=True)

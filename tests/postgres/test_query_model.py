@@ -1,0 +1,73 @@
+"""PostgreSQL's answers against the oracle and SQLite: nasty rows, queries and orders, in a locale far from C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plaudit.v1 import OrderBy
+from plaudit_server.query.evaluate import matches, sort_key
+from plaudit_server.query.parse import Not, Operation, parse_order
+from plaudit_server.store.postgres_schema import connected, folding
+from tests import strategies
+from tests.postgres.cluster import Database
+from tests.postgres.querytable import Table
+from tests.unit import querytable
+
+EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "100"))
+
+model = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+
+
+@pytest.fixture(scope="module")
+def table(shared_database: Database) -> Iterator[Table]:
+    async def collation() -> str:
+        async with connected(shared_database.url) as connection:
+            return await folding(connection)
+
+    with psycopg.connect(shared_database.url, autocommit=True) as connection:
+        yield Table(connection, asyncio.run(collation()))
+
+
+@pytest.fixture(scope="module")
+def sqlite() -> querytable.Table:
+    return querytable.Table()
+
+
+@pytest.mark.timeout(60 + EXAMPLES)
+@model
+@given(rows=strategies.tables(), query=strategies.queries)
+def test_a_filter_finds_what_the_oracle_and_sqlite_find(
+    table: Table, sqlite: querytable.Table, rows: list[dict[str, Any]], query: Operation
+) -> None:
+    table.fill(rows)
+    sqlite.fill(rows)
+    truths = {row["id"]: matches(query, row) for row in rows}
+    found, missed = table.ids(query), table.ids(Not(query))
+    assert set(found) == {id for id, truth in truths.items() if truth is True}
+    assert set(missed) == {id for id, truth in truths.items() if truth is False}
+    assert (found, missed) == (sqlite.ids(query), sqlite.ids(Not(query)))
+
+
+@pytest.mark.timeout(60 + EXAMPLES)
+@model
+@given(rows=strategies.tables(8), messages=strategies.orders, size=st.integers(1, 9))
+def test_an_order_is_the_oracles_on_pages_of_every_size(
+    table: Table, rows: list[dict[str, Any]], messages: list[OrderBy], size: int
+) -> None:
+    table.fill(rows)
+    order = parse_order(messages)
+    whole = table.ids(order=order)
+    assert whole == [row["id"] for row in sorted(rows, key=lambda row: sort_key(order, row))]
+    assert table.pages(None, order, size) == whole

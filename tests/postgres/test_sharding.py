@@ -1,0 +1,177 @@
+"""The schema shards by project as it is: shown from the catalog, and from the plan of every statement there is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+
+from plaudit_server.query.compile import compile_filter, compile_order
+from plaudit_server.query.parse import Operation, parse_order
+from plaudit_server.store import sql
+from plaudit_server.store.base import Create, Purge, Replace, Select
+from plaudit_server.store.migrate import migrations
+from plaudit_server.store.postgres import _WRITTEN_BETWEEN, Connection, PostgresStore
+from plaudit_server.store.postgres_dialect import postgres
+from plaudit_server.store.postgres_schema import DISTRIBUTED, REFERENCE
+from tests import strategies
+from tests.postgres.cluster import Database
+from tests.store import suite
+from tests.store.factory import BY_TIME, PROJECT, id_of, record
+
+T = TypeVar("T")
+
+# What engines of the family lack, or have otherwise.
+FORBIDDEN = re.compile(
+    r"\b(listen|notify|unlisten|pg_(try_)?advisory\w*|trigger|nextval|setval|\w*serial|sequence|temp|temporary"
+    r"|jsonb?_path\w*|jsonb|prepare|deallocate|discard|hold|set session|references|foreign key)\b|@\?|@@",
+    re.IGNORECASE,
+)
+
+
+class RecordingStore(PostgresStore):
+    """A store that remembers each statement that it ran."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self.seen: dict[str, Any] = {}
+
+    async def _drive(self, connection: Connection, steps: sql.Steps[T], marks: Any = None) -> T:
+        return await super()._drive(connection, self._recorded(steps), marks)
+
+    def _recorded(self, steps: sql.Steps[T]) -> sql.Steps[T]:
+        rows: list[Any] = []
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, sql.Statement):
+                    self.seen[step.sql] = step.params
+                rows = yield step
+                step = steps.send(rows)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+FILTER = suite.payload("a.1.b", 5)
+
+
+async def everything(store: PostgresStore) -> None:
+    """Each thing that a store does, in each of its forms."""
+    await store.write([Create(PROJECT, [record(n) for n in range(10)])])
+    await store.write([Replace(PROJECT, record(1, {"a": 1}))])
+    await store.write([Create(PROJECT, [record(0), record(1)])])
+    for purge in (
+        Purge(PROJECT, "p", [id_of(2)]),
+        Purge(PROJECT, "p", filter=FILTER),
+        Purge(PROJECT, "p", owner="p", limit=1),
+    ):
+        await store.write([purge])
+    for filter in (None, FILTER):
+        await store.select(Select(PROJECT, filter, BY_TIME, limit=2, with_total=True))
+        await store.select(Select(PROJECT, filter, BY_TIME, after=(5, id_of(1)), offset=1, limit=2))
+        await store.count(PROJECT, filter)
+        for after in (None, "urn:a"):
+            await store.refs(PROJECT, filter, after, 10)
+        await store.changes(PROJECT, 0, filter, 100)
+    for version in (0, 1):
+        await store.get(PROJECT, id_of(1), version)
+    await store.versions(PROJECT, id_of(1), 0, 10)
+    await store.revision(PROJECT)
+
+
+@pytest.fixture(scope="module")
+def statements(shared_database: Database) -> dict[str, Any]:
+    """Every statement, with values for its placeholders."""
+    store = RecordingStore(shared_database.url)
+
+    async def run() -> None:
+        await store.open()
+        await everything(store)
+        await store.close()
+
+    asyncio.run(run())
+    named = {text for name, text in vars(store._sql).items() if isinstance(text, str) and name != "engine"}
+    assert named <= store.seen.keys(), "a fixed statement was never run here"
+    span = (PROJECT, 1, 2)
+    return store.seen | {_WRITTEN_BETWEEN: (*span, *span)}
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that read or change a table."""
+    if "Relation Name" in plan:
+        yield plan
+    for child in plan.get("Plans", ()):
+        yield from scans(child)
+
+
+def test_every_statement_names_one_project_for_each_table(shared_database: Database, statements: dict[str, Any]) -> None:
+    with psycopg.connect(shared_database.url) as connection:
+        for text, params in statements.items():
+            [[[explained]]] = connection.execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), params).fetchall()
+            for node in scans(explained["Plan"]):
+                if node["Node Type"] == "ModifyTable":
+                    continue  # what it changes is what its scan finds; what it inserts carries its project
+                condition = f"{node.get('Index Cond', '')} {node.get('Recheck Cond', '')} {node.get('Filter', '')}"
+                assert f"project = '{PROJECT}'::text" in condition, (text, json.dumps(node, indent=1))
+
+
+def test_nothing_is_inserted_without_a_project() -> None:
+    assert sql.COLUMNS[0] == "project"
+
+
+def test_no_statement_uses_what_other_engines_lack(statements: dict[str, Any]) -> None:
+    for text in (*statements, *(migration.sql for migration in migrations("postgres"))):
+        plain = re.sub(r"--.*", "", text)
+        assert not FORBIDDEN.search(plain), (FORBIDDEN.search(plain), text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(query=strategies.queries, messages=strategies.orders)
+def test_no_query_reads_another_table_or_uses_what_other_engines_lack(query: Operation, messages: Any) -> None:
+    dialect = postgres("und-x-icu")
+    order = compile_order(parse_order(messages), dialect)
+    for piece in (compile_filter(query, dialect), order.columns, order.order_by):
+        assert not FORBIDDEN.search(piece.text)
+        assert not re.search(r"\b(from|join)\s+(?!\(select|json_array_elements\()", piece.text)
+
+
+CATALOG = """
+SELECT c.relname, i.relname, x.indisunique, (
+  SELECT array_agg(a.attname::text ORDER BY k.position)
+  FROM unnest(x.indkey) WITH ORDINALITY AS k (number, position)
+  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number)
+FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indrelid JOIN pg_class AS i ON i.oid = x.indexrelid
+WHERE c.relnamespace = 'public'::regnamespace"""
+
+
+def test_every_key_and_index_begins_with_project(shared_database: Database) -> None:
+    tables = {name for (name,) in shared_database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+    assert tables == {*DISTRIBUTED, *REFERENCE}
+    indexes = shared_database.execute(CATALOG)
+    assert {table for table, *_ in indexes} == tables
+    for table, index, _, columns in indexes:
+        assert table in REFERENCE or columns[0] == "project", (index, columns)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT tgname FROM pg_trigger",
+        "SELECT relname FROM pg_class WHERE relkind IN ('S', 'v', 'm') AND relnamespace = 'public'::regnamespace",
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+        "SELECT conname FROM pg_constraint WHERE contype IN ('f', 'x', 't') AND connamespace = 'public'::regnamespace",
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'text'"
+        " AND collation_name IS DISTINCT FROM 'C' AND table_name <> 'schema_migration'",
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND column_default IS NOT NULL",
+    ],
+    ids=["triggers", "sequences and views", "functions", "constraints across tables", "other collations", "defaults"],
+)
+def test_the_schema_has_none_of(shared_database: Database, query: str) -> None:
+    assert shared_database.execute(query) == []

@@ -1,0 +1,14 @@
+"""The PostgreSQL store: the suite of every store."""
+
+from __future__ import annotations
+
+import pytest
+
+from plaudit_server.store.postgres import PostgresStore
+from tests.postgres.cluster import Database
+from tests.store import suite
+
+
+@pytest.mark.parametrize("case", suite.CASES, ids=suite.name_of)
+def test_behaves_as_a_store(case: suite.Case, empty_database: Database) -> None:
+    suite.run(case, lambda clock: PostgresStore(empty_database.url, clock=clock))

@@ -1,0 +1,216 @@
+"""Lost connections, unclear commits, conflicts and restarts: each write is done once, or refused as not done."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain, repeat
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from plaudit_server.errors import FeedbackPurged, StoreUnavailable
+from plaudit_server.records import Row, message
+from plaudit_server.store.base import ChangeKind, Create, Purge, Purged, Replace, Select
+from plaudit_server.store.postgres import PostgresStore
+from tests.postgres.cluster import Database
+from tests.postgres.proxy import Fate, Proxy
+from tests.store.factory import BY_TIME, PROJECT, id_of, record
+
+Scenario = Callable[[PostgresStore, Proxy], Awaitable[None]]
+
+
+def through_a_proxy(database: Database, scenario: Scenario, **options: Any) -> None:
+    """Run with a store that reaches its database through a network that can fail."""
+
+    async def run() -> None:
+        parts = conninfo_to_dict(database.url)
+        async with Proxy(str(parts["host"]), int(str(parts["port"]))).running() as proxy:
+            store = PostgresStore(proxy.url(database.url), **options)
+            await store.open()
+            try:
+                await scenario(store, proxy)
+            finally:
+                await store.close()
+
+    asyncio.run(run())
+
+
+def fates(*first: Fate) -> Callable[[], Fate]:
+    """These for the first commits, and then no more trouble."""
+    coming: Iterator[Fate] = chain(first, repeat("pass"))
+    return lambda: next(coming)
+
+
+async def only(store: PostgresStore, command: Any) -> Any:
+    [outcome] = (await store.write([command])).outcomes
+    return outcome
+
+
+@pytest.mark.parametrize("fate", [("cut before",), ("cut after",), ("cut after", "cut after", "cut before")], ids=str)
+def test_an_unclear_commit_is_settled_and_each_write_is_done_once(
+    empty_database: Database, fate: tuple[Fate, ...]
+) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        proxy.fate = fates(*fate)
+        rows = await only(store, Create(PROJECT, [record(n) for n in range(20)]))
+        assert [message(row).revision for row in rows] == list(range(1, 21))
+        proxy.fate = fates(*fate)
+        replaced = await only(store, Replace(PROJECT, record(1, {"a": 1}), expected_version=1))
+        assert (message(replaced).version, message(replaced).revision) == (2, 21)
+        proxy.fate = fates(*fate)
+        # Done twice it would answer 0 the second time; asked without an unclear commit it may.
+        assert await only(store, Purge(PROJECT, "p", ids=[id_of(n) for n in (1, 2, 3)])) == Purged(3, False)
+        proxy.fate = fates(*fate)
+        assert await only(store, Purge(PROJECT, "p", limit=2)) == Purged(2, True)
+        assert await store.revision(PROJECT) == 26
+        assert await store.count(PROJECT, None) == 15
+        assert (await store.versions(PROJECT, id_of(5), 0, 10)).rows == [rows[5]]
+        changes = (await store.changes(PROJECT, 0, None, 100)).changes
+        assert [c.revision for c in changes if c.kind is ChangeKind.PURGED] == [22, 23, 24, 25, 26]
+        assert proxy.cuts == 4 * len(fate)
+
+    through_a_proxy(empty_database, scenario)
+
+
+def test_an_unclear_commit_is_known_again_after_others_have_changed_what_it_wrote(empty_database: Database) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        other = PostgresStore(empty_database.url)
+        await other.open()
+        settling, settle = asyncio.Event(), asyncio.Event()
+        look_up = store._has_committed
+
+        async def later(*args: Any) -> bool:
+            settling.set()
+            await settle.wait()
+            return await look_up(*args)
+
+        store._has_committed = later  # type: ignore[method-assign]
+        proxy.fate = fates("cut after")
+        created = asyncio.create_task(only(store, Create(PROJECT, [record(1), record(2)])))
+        await settling.wait()
+        assert message(await only(other, Replace(PROJECT, record(1, {"new": 1})))).version == 2
+        assert await only(other, Purge(PROJECT, "p", ids=[id_of(2)])) == Purged(1, False)
+        settle.set()
+        rows = await created
+        assert [(message(row).version, message(row).revision) for row in rows] == [(1, 1), (1, 2)]
+        assert await store.revision(PROJECT) == 4
+        await other.close()
+
+    through_a_proxy(empty_database, scenario)
+
+
+def test_a_create_whose_rows_were_all_purged_before_it_was_settled_is_told_so(empty_database: Database) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        other = PostgresStore(empty_database.url)
+        await other.open()
+        look_up = store._has_committed
+
+        async def later(*args: Any) -> bool:
+            await only(other, Purge(PROJECT, "p", ids=[id_of(1)]))
+            return await look_up(*args)
+
+        store._has_committed = later  # type: ignore[method-assign]
+        proxy.fate = fates("cut after")
+        [outcome] = await only(store, Create(PROJECT, [record(1)], atomic=False))
+        # As a client is told that retries a create whose answer it never got.
+        assert isinstance(outcome, FeedbackPurged)
+        assert await store.revision(PROJECT) == 2
+        await other.close()
+
+    through_a_proxy(empty_database, scenario)
+
+
+def test_under_random_cuts_nothing_is_lost_or_doubled_and_revisions_have_no_gap(empty_database: Database) -> None:
+    chance = random.Random(7)
+
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        proxy.fate = lambda: chance.choice(("pass", "pass", "pass", "cut before", "cut after"))
+
+        async def writer(number: int) -> None:
+            for step in range(12):
+                n = 100 * number + step
+                [row] = await only(store, Create(PROJECT, [record(n)]))
+                assert isinstance(row, Row)
+                if step % 3 == 0:
+                    assert message(await only(store, Replace(PROJECT, record(n, {"a": 1})))).version == 2
+                if step % 4 == 3:
+                    assert await only(store, Purge(PROJECT, "p", ids=[id_of(n)])) == Purged(1, False)
+
+        await asyncio.gather(*(writer(number) for number in range(4)))
+        proxy.fate = fates()
+        assert proxy.cuts > 10
+        assert await store.count(PROJECT, None) == 4 * 9
+        revision = await store.revision(PROJECT)
+        assert revision == 4 * (12 + 4 + 3)
+        seen = [c.revision for c in (await store.changes(PROJECT, 0, None, 1000)).changes]
+        # Versions of what was purged are not shown: one of two of the three, two of the one that was replaced.
+        assert len(seen) == len(set(seen)) == revision - 4 * (1 + 1 + 2)
+        page = await store.select(Select(PROJECT, None, BY_TIME))
+        assert len({message(row).created_at.ToMicroseconds() for row in page.rows}) == 4 * 9
+
+    through_a_proxy(empty_database, scenario, write_seconds=20.0)
+
+
+def test_reads_and_writes_go_on_when_every_connection_breaks(empty_database: Database) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        await only(store, Create(PROJECT, [record(1)]))
+        await asyncio.gather(*(store.count(PROJECT, None) for _ in range(20)))
+        for n in range(2, 7):
+            proxy.cut_all()
+            assert await asyncio.gather(*(store.count(PROJECT, None) for _ in range(10))) == [n - 1] * 10
+            proxy.cut_all()
+            await only(store, Create(PROJECT, [record(n)]))
+
+    through_a_proxy(empty_database, scenario)
+
+
+def test_a_database_that_does_not_answer_is_unavailable_by_the_deadline(empty_database: Database) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        await only(store, Create(PROJECT, [record(1)]))
+        with psycopg.connect(empty_database.url) as locker:
+            locker.execute("SELECT FROM project WHERE project = %s FOR UPDATE", (PROJECT,))
+            started = asyncio.get_running_loop().time()
+            with pytest.raises(StoreUnavailable):
+                await store.write([Create(PROJECT, [record(2)])])
+            assert asyncio.get_running_loop().time() - started < 1.0
+            # Another project does not wait for it.
+            both = [Create(PROJECT, [record(2)]), Create("acme/other", [record(2, project="acme/other")])]
+            stuck, stored = (await store.write(both)).outcomes
+            assert isinstance(stuck, StoreUnavailable)
+            assert isinstance(stored, list)
+        assert isinstance((await only(store, Create(PROJECT, [record(2)])))[0], Row)
+        assert await store.revision(PROJECT) == 2
+
+    through_a_proxy(empty_database, scenario, write_seconds=0.3)
+
+
+def test_a_deadlock_is_retried(empty_database: Database) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        """The store holds the project and wants the index; another has the index and wants the project."""
+        await only(store, Create(PROJECT, [record(1)]))
+        other = await psycopg.AsyncConnection.connect(empty_database.url)
+        await other.execute("SET deadlock_timeout = '10s'")
+        await other.execute("LOCK TABLE feedback_history IN ACCESS EXCLUSIVE MODE")
+        writing = asyncio.create_task(only(store, Replace(PROJECT, record(1, {"a": 1}))))
+        await asyncio.sleep(0.1)
+        locking = asyncio.create_task(other.execute("SELECT FROM project WHERE project = %s FOR UPDATE", (PROJECT,)))
+        await locking  # the store's transaction was the one that the database gave up
+        await other.rollback()
+        await other.close()
+        assert message(await writing).version == 2
+
+    through_a_proxy(empty_database, scenario)
+
+
+def test_one_bad_command_fails_alone(empty_database: Database) -> None:
+    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+        bad = record(2, '{"nul": "\\u0000 is fine as an escape"}', creator="but not \x00 itself")
+        written = await store.write([Create(PROJECT, [record(1)]), Create(PROJECT, [bad]), Create(PROJECT, [record(3)])])
+        assert [type(outcome).__name__ for outcome in written.outcomes] == ["list", "WriteFailed", "list"]
+        assert await store.revision(PROJECT) == 2
+
+    through_a_proxy(empty_database, scenario)

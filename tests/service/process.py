@@ -1,0 +1,83 @@
+"""A server as users run it: a process of its own, started and stopped by the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+READY = re.compile(r"ready on (\S+?)[,\s]")
+_START_SECONDS = 30.0
+
+
+class ServerProcess:
+    """A running `plaudit-server serve`; `target` is the `host:port` that its ready line tells."""
+
+    def __init__(
+        self,
+        store: Path | str,
+        listen: str = "127.0.0.1:0",
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "plaudit_server"),
+    ) -> None:
+        url = store if isinstance(store, str) else f"sqlite:{store}"
+        self.process = subprocess.Popen(
+            [*command, "serve", "--store", url, "--listen", listen, *flags],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.log: list[str] = []
+        self.target = self._wait_until_ready()
+
+    def _wait_until_ready(self) -> str:
+        stderr = self.process.stderr
+        assert stderr is not None
+        watchdog = threading.Timer(_START_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            for line in stderr:
+                self.log.append(line)
+                if found := READY.search(line):
+                    threading.Thread(target=self._drain, daemon=True).start()
+                    return found[1]
+        finally:
+            watchdog.cancel()
+        raise RuntimeError(f"the server did not start: exit code {self.process.wait()}, {''.join(self.log)}")
+
+    def _drain(self) -> None:
+        assert self.process.stderr is not None
+        self.log.extend(self.process.stderr)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
+        """Send a signal, wait at most `timeout` seconds, and answer the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            if self.process.stderr is not None and self.process.poll() is not None:
+                self.process.stderr.close()
+
+
+@contextmanager
+def server_process(
+    store: Path | str, listen: str = "127.0.0.1:0", *flags: str, env: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """A server process that is stopped at the end, cleanly."""
+    process = ServerProcess(store, listen, *flags, env=env)
+    try:
+        yield process
+    finally:
+        code = process.stop()
+    assert code == 0, "".join(process.log)

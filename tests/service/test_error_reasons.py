@@ -1,0 +1,149 @@
+"""Each value of ErrorReason is produced by the server, with the status and the metadata that its comment tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import plaudit_server.testing
+from plaudit.uuid7 import uuid7
+from plaudit.v1 import (
+    CountFeedbackRequest,
+    CreateFeedbackRequest,
+    ErrorReason,
+    Feedback,
+    FeedbackServiceStub,
+    GetFeedbackRequest,
+    PurgeFeedbackRequest,
+    Query,
+    QueryFeedbackRequest,
+    ReplaceFeedbackRequest,
+    WatchFeedbackRequest,
+)
+from plaudit_server.errors import Overloaded, QuotaExceeded
+from plaudit_server.testing import RunningServer
+from tests.faults.disk import faulty_disk
+from tests.service.status import Refusal, refusal
+
+PROTO = Path(__file__).parents[2] / "proto" / "plaudit" / "v1" / "error_reason.proto"
+PROJECT = "acme/reasons"
+REF = "weave:///acme/reasons/call/1"
+
+Produce = Callable[[FeedbackServiceStub, RunningServer], Refusal]
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """The status code, and the metadata keys of the example, by reason."""
+    found = {}
+    for comment, name in re.findall(r"((?:  //[^\n]*\n)+)  ERROR_REASON_(\w+) = \d+;", PROTO.read_text()):
+        text = re.sub(r"^  // ?", "", comment, flags=re.MULTILINE)
+        code = re.match(r"([A-Z_]+):", text)
+        if code:
+            example = re.search(r"^ +(\{.*\})$", text, re.MULTILINE)
+            assert example, f"{name} has no example"
+            found[name] = (code[1], set(json.loads(example[1])))
+    return found
+
+
+def create(stub: FeedbackServiceStub, **fields: Any) -> Feedback:
+    feedback = Feedback(**{"ref": REF, "feedback_type": "t", **fields})
+    return stub.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=feedback)).feedback
+
+
+def invalid_field(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: create(stub, ref=""))
+
+
+def invalid_query(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: stub.CountFeedback(CountFeedbackRequest(project=PROJECT, query=Query())))
+
+
+def invalid_page_token(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: stub.QueryFeedback(QueryFeedbackRequest(project=PROJECT, page_token="x")))
+
+
+def malformed_message(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    with grpc.insecure_channel(running.target) as channel:
+        return refusal(lambda: channel.unary_unary("/plaudit.v1.FeedbackService/GetFeedback")(b"\xff"))
+
+
+def message_too_large(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: create(stub, payload_json="x" * (3 << 20)))
+
+
+def feedback_not_found(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: stub.GetFeedback(GetFeedbackRequest(project=PROJECT, id=uuid7())))
+
+
+def feedback_exists(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: create(stub, id=create(stub).id, payload_json='{"other": 1}'))
+
+
+def feedback_purged(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    id = create(stub).id
+    stub.PurgeFeedback(PurgeFeedbackRequest(project=PROJECT, ids=[id]))
+    return refusal(lambda: create(stub, id=id))
+
+
+def version_mismatch(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    feedback = Feedback(id=create(stub).id, ref=REF, feedback_type="other")
+    request = ReplaceFeedbackRequest(project=PROJECT, feedback=feedback, expected_version=7)
+    return refusal(lambda: stub.ReplaceFeedback(request))
+
+
+def revision_out_of_range(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    return refusal(lambda: next(stub.WatchFeedback(WatchFeedbackRequest(project=PROJECT, after_revision=1 << 40))))
+
+
+@pytest.fixture
+def disk_running() -> Iterator[tuple[RunningServer, Any]]:
+    with faulty_disk() as disk, plaudit_server.testing.server() as running:
+        yield running, disk
+        disk.fail_always = False
+
+
+def test_store_unavailable(disk_running: tuple[RunningServer, Any]) -> None:
+    running, disk = disk_running
+    with grpc.insecure_channel(running.target) as channel:
+        disk.fail_always = True
+        check("STORE_UNAVAILABLE", refusal(lambda: create(FeedbackServiceStub(channel))))
+
+
+def check(reason: str, refused: Refusal) -> None:
+    code, keys = documented()[reason]
+    assert (refused.reason, refused.code.name, set(refused.metadata)) == (reason, code, keys)
+
+
+PRODUCED: dict[str, Produce] = {
+    "INVALID_FIELD": invalid_field,
+    "INVALID_QUERY": invalid_query,
+    "INVALID_PAGE_TOKEN": invalid_page_token,
+    "MALFORMED_MESSAGE": malformed_message,
+    "MESSAGE_TOO_LARGE": message_too_large,
+    "FEEDBACK_NOT_FOUND": feedback_not_found,
+    "FEEDBACK_EXISTS": feedback_exists,
+    "FEEDBACK_PURGED": feedback_purged,
+    "VERSION_MISMATCH": version_mismatch,
+    "REVISION_OUT_OF_RANGE": revision_out_of_range,
+}
+
+assert Overloaded
+assert QuotaExceeded
+
+
+@pytest.mark.parametrize("reason", PRODUCED)
+def test_reason(reason: str, stub: FeedbackServiceStub, running: RunningServer) -> None:
+    check(reason, PRODUCED[reason](stub, running))
+
+
+def test_every_reason_is_produced_by_a_test() -> None:
+    here = {*PRODUCED, "STORE_UNAVAILABLE", "OVERLOADED", "INTERNAL", "WATCHER_TOO_SLOW"}
+    elsewhere = {"UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"}
+    names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()} - {"UNSPECIFIED"}
+    assert names == here | elsewhere

@@ -1,0 +1,13 @@
+"""The model store: the suite of every store."""
+
+from __future__ import annotations
+
+import pytest
+
+from plaudit_server.store.memory import MemoryStore
+from tests.store import suite
+
+
+@pytest.mark.parametrize("case", suite.CASES, ids=suite.name_of)
+def test_behaves_as_a_store(case: suite.Case) -> None:
+    suite.run(case, lambda clock: MemoryStore(clock=clock))

@@ -1,0 +1,79 @@
+"""A table of feedback in memory: SQLite as the store sets it up, and nothing of the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from plaudit_server.query.compile import Sql, compile_filter, compile_order
+from plaudit_server.query.fields import COLUMNS, PAYLOAD
+from plaudit_server.query.fold import FUNCTIONS
+from plaudit_server.query.parse import DEFAULT_ORDER, Operation, SortKey
+from plaudit_server.store.dialect import SQLITE
+
+_NAMES = (*COLUMNS, PAYLOAD)
+
+
+class Table:
+    """Rows by column, as evaluate.py reads them, and the answers of SQL about them."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
+        self.connection = apsw.Connection(":memory:")
+        for name, function in FUNCTIONS.items():
+            self.connection.create_scalar_function(name, function, 1, deterministic=True)
+        numbers = {name for name, column in COLUMNS.items() if column.kind in ("number", "time")}
+        columns = ", ".join(f"{name} {'INTEGER' if name in numbers else 'TEXT'}" for name in _NAMES)
+        self.connection.execute(f"CREATE TABLE feedback ({columns}) STRICT")
+        self.connection.execute("CREATE INDEX by_time ON feedback (project, created_at, id)")
+        self.connection.execute("CREATE INDEX by_ref ON feedback (project, ref, created_at, id)")
+        self.fill(rows)
+
+    def fill(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Replace all rows."""
+        self.connection.execute("DELETE FROM feedback")
+        self.connection.executemany(
+            f"INSERT INTO feedback VALUES ({', '.join('?' * len(_NAMES))})",
+            [tuple(_stored(row[name]) for name in _NAMES) for row in rows],
+        )
+
+    def ids(self, filter: Operation | None = None, order: Sequence[SortKey] = DEFAULT_ORDER) -> list[str]:
+        """The ids of the rows that match, in order."""
+        return [row[0] for row in self._select(filter, order)]
+
+    def pages(self, filter: Operation | None, order: Sequence[SortKey], size: int) -> list[str]:
+        """The same, page by page: each goes on behind the last sort key, which has been through JSON."""
+        ordering = compile_order(order, SQLITE)
+        ids: list[str] = []
+        after = None
+        while page := self._select(filter, order, f" LIMIT {size}", after):
+            ids += [row[0] for row in page]
+            after = ordering.after(json.loads(json.dumps(page[-1][1:])))
+        return ids
+
+    def plan(self, filter: Operation | None, order: Sequence[SortKey] = DEFAULT_ORDER, after: Sql | None = None) -> str:
+        """What SQLite says of how it would answer."""
+        text, params = self._statement(filter, order, "", after)
+        return "\n".join(str(row[3]) for row in self.connection.execute(f"EXPLAIN QUERY PLAN {text}", params))
+
+    def _select(self, filter: Operation | None, order: Sequence[SortKey], *rest: Any) -> list[Any]:
+        text, params = self._statement(filter, order, *rest)
+        return self.connection.execute(text, params).fetchall()
+
+    def _statement(
+        self, filter: Operation | None, order: Sequence[SortKey], tail: str = "", after: Sql | None = None
+    ) -> Sql:
+        ordering = compile_order(order, SQLITE)
+        text = f"SELECT f.id, {ordering.columns.text} FROM feedback AS f WHERE f.project = ?"
+        params = (*ordering.columns.params, "acme/chat")
+        for condition in (compile_filter(filter, SQLITE) if filter else None, after):
+            if condition is not None:
+                text += f" AND ({condition.text})"
+                params += condition.params
+        return Sql(f"{text} ORDER BY {ordering.order_by.text}{tail}", params + ordering.order_by.params)
+
+
+def _stored(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -1,0 +1,49 @@
+"""SQL against the oracle: random rows, random queries, random orders; both must give one answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plaudit.v1 import OrderBy
+from plaudit_server.query.evaluate import matches, sort_key
+from plaudit_server.query.parse import Not, Operation, parse_order
+from tests import strategies
+from tests.unit.querytable import Table
+
+# A table is emptied and filled again for each example; tree and rows are large, so the first ones are slow to draw.
+model = settings(
+    max_examples=strategies.EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return Table()
+
+
+@model
+@given(rows=strategies.tables(), query=strategies.queries)
+def test_a_filter_finds_what_the_oracle_finds(table: Table, rows: list[dict[str, Any]], query: Operation) -> None:
+    table.fill(rows)
+    truths = {row["id"]: matches(query, row) for row in rows}
+    assert set(table.ids(query)) == {id for id, truth in truths.items() if truth is True}
+    # What is neither found nor found by the negation is unknown.
+    assert set(table.ids(Not(query))) == {id for id, truth in truths.items() if truth is False}
+
+
+@model
+@given(rows=strategies.tables(8), messages=strategies.orders, size=st.integers(1, 9))
+def test_an_order_is_the_oracles_on_pages_of_every_size(
+    table: Table, rows: list[dict[str, Any]], messages: list[OrderBy], size: int
+) -> None:
+    table.fill(rows)
+    order = parse_order(messages)
+    whole = table.ids(order=order)
+    assert whole == [row["id"] for row in sorted(rows, key=lambda row: sort_key(order, row))]
+    assert table.pages(None, order, size) == whole
