@@ -7,6 +7,7 @@ STORE  ?= sqlite:plaudit.db
 LISTEN ?= 127.0.0.1:50051
 JOBS   ?= 2
 KILLS  ?= 200
+EXAMPLES ?= 20000
 # Where `make proto` writes, and which commit `make breaking` compares with.
 PROTO_OUT ?= client
 AGAINST   ?= HEAD
@@ -30,7 +31,7 @@ SHELL := /bin/sh
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nSet STORE, LISTEN, JOBS or PYTHON to change what they use, as in `make run LISTEN=127.0.0.1:6000`.\n'
 
 .PHONY: run
@@ -47,7 +48,7 @@ demo: $(RUN_READY) ## Run the example against a server of its own on a temporary
 ##@ Develop
 
 .PHONY: test
-test: $(DEV_READY) $(PROTO_READY) ## Run the tests (under five minutes on two cores); ARGS='-k name' narrows them
+test: $(DEV_READY) $(PROTO_READY) ## Run the tests; ARGS='tests/unit -k name' narrows them
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 .PHONY: lint
@@ -81,13 +82,23 @@ breaking: $(DEV_READY) ## Refuse protos that break clients of the commit AGAINST
 		$(BIN)/buf breaking --against '.git#ref=$(AGAINST)'; \
 	else echo 'breaking: no commit $(AGAINST) here to compare the protos with'; fi
 
+.PHONY: test-postgres
+test-postgres: $(DEV_READY) ## Run what PostgreSQL needs, on a throwaway cluster or PLAUDIT_TEST_POSTGRES=postgresql://...
+	@CI=$(or $(CI),true) $(BIN)/python -m pytest tests/postgres $(ARGS)
+
+.PHONY: test-model
+test-model: $(DEV_READY) ## Run the generated tests at length (EXAMPLES=20000): queries, refs, JSON, stores
+	@PLAUDIT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/unit tests/client $(ARGS)
+	@PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 100)) $(BIN)/python -m pytest --timeout=0 tests/store/test_model.py $(ARGS)
+
 .PHONY: test-faults
-test-faults: $(DEV_READY) ## Run the whole campaign of crashes and disk faults (KILLS=200); make test runs a short one
-	@PLAUDIT_CRASH_KILLS=$(KILLS) PLAUDIT_DISK_EVERY=1 $(BIN)/python -m pytest tests/faults $(ARGS)
+test-faults: $(DEV_READY) ## Run the whole campaign of crashes, disk faults and restarts (KILLS=200)
+	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_DISK_EVERY=1 \
+		$(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
-	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults $(ARGS)
+	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres $(ARGS)
 
 .PHONY: test-wheel
 test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import what it promises

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from plaudit import limits
 from plaudit.v1 import feedback_service_pb2
+from plaudit_server import workers
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config, without_password
 from plaudit_server.errors import StartError
@@ -132,11 +135,15 @@ async def prepare_store(url: str) -> None:
 
 
 def run(config: Config) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code. Raises StoreError and StartError."""
-    return uvloop.run(_serve(config))
+    """Serve until SIGINT or SIGTERM; the exit code. Raises StoreError, StartError and ConfigError."""
+    workers.check(config)
+    listen = workers.worker_listen(os.environ)
+    if listen is not None:
+        return uvloop.run(_serve(replace(config, listen=listen), as_worker=True))
+    return uvloop.run(_serve(config)) if config.workers == 1 else workers.supervise(config)
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, *, as_worker: bool = False) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -144,9 +151,15 @@ async def _serve(config: Config) -> int:
     server = build_server(config)
     try:
         address = await server.start()
-        print(
-            f"plaudit {version('plaudit')} ready on {address}, store {config.shown_store}", file=sys.stderr, flush=True
-        )
+        if as_worker:
+            loop.add_reader(sys.stdin, stopping.set)
+            workers.tell_ready()
+        else:
+            print(
+                f"plaudit {version('plaudit')} ready on {address}, store {config.shown_store}",
+                file=sys.stderr,
+                flush=True,
+            )
         await stopping.wait()
         logger.info("stopping")
     finally:
@@ -158,7 +171,8 @@ def _options(config: Config) -> list[tuple[str, int]]:
     """What grpc is told; each default answers a way in which a server was hurt, see docs/operations.md."""
     connections = config.connections
     return [
-        ("grpc.so_reuseport", 0),
+        # Only for workers, who mean to: else two servers would share a port unnoticed.
+        ("grpc.so_reuseport", int(config.workers > 1)),
         ("grpc.max_receive_message_length", limits.GRPC_RECEIVE_BYTES),
         ("grpc.max_send_message_length", 2 * limits.RESPONSE_BYTES),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -22,7 +22,7 @@ from plaudit_server.principals import Role
 
 if TYPE_CHECKING:
     from plaudit_server.auth.keys import ApiKey
-    from plaudit_server.auth.keystore import SqliteKeyStore
+    from plaudit_server.auth.keystore import StoredKeys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -154,7 +154,7 @@ def _of_store(command: F) -> F:
 
 
 @contextmanager
-def _keys(toml_path: str | None, store: str | None) -> Iterator[SqliteKeyStore]:
+def _keys(toml_path: str | None, store: str | None) -> Iterator[StoredKeys]:
     """The keys of the store in force, which is made or migrated as `serve` would."""
     with _failures():
         config = _load(toml_path, {"store": store})
@@ -248,3 +248,4 @@ def _shown_time(microseconds: int) -> str:
 
 
 cli.add_command(commands_store.migrate)
+cli.add_command(commands_store.copy)

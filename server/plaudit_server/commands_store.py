@@ -92,3 +92,53 @@ def _report(shown: str, names: list[str], check: bool) -> int:
         return 0
     click.echo(f"{shown}: {'waiting' if check else 'applied'}: {', '.join(names)}")
     return _WAITING if check else 0
+
+
+@click.command()
+@click.option("--from", "source", required=True, metavar="URL", help="The store to copy: sqlite:PATH or postgresql://…")
+@click.option("--to", "target", required=True, metavar="URL", help="The store to make: empty, or of a copy broken off.")
+def copy(source: str, target: str) -> None:
+    """Copy everything of a store into an empty one: records, history, tombstones, revisions and API keys.
+
+    Stop the servers of the source first. A copy that was broken off goes on where it was when the same command is
+    given again. At the end both stores are read and compared.
+    """
+    with _failures():
+        if source == target:
+            raise ConfigError("--from and --to name the same store")
+        asyncio.run(_copy(source, target))
+
+
+async def _copy(source_url: str, target_url: str) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from plaudit_server.app import open_store
+    from plaudit_server.copy import copy as copy_all
+    from plaudit_server.store.base import StoreError
+    from plaudit_server.store.sqlite import applied
+
+    if source_url.startswith("sqlite:") and not applied(source_url.partition(":")[2]):
+        raise StoreError(f"there is no store {source_url} to copy")
+    source: Any = open_store(source_url)
+    target: Any = open_store(target_url)
+    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        await source.open()
+        await target.open()
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            tasks: dict[str, Any] = {}
+
+            def progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done)
+
+            copied = await copy_all(source, target, progress)
+    finally:
+        await target.close()
+        await source.close()
+    click.echo(
+        f"copied and verified: {copied.rows} rows and {copied.keys} API keys of {copied.projects} projects, "
+        f"checksum {copied.checksum[:16]}"
+    )

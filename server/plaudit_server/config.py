@@ -136,8 +136,11 @@ class Connections:
 class Config:
     """Everything that the server is told. Raises ConfigError when made of settings that do not go together."""
 
-    store: str = _setting("sqlite:plaudit.db", "Where feedback is kept: sqlite:PATH.")
+    store: str = _setting("sqlite:plaudit.db", "Where feedback is kept: sqlite:PATH or postgresql://HOST/DATABASE.")
     listen: str = _setting("127.0.0.1:50051", "Address to listen on, HOST:PORT; port 0 takes a free one.")
+    workers: int = _setting(
+        1, "Server processes on the one port; more than one for a PostgreSQL store alone.", minimum=1, maximum=256
+    )
     insecure: bool = _setting(False, "Whether to listen beyond this machine although nobody is authenticated.")
     log_level: str = _setting("info", "How much is logged on standard error.", choices=LOG_LEVELS)
     audit_log: str = _setting(
@@ -224,6 +227,8 @@ SETTINGS: Final = tuple(_settings_of(Config, ""))
 
 CONFIG_VARIABLE: Final = "PLAUDIT_CONFIG"
 _CLIENT_VARIABLES: Final = {"PLAUDIT_TARGET", "PLAUDIT_PROJECT", "PLAUDIT_API_KEY", "PLAUDIT_API_KEY_FILE"}
+# Settings of our own tests, whose environment the servers that they start inherit.
+_TESTS_PREFIX: Final = "PLAUDIT_TEST_"
 # What Kubernetes adds to every pod beside a Service named plaudit…
 _SERVICE_LINK: Final = re.compile(r"PLAUDIT(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_.*)?)")
 
@@ -295,7 +300,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     by_variable = {setting.variable: setting for setting in SETTINGS}
     found: dict[str, Given] = {}
     for variable, value in environ.items():
-        if not variable.startswith("PLAUDIT_") or variable in _CLIENT_VARIABLES or variable == CONFIG_VARIABLE:
+        if not variable.startswith("PLAUDIT_") or variable in (*_CLIENT_VARIABLES, CONFIG_VARIABLE):
+            continue
+        if variable.startswith(_TESTS_PREFIX):
             continue
         if (setting := by_variable.get(variable)) is not None:
             found[setting.key] = Given(value, variable)

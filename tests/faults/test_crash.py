@@ -11,8 +11,8 @@ import pytest
 from tests.faults.crash import campaign
 from tests.service.process import ServerProcess
 
-KILLS = int(os.environ.get("PLAUDIT_CRASH_KILLS", "20"))
-SEED = int(os.environ.get("PLAUDIT_SEED", "1"))
+KILLS = int(os.environ.get("PLAUDIT_TEST_KILLS", "20"))
+SEED = int(os.environ.get("PLAUDIT_TEST_SEED", "1"))
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)

@@ -32,7 +32,7 @@ from tests.service.status import Refusal
 PROJECT = "acme/disk"
 OPERATIONS = 50
 # Every operation of the disk in the campaign, a spread of them in each `make test`.
-EVERY = int(os.environ.get("PLAUDIT_DISK_EVERY", "12"))
+EVERY = int(os.environ.get("PLAUDIT_TEST_DISK_EVERY", "12"))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class Script:
     def attempt(self, request: object, contents: dict[str, str | None]) -> None:
         name = type(request).__name__.removesuffix("Request")
         try:
-            getattr(self.stub, name)(request, timeout=10)
+            getattr(self.stub, name)(request, timeout=30)
         except grpc.RpcError as error:
             self.refused.append(Refusal(error))
             for id, content in contents.items():
@@ -85,7 +85,7 @@ class Script:
     def check(self, target: str) -> None:
         """What is stored is what was acknowledged, but for the writes that were answered with an error."""
         with grpc.insecure_channel(target) as channel:
-            page = FeedbackServiceStub(channel).QueryFeedback(QueryFeedbackRequest(project=PROJECT), timeout=10)
+            page = FeedbackServiceStub(channel).QueryFeedback(QueryFeedbackRequest(project=PROJECT), timeout=30)
         stored = {row.id: row.payload_json for row in page.feedback}
         assert len(stored) == len(page.feedback)
         assert stored.keys() <= self.content.keys() | self.unclear.keys()

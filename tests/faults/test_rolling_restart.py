@@ -13,8 +13,9 @@ import pytest
 import plaudit
 from tests.service.process import ServerProcess
 
-RESTARTS = int(os.environ.get("PLAUDIT_RESTARTS", "3"))
+RESTARTS = int(os.environ.get("PLAUDIT_TEST_RESTARTS", "3"))
 WRITES_PER_SECOND = 50
+WRITES_BETWEEN = 15
 PROJECT = "acme/rolling"
 
 
@@ -33,6 +34,12 @@ class SteadyWriter(threading.Thread):
         self.failure: BaseException | None = None
         self.running = True
         self._target = target
+
+    def write_more(self, count: int) -> None:
+        """Wait until so many more records are stored, or writing has failed."""
+        end, target = time.monotonic() + 30, len(self.ids) + count
+        while len(self.ids) < target and self.failure is None and time.monotonic() < end:
+            time.sleep(0.01)
 
     def run(self) -> None:
         number = 0
@@ -54,10 +61,10 @@ def test_no_call_fails_and_nothing_is_doubled(tmp_path: Path) -> None:
     writer = SteadyWriter(listen)
     writer.start()
     for _ in range(RESTARTS):
-        time.sleep(0.5)
+        writer.write_more(WRITES_BETWEEN)
         assert server.stop() == 0
         server = ServerProcess(store, listen)
-    time.sleep(0.5)
+    writer.write_more(WRITES_BETWEEN)
     writer.running = False
     writer.join(30)
     assert writer.failure is None
@@ -65,5 +72,5 @@ def test_no_call_fails_and_nothing_is_doubled(tmp_path: Path) -> None:
         rows = list(client.get_feedback())
     assert [row.id for row in rows] == writer.ids
     assert [row.payload["n"] for row in rows] == list(range(len(rows)))
-    assert len(rows) > 10 * RESTARTS
+    assert len(rows) > WRITES_BETWEEN * RESTARTS
     assert server.stop() == 0

@@ -62,7 +62,7 @@ def test_many_that_start_together_make_the_schema_once(database: Database) -> No
         await asyncio.gather(*(store.close() for store in stores))
 
     asyncio.run(scenario())
-    numbers = [number for number, in database.execute("SELECT number FROM schema_migration ORDER BY number")]
+    numbers = [number for (number,) in database.execute("SELECT number FROM schema_migration ORDER BY number")]
     assert numbers == list(range(len(migrations("postgres")) + 1))
 
 
@@ -136,9 +136,7 @@ def test_a_database_that_keeps_text_otherwise_is_refused(cluster: Cluster) -> No
         latin.drop()
 
 
-def test_a_database_that_can_not_fold_case_is_refused(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_can_not_fold_case_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a build without ICU before PostgreSQL 17: none of the collations is there.
     monkeypatch.setattr(postgres_schema, "_FOLDING", ("pg_c_utf8_not_here", "C"))
     with pytest.raises(StoreError, match="can not fold case by Unicode"):

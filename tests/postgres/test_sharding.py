@@ -111,7 +111,9 @@ def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from scans(child)
 
 
-def test_every_statement_names_one_project_for_each_table(shared_database: Database, statements: dict[str, Any]) -> None:
+def test_every_statement_names_one_project_for_each_table(
+    shared_database: Database, statements: dict[str, Any]
+) -> None:
     with psycopg.connect(shared_database.url) as connection:
         for text, params in statements.items():
             [[[explained]]] = connection.execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), params).fetchall()
@@ -152,7 +154,9 @@ WHERE c.relnamespace = 'public'::regnamespace"""
 
 
 def test_every_key_and_index_begins_with_project(shared_database: Database) -> None:
-    tables = {name for (name,) in shared_database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+    tables = {
+        name for (name,) in shared_database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    }
     assert tables == {*DISTRIBUTED, *REFERENCE}
     indexes = shared_database.execute(CATALOG)
     assert {table for table, *_ in indexes} == tables

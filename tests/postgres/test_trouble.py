@@ -209,7 +209,9 @@ def test_a_deadlock_is_retried(empty_database: Database) -> None:
 def test_one_bad_command_fails_alone(empty_database: Database) -> None:
     async def scenario(store: PostgresStore, proxy: Proxy) -> None:
         bad = record(2, '{"nul": "\\u0000 is fine as an escape"}', creator="but not \x00 itself")
-        written = await store.write([Create(PROJECT, [record(1)]), Create(PROJECT, [bad]), Create(PROJECT, [record(3)])])
+        written = await store.write(
+            [Create(PROJECT, [record(1)]), Create(PROJECT, [bad]), Create(PROJECT, [record(3)])]
+        )
         assert [type(outcome).__name__ for outcome in written.outcomes] == ["list", "WriteFailed", "list"]
         assert await store.revision(PROJECT) == 2
 

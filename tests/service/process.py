@@ -32,7 +32,8 @@ class ServerProcess:
             [*command, "serve", "--store", url, "--listen", listen, *flags],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(env or {})},
+            # Without our own settings of the tests, which the server would refuse as unknown.
+            env={k: v for k, v in os.environ.items() if not k.startswith("PLAUDIT_")} | dict(env or {}),
         )
         self.log: list[str] = []
         self.target = self._wait_until_ready()
@@ -50,7 +51,9 @@ class ServerProcess:
                     return found[1]
         finally:
             watchdog.cancel()
-        raise RuntimeError(f"the server did not start: exit code {self.process.wait()}, {''.join(self.log)}")
+        code = self.process.wait()
+        stderr.close()
+        raise RuntimeError(f"the server did not start: exit code {code}, {''.join(self.log)}")
 
     def _drain(self) -> None:
         assert self.process.stderr is not None

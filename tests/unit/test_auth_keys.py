@@ -136,7 +136,7 @@ def test_a_reader_sees_what_another_connection_added_and_revoked(path: Path, sto
         reader.read().verify(text, 1.0)
 
 
-@pytest.mark.parametrize("url", ["postgresql://h/db", "sqlite:", "sqlite:/nowhere/x.db"])
+@pytest.mark.parametrize("url", ["mysql://h/db", "sqlite:", "sqlite:/nowhere/x.db"])
 def test_a_store_without_keys_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(StartError):
         open_keys(url)

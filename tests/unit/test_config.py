@@ -70,6 +70,7 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
     config = Config(
         store="sqlite:x.db",
         listen="[::1]:7",
+        workers=3,
         log_level="debug",
         audit_log="/tmp/audit",
         tls=Tls("cert", "key", "ca"),

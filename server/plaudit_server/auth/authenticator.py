@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from plaudit_server.auth import keys as api_keys
 from plaudit_server.auth.keys import KeyReader
-from plaudit_server.auth.keystore import SqliteKeyStore, open_keys
-from plaudit_server.principals import ANONYMOUS, Grant, Principal
+from plaudit_server.auth.keystore import StoredKeys, open_keys
 from plaudit_server.auth.refresh import Refreshed
 from plaudit_server.config import Config
 from plaudit_server.errors import StartError, Unauthenticated
+from plaudit_server.principals import ANONYMOUS, Grant, Principal
 
 AUTHORIZATION: Final = "authorization"
 # Revocations must be seen: keys that could not be read for so long are not trusted any more.
@@ -32,7 +32,7 @@ class Authenticator:
         self._config = config
         self._named_grants = config.auth.grants
         self._grants_of = lru_cache(maxsize=4096)(self._find_grants)
-        self._key_store: SqliteKeyStore | None = None
+        self._key_store: StoredKeys | None = None
         self._refreshed: list[Refreshed[Any]] = []
         self._verify_key: Verify | None = None
         self._verify_token: Verify | None = None

@@ -9,8 +9,8 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from plaudit_server.principals import Grant, Principal, Role, usable_name
 from plaudit_server.errors import Unauthenticated
+from plaudit_server.principals import Grant, Principal, Role, usable_name
 
 PREFIX: Final = "plk"
 CREDENTIAL: Final = "api_key"

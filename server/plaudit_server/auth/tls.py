@@ -12,9 +12,9 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from plaudit_server.principals import Principal, usable_name
 from plaudit_server.config import Tls
 from plaudit_server.errors import StartError, Unauthenticated
+from plaudit_server.principals import Principal, usable_name
 
 logger = logging.getLogger("plaudit_server")
 

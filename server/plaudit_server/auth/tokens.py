@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import jwt
 
-from plaudit_server.principals import Grant, Principal, Role, usable_name
 from plaudit_server.config import Jwt
 from plaudit_server.errors import Unauthenticated
+from plaudit_server.principals import Grant, Principal, Role, usable_name
 
 CREDENTIAL: Final = "jwt"
 _FETCH_SECONDS: Final = 5.0

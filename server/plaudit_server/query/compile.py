@@ -36,7 +36,7 @@ from plaudit_server.query.parse import (
 )
 
 if TYPE_CHECKING:
-    from plaudit_server.store.dialect import Dialect
+    from plaudit_server.store.dialect import Dialect, Hints
 
 
 class Sql(NamedTuple):
@@ -178,7 +178,7 @@ class _Compiler:
                 return _join(word, (self.match(operand, wanted) for operand in operands))
             case Compare(op, left, right) if not wanted:
                 return self.match(Compare(_COMPLEMENT[op], left, right))
-            case Compare() | In() if wanted and (hint := self._hint(operation)) is not None:
+            case Compare() | In() | Contains() if wanted and (hint := self._hint(operation)) is not None:
                 return _join("and", (hint, self.truth(operation)))
             case _:
                 truth = self.truth(operation)
@@ -436,14 +436,9 @@ class _Compiler:
     def _walk(self, first: list[str], later: list[list[str]]) -> Sql:
         """The JSON at the end of a path of several steps."""
         dialect = self._dialect
-        if dialect.first_steps is not None and dialect.bind_position_below is not None:
+        if dialect.first_steps is not None:
             second, *later = later
-            value = fill(
-                dialect.first_steps,
-                json=self._column(PAYLOAD),
-                as_position=self._path(dialect.bind_position_below(first, second)),
-                as_key=self._path(dialect.bind_path((*first, *second))),
-            )
+            value = self._two_steps(dialect.first_steps, first, second)
         else:
             value = fill(dialect.get, json=self._column(PAYLOAD), path=self._path(dialect.bind_path(first)))
         for step in later:
@@ -454,6 +449,14 @@ class _Compiler:
                 as_key=self._path(dialect.bind_path(step)),
             )
         return value
+
+    def _two_steps(self, template: str, first: list[str], second: list[str]) -> Sql:
+        return fill(
+            template,
+            json=self._column(PAYLOAD),
+            as_position=self._path(self._dialect.bind_position(second, first)),
+            as_key=self._path(self._dialect.bind_path((*first, *second))),
+        )
 
     def _steps(self, segments: Iterable[str]) -> list[list[str]]:
         """A path cut before each segment that needs to know what it is a part of; the payload itself is an object."""
@@ -509,36 +512,44 @@ class _Compiler:
 
     # Hints ------------------------------------------------------------------------------------------------
 
-    def _hint(self, node: Compare | In) -> Sql | None:
+    def _hint(self, node: Compare | In | Contains) -> Sql | None:
         """A condition that costs less than comparing a payload value with literals, and holds wherever they match.
 
         None where there is none: for other operands, and where almost every value would pass.
         """
+        hints = self._dialect.hints
         match node:
-            case Compare(op, Field(PayloadPath(segments)), Literal(value)):
+            case Compare(op, Field(PayloadPath() as ref), Literal(value)):
                 values = [value]
-            case Compare(mirrored, Literal(value), Field(PayloadPath(segments))):
+            case Compare(mirrored, Literal(value), Field(PayloadPath() as ref)):
                 op, values = _MIRRORED[mirrored], [value]
-            case In(Field(PayloadPath(segments)), members) if members:
+            case In(Field(PayloadPath() as ref), members) if members:
                 op, values = "eq", [member.value if isinstance(member, Literal) else None for member in members]
+            case Contains(Field(PayloadPath() as ref), Literal(str() as needle), False) if hints is not None:
+                sql = self._hint_value(ref, hints)
+                return sql and fill(hints.may_contain, value=sql, needle=_bound(self._dialect, "text", needle))
             case _:
                 return None
-        if len(steps := self._steps(segments)) > 1 or len(segments) > limits.PAYLOAD_DEPTH:
-            return None
         ranges = [_range(op, value) for value in values]
-        kinds = {isinstance(value, str) for value in values}
-        template = self._dialect.text_between if True in kinds else self._dialect.number_between
-        if template is None or None in ranges or len(kinds) > 1:
+        are_texts = {isinstance(value, str) for value in values}
+        if hints is None or None in ranges or len(are_texts) > 1:
             return None
-        low = min((found[0] for found in ranges if found), key=_rank)
-        high = max((found[1] for found in ranges if found), key=_rank)
-        return fill(
-            f"({template})",
-            json=self._column(PAYLOAD),
-            path=self._path(self._dialect.bind_path(steps[0])),
-            low=self._path(low),
-            high=self._path(high),
+        sql = self._hint_value(ref, hints)
+        return sql and fill(
+            f"({hints.text_between if True in are_texts else hints.number_between})",
+            value=sql,
+            low=self._path(min((found[0] for found in ranges if found), key=_rank)),
+            high=self._path(max((found[1] for found in ranges if found), key=_rank)),
         )
+
+    def _hint_value(self, ref: PayloadPath, hints: Hints) -> Sql | None:
+        """A payload value as the engine reads it; None for a path of so many steps that nothing would be saved."""
+        first, *later = self._steps(ref.segments)
+        if len(ref.segments) > limits.PAYLOAD_DEPTH or len(later) > 1:
+            return None
+        if later:
+            return self._two_steps(hints.value_of_steps, first, later[0])
+        return fill(hints.value, json=self._column(PAYLOAD), path=self._path(self._dialect.bind_path(first)))
 
 
 # Hints: ranges in an order in which every number is below every text, and every text below every blob.

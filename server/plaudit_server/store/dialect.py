@@ -16,6 +16,23 @@ from plaudit_server.query.fields import is_position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """Conditions that every match of a payload value with a literal meets, and that cost less than the exact one.
+
+    They take the value as the engine reads it, in an order in which every number is below every text.
+    """
+
+    value: str
+    """The value at `{path}` of `{json}`."""
+    value_of_steps: str
+    """The value at either of two paths, as for `first_steps`."""
+    number_between: str
+    text_between: str
+    may_contain: str
+    """Whether a text, or a text in an array, may contain `{needle}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One engine's SQL."""
 
@@ -50,7 +67,9 @@ class Dialect:
     """Whether a segment can not be read without knowing what it is a part of, an array or an object."""
     step: str
     """The JSON below `{value}` at a run of segments whose first opens a step: {as_position}, {as_key} are its paths."""
-    bind_position: Callable[[Sequence[str]], Any]
+    bind_position: Callable[..., Any]
+    """The path of such a run read from a position, or None if it is none; with `first_steps`, and the segments
+    before it as a second argument, the path from the payload itself."""
 
     # A value in a JSON text as each kind; null when it is none.
     json_exists: str
@@ -86,13 +105,10 @@ class Dialect:
     prefix: str
     """The first `{length}` characters of a text."""
 
-    # The first two steps of a path at once, from the payload itself: {json} is its column, the paths are whole.
     first_steps: str | None = None
-    bind_position_below: Callable[[Sequence[str], Sequence[str]], Any] | None = None
+    """The first two steps of a path at once, where that is cheaper: `{json}` is the payload's column."""
 
-    # Cheap conditions that every match meets, tried before the exact one; none where nothing is cheaper.
-    number_between: str | None = None
-    text_between: str | None = None
+    hints: Hints | None = None
 
 
 # SQLite ------------------------------------------------------------------------------------------------------
@@ -195,7 +211,14 @@ SQLITE: Final = Dialect(
     contains="instr({value}, {needle}) > 0",
     prefix="substr({value}, 1, {length})",
     first_steps="coalesce({json} -> {as_position}, {json} -> {as_key})",
-    bind_position_below=lambda container, segments: _sqlite_position(segments, container),
-    number_between="({json} ->> {path}) + 0 between {low} and {high}",
-    text_between="{json} ->> {path} between {low} and {high}",
+    hints=Hints(
+        value="{json} ->> {path}",
+        value_of_steps="coalesce({json} ->> {as_position}, {json} ->> {as_key})",
+        number_between="({value}) + 0 between {low} and {high}",
+        text_between="{value} between {low} and {high}",
+        # An array is its JSON text, in which a text without escapes stands as it is.
+        may_contain=(
+            "(select instr(t, {needle}) > 0 or instr(t, '\\') > 0 or typeof(t) <> 'text' from (select {value} as t))"
+        ),
+    ),
 )

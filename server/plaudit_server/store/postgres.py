@@ -56,6 +56,7 @@ T = TypeVar("T")
 _WRITE_SECONDS: Final = 8.0
 _READ_SECONDS: Final = 5.0  # how long a read looks for a database that answers; one that runs may take longer
 _CHECK_SECONDS: Final = 1.0
+_RESTORE_SECONDS: Final = 60.0  # for a copy, in which nobody waits for an answer
 _POOL_WAIT_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.5
 _FIRST_DELAY: Final = 0.005
@@ -240,6 +241,22 @@ class PostgresStore(Store):
 
         deadline = asyncio.get_running_loop().time() + _CHECK_SECONDS
         await self._retrying(probe, deadline, sever=True)
+
+    async def export(self, steps: Callable[[sql.Statements], sql.Steps[T]]) -> T:
+        """Run a reading generator, as transfer.py has them."""
+        return await self._read(lambda: steps(self._sql))
+
+    async def restore(self, steps: Callable[[sql.Statements], sql.Steps[T]]) -> T:
+        """Run a writing generator in one transaction, as transfer.py has them; again when it may have failed."""
+
+        async def attempt(connection: Connection) -> T:
+            async with _transaction(connection, _BEGIN):
+                result = await self._drive(connection, steps(self._sql))
+            await connection.execute("COMMIT")
+            return result
+
+        deadline = asyncio.get_running_loop().time() + _RESTORE_SECONDS
+        return await self._retrying(attempt, deadline, sever=True)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -209,6 +209,14 @@ class SqliteStore(Store):
             read.cancel()
             raise
 
+    async def export(self, steps: Callable[[sql.Statements], sql.Steps[T]]) -> T:
+        """Run a reading generator, as transfer.py has them."""
+        return await self._read(steps(self._sql))
+
+    async def restore(self, steps: Callable[[sql.Statements], sql.Steps[T]]) -> T:
+        """Run a writing generator in one transaction, as transfer.py has them."""
+        return await self._run(self._writer, self._transaction, steps(self._sql))
+
     # ── On the writer thread ─────────────────────────────────────────────────────────────────────────────
 
     def _open(self) -> None:

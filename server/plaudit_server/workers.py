@@ -1,0 +1,151 @@
+"""Several server processes on one port, each started anew by exec, and one that looks after them.
+
+The kernel spreads connections over the processes (SO_REUSEPORT). Each is a server of its own; what they share is
+the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Final
+
+from plaudit_server.config import Config, ConfigError, split_address
+from plaudit_server.errors import StartError
+
+logger = logging.getLogger("plaudit_server")
+
+LISTEN_VARIABLE: Final = "_PLAUDIT_WORKER_LISTEN"
+"""Set for a worker alone: the address that all of them listen on."""
+
+_LOOK_SECONDS: Final = 0.1
+_RESTART_SECONDS: Final = 1.0
+_READY: Final = b"ready\n"
+
+
+def worker_listen(environ: Mapping[str, str]) -> str | None:
+    """The address that this process is to listen on as a worker; None when it is no worker."""
+    return environ.get(LISTEN_VARIABLE)
+
+
+def tell_ready() -> None:
+    """Tell the process that started this worker that it serves."""
+    sys.stdout.buffer.write(_READY)
+    sys.stdout.buffer.flush()
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError when the store is of one process alone."""
+    if config.workers > 1 and config.store.startswith("sqlite:"):
+        raise ConfigError(
+            "workers is above 1: a SQLite store is served by one process; PostgreSQL by as many as wanted"
+        )
+
+
+def supervise(config: Config) -> int:
+    """Run the workers until SIGINT or SIGTERM; one that ends by itself is started anew. The exit code.
+
+    Raises StartError when the address can not be listened on, or a worker does not start at all.
+    """
+    with _reserved(config.listen) as reserved:
+        host = config.listen.rpartition(":")[0]
+        listen = f"{host}:{reserved.getsockname()[1]}"
+        return _Workers(listen, config).run()
+
+
+class _Workers:
+    """The processes, by number."""
+
+    def __init__(self, listen: str, config: Config) -> None:
+        self._listen = listen
+        self._config = config
+        self._stopping = False
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, float] = {}
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        try:
+            for number in range(self._config.workers):
+                self._start(number)
+            if not all([self._is_ready(worker) for worker in self._running.values()]):
+                if not self._stopping:
+                    raise StartError("a worker did not start; what it said stands above")
+                return 0
+            print(
+                f"plaudit {version('plaudit')} ready on {self._listen}, store {self._config.shown_store}, "
+                f"{self._config.workers} workers",
+                file=sys.stderr,
+                flush=True,
+            )
+            while not self._stopping:
+                time.sleep(_LOOK_SECONDS)
+                self._start_those_that_ended()
+            return 0
+        finally:
+            self._end()
+
+    def _start(self, number: int) -> None:
+        self._started[number] = time.monotonic()
+        self._running[number] = subprocess.Popen(
+            [sys.executable, "-m", "plaudit_server", *sys.argv[1:]],
+            env={**os.environ, LISTEN_VARIABLE: self._listen},
+            # A worker stops when its standard input ends: so none outlives this process, however it ends.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def _is_ready(self, worker: subprocess.Popen[bytes]) -> bool:
+        assert worker.stdout is not None
+        return worker.stdout.readline() == _READY
+
+    def _start_those_that_ended(self) -> None:
+        for number, worker in self._running.items():
+            if worker.poll() is not None and time.monotonic() - self._started[number] > _RESTART_SECONDS:
+                logger.error("worker %d ended with code %d and is started anew", worker.pid, worker.returncode)
+                self._release(worker)
+                self._start(number)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        for worker in self._running.values():
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+
+    def _end(self) -> None:
+        self._stop()
+        for worker in self._running.values():
+            worker.wait()
+            self._release(worker)
+
+    def _release(self, worker: subprocess.Popen[bytes]) -> None:
+        for stream in (worker.stdin, worker.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+def _reserved(listen: str) -> socket.socket:
+    """A socket that holds the address for the workers, without taking connections itself. Raises StartError."""
+    host, port = split_address(listen)
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Without sharing, to begin with: else a server that is there already would go unnoticed.
+        with socket.socket(family, kind) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(address)
+        shared = socket.socket(family, kind)
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        shared.bind(address)
+    except OSError as error:
+        raise StartError(f"can not listen on {listen}: {error.strerror}; choose another with --listen") from error
+    return shared

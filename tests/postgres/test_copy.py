@@ -1,0 +1,174 @@
+"""Moving a store from one engine to the other and back: everything arrives, and a broken copy goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from plaudit_server import copy as copying
+from plaudit_server.store.base import Create, Purge, Replace, Select, Store, StoreError
+from plaudit_server.store.postgres import PostgresStore
+from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.transfer import Stored
+from tests.postgres.cluster import Database
+from tests.store.factory import BY_TIME, id_of, record
+
+PROJECTS = ("acme/chat", "acme/zebra", "ÅÄÖ/åäö")
+
+
+async def fill(store: Store) -> None:
+    """Records of every age: replaced, purged, imported, of each type of value."""
+    for project in PROJECTS:
+        records = [
+            record(n, {"n": n, "text": "ü\n👍" * n}, project=project, creator=None if n % 2 else "", ref=f"urn:{n % 7}")
+            for n in range(120)
+        ]
+        await store.write([Create(project, records)])
+        for n in range(0, 40, 3):
+            await store.write([Replace(project, record(n, {"again": n}, project=project, scorer_ratings={"r": 0.1}))])
+        await store.write([Purge(project, "ann", ids=[id_of(n) for n in range(0, 120, 11)])])
+        imported = record(500, project=project, created_at=5, updated_at=6, version=4)
+        await store.write([Create(project, [imported], imported=True)])
+
+
+async def everything(store: Store) -> Any:
+    """What anybody can see of a store."""
+    return [
+        (
+            await store.revision(project),
+            await store.select(Select(project, None, BY_TIME, with_total=True)),
+            await store.changes(project, 0, None, 10_000),
+            [await store.versions(project, id_of(n), 0, 100) for n in (0, 3, 5, 500)],
+        )
+        for project in PROJECTS
+    ]
+
+
+def with_stores(first: Store, second: Store, scenario: Callable[[Any, Any], Any]) -> None:
+    async def run() -> None:
+        await first.open()
+        await second.open()
+        try:
+            await scenario(first, second)
+        finally:
+            await first.close()
+            await second.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("direction", ["to PostgreSQL", "to SQLite"])
+def test_everything_arrives_and_the_clock_goes_on(empty_database: Database, tmp_path: Path, direction: str) -> None:
+    stores: list[Any] = [SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url)]
+    if direction == "to SQLite":
+        stores.reverse()
+
+    async def scenario(source: Any, target: Any) -> None:
+        await fill(source)
+        told: list[tuple[str, int, int]] = []
+        copied = await copying.copy(source, target, lambda *step: told.append(step))
+        assert copied.projects == len(PROJECTS)
+        assert copied.rows == sum([await source.export(copying._counting(s)) async for s in copying._standings(source)])
+        assert {told[0][0], told[-1]} == {"copying", ("verifying", copied.rows, copied.rows)}
+        assert await everything(target) == await everything(source)
+        # A second copy finds all of it there, and says the same.
+        assert await copying.copy(source, target) == copied
+        for store in (source, target):
+            await store.write([Create(PROJECTS[0], [record(900)])])
+        revisions = [await store.revision(PROJECTS[0]) for store in (source, target)]
+        assert revisions[0] == revisions[1]
+
+    with_stores(stores[0], stores[1], scenario)
+
+
+def test_a_copy_that_was_broken_off_goes_on(
+    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_BATCH_ROWS", 25)
+
+    async def scenario(source: Any, target: Any) -> None:
+        await fill(source)
+        restore, batches = target.restore, 0
+
+        async def failing(steps: Any) -> Any:
+            nonlocal batches
+            batches += 1
+            if batches == 12:
+                raise StoreError("broken off")
+            return await restore(steps)
+
+        target.restore = failing
+        with pytest.raises(StoreError, match="broken off"):
+            await copying.copy(source, target)
+        there = await target.export(copying._counting((await anext(copying._standings(source)))))
+        assert there > 0
+        told: list[int] = []
+        await copying.copy(source, target, lambda what, done, _: told.append(done) if what == "copying" else None)
+        assert told[0] > 25, "it began anew"
+        assert await everything(target) == await everything(source)
+
+    with_stores(SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url), scenario)
+
+
+def test_a_target_with_other_data_is_refused(empty_database: Database, tmp_path: Path) -> None:
+    async def scenario(source: Any, target: Any) -> None:
+        await fill(source)
+        await target.write([Create(PROJECTS[1], [record(1, project=PROJECTS[1])])])
+        with pytest.raises(StoreError, match="acme/zebra is there already, at revision 1"):
+            await copying.copy(source, target)
+
+    with_stores(SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url), scenario)
+
+
+def test_a_value_that_differs_is_found(empty_database: Database, tmp_path: Path) -> None:
+    async def scenario(source: Any, target: Any) -> None:
+        await fill(source)
+        await copying.copy(source, target)
+        empty_database.execute(
+            "UPDATE feedback SET payload = payload || ' ' WHERE project = 'acme/zebra' AND revision = 9"
+        )
+        with pytest.raises(StoreError, match=r"acme/zebra differs: (\d+) rows in the source, \1 in the target"):
+            await copying.copy(source, target)
+
+    with_stores(SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url), scenario)
+
+
+def test_the_command_copies_and_says_what(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "plaudit.db"
+
+    async def make() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        await fill(store)
+        await store.close()
+
+    asyncio.run(make())
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO api_key VALUES ('k', 'ann', x'00', 'writer', '[\"*\"]', 1, NULL, 2)")
+    connection.close()
+    command = [sys.executable, "-m", "plaudit_server", "copy", "--from", f"sqlite:{path}", "--to", database.url]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PLAUDIT_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("copied and verified: ")
+    assert " and 1 API keys of 3 projects, checksum " in done.stdout
+    assert "verifying" in done.stderr
+    assert database.execute("SELECT principal, revoked_at FROM api_key") == [("ann", 2)]
+    command[5] = f"sqlite:{tmp_path / 'none.db'}"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_rows_are_told_apart_by_type() -> None:
+    """The checksum is over Python's own writing of the values: 1 is not '1', and bytes are not text."""
+    rows = [Stored("feedback", values) for values in ((1,), ("1",), (b"1",), (None,), ("None",))]
+    assert len({repr(row) for row in rows}) == len(rows)

@@ -1,0 +1,205 @@
+"""Several servers on one database, as processes: one order of changes, seen by every watcher; workers on one port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from plaudit.uuid7 import uuid7
+from plaudit.v1 import (
+    BatchCreateFeedbackRequest,
+    CreateFeedbackRequest,
+    Feedback,
+    FeedbackServiceStub,
+    QueryFeedbackRequest,
+    ReplaceFeedbackRequest,
+    WatchFeedbackRequest,
+)
+from tests.postgres.cluster import Database
+from tests.service.process import ServerProcess, server_process
+
+PROJECT = "acme/chat"
+SERVERS = 4
+
+
+def feedback(id: str, payload: str = "{}") -> Feedback:
+    return Feedback(id=id, ref=f"weave:///{PROJECT}/call/1", feedback_type="t", payload_json=payload)
+
+
+@pytest.fixture(scope="module")
+def servers(shared_database: Database) -> Iterator[list[FeedbackServiceStub]]:
+    """Clients of four server processes on one database."""
+    with ExitStack() as stack, ThreadPoolExecutor(SERVERS) as pool:
+        # Started at once, as by a rollout.
+        starting = [pool.submit(ServerProcess, shared_database.url) for _ in range(SERVERS)]
+        processes = [future.result() for future in starting]
+        for process in processes:
+            stack.callback(process.stop)
+        channels = [stack.enter_context(grpc.insecure_channel(process.target)) for process in processes]
+        yield [FeedbackServiceStub(channel) for channel in channels]
+
+
+def changes_until(stub: FeedbackServiceStub, revision: int) -> list[int]:
+    """The revisions that a watch from the start sees, up to one."""
+    seen: list[int] = []
+    stream = stub.WatchFeedback(WatchFeedbackRequest(project=PROJECT, after_revision=0), timeout=30)
+    for response in stream:
+        seen += [change.revision for change in response.changes]
+        if response.revision >= revision:
+            stream.cancel()
+            break
+    return seen
+
+
+def test_four_servers_that_write_to_one_project_leave_no_gap(
+    servers: list[FeedbackServiceStub], empty_database: Database
+) -> None:
+    def write(number: int) -> list[int]:
+        stub, revisions = servers[number % SERVERS], []
+        for step in range(15):
+            if step % 3:
+                created = stub.CreateFeedback(
+                    CreateFeedbackRequest(project=PROJECT, feedback=feedback(uuid7())), timeout=20
+                )
+                revisions.append(created.feedback.revision)
+            else:
+                batch = [feedback(uuid7()) for _ in range(8)]
+                answer = stub.BatchCreateFeedback(
+                    BatchCreateFeedbackRequest(project=PROJECT, feedback=batch), timeout=20
+                )
+                revisions += [result.feedback.revision for result in answer.results]
+        return revisions
+
+    with ThreadPoolExecutor(8) as pool:
+        given = sorted(revision for part in pool.map(write, range(8)) for revision in part)
+    assert given == list(range(1, 8 * (10 + 5 * 8) + 1))
+    for stub in servers:
+        assert changes_until(stub, given[-1]) == given
+        page = stub.QueryFeedback(QueryFeedbackRequest(project=PROJECT), timeout=20)
+        times = [row.created_at.ToMicroseconds() for row in page.feedback]
+        assert times == sorted(set(times))
+        assert [row.revision for row in page.feedback] == given
+
+
+def test_one_id_sent_to_every_server_is_one_record(
+    servers: list[FeedbackServiceStub], empty_database: Database
+) -> None:
+    with ThreadPoolExecutor(SERVERS) as pool:
+        for _ in range(5):
+            request = CreateFeedbackRequest(project=PROJECT, feedback=feedback(uuid7()))
+            answers = list(
+                pool.map(lambda stub, sent: stub.CreateFeedback(sent, timeout=20), servers, [request] * SERVERS)
+            )
+            assert all(answer == answers[0] for answer in answers)
+
+
+def test_exactly_one_of_racing_replaces_wins(servers: list[FeedbackServiceStub], empty_database: Database) -> None:
+    id = uuid7()
+    servers[0].CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=feedback(id)), timeout=20)
+
+    def replace(number: int) -> grpc.StatusCode:
+        new = feedback(id, f'{{"n": {number}}}')
+        request = ReplaceFeedbackRequest(project=PROJECT, feedback=new, expected_version=1)
+        try:
+            servers[number].ReplaceFeedback(request, timeout=20)
+        except grpc.RpcError as error:
+            code: grpc.StatusCode = error.code()
+            return code
+        return grpc.StatusCode.OK
+
+    with ThreadPoolExecutor(SERVERS) as pool:
+        codes = list(pool.map(replace, range(SERVERS)))
+    assert sorted(code.name for code in codes) == ["ABORTED"] * (SERVERS - 1) + ["OK"]
+
+
+def test_a_watch_on_one_server_sees_the_changes_of_another_in_time(
+    servers: list[FeedbackServiceStub], empty_database: Database
+) -> None:
+    seen: dict[str, float] = {}
+    standing = threading.Event()
+    stream = servers[0].WatchFeedback(WatchFeedbackRequest(project=PROJECT), timeout=60)
+
+    def watch() -> None:
+        try:
+            for response in stream:
+                standing.set()
+                for change in response.changes:
+                    seen[change.feedback.id] = time.monotonic()
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.CANCELLED
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert standing.wait(10)
+    answered: dict[str, float] = {}
+    for _ in range(20):
+        id = uuid7()
+        servers[1].CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=feedback(id)), timeout=20)
+        answered[id] = time.monotonic()
+        time.sleep(0.03)
+    time.sleep(0.5)
+    stream.cancel()
+    watcher.join(10)
+    assert list(seen) == list(answered)
+    delays = [seen[id] - answered[id] for id in answered]
+    # One late poll may be the machine's; half of them would be ours.
+    assert statistics.median(delays) < 0.25
+    assert max(delays) < 1.0
+
+
+def test_workers_share_a_port_and_are_started_anew(shared_database: Database, empty_database: Database) -> None:
+    with server_process(shared_database.url, "127.0.0.1:0", "--workers", "2") as process:
+        parent = process.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children")
+        workers = [int(pid) for pid in children.read_text().split()]
+        assert len(workers) == 2
+
+        def create() -> None:
+            # A connection of its own each time, so that the kernel chooses a worker each time.
+            with grpc.insecure_channel(process.target) as channel:
+                request = CreateFeedbackRequest(project=PROJECT, feedback=feedback(uuid7()))
+                FeedbackServiceStub(channel).CreateFeedback(request, timeout=20, wait_for_ready=True)
+
+        for _ in range(10):
+            create()
+        os.kill(workers[0], signal.SIGKILL)
+        for _ in range(10):
+            create()
+        until = time.monotonic() + 20
+        while len(now := children.read_text().split()) < 2 or str(workers[0]) in now:
+            assert time.monotonic() < until, "the worker was not started anew"
+            time.sleep(0.1)
+        assert str(workers[1]) in now
+    for pid in map(int, now):
+        assert not Path(f"/proc/{pid}").exists(), "a worker outlived its server"
+
+
+def test_workers_do_not_outlive_a_killed_parent(shared_database: Database) -> None:
+    process = ServerProcess(shared_database.url, "127.0.0.1:0", "--workers", "2")
+    parent = process.process.pid
+    workers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    process.stop(signal.SIGKILL)
+    until = time.monotonic() + 15
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_workers_are_refused_on_sqlite_and_on_a_port_that_is_taken(shared_database: Database, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a SQLite store is served by one process"):
+        ServerProcess(tmp_path / "plaudit.db", "127.0.0.1:0", "--workers", "2")
+    with (
+        server_process(shared_database.url) as first,
+        pytest.raises(RuntimeError, match="can not listen on"),
+    ):
+        ServerProcess(shared_database.url, first.target, "--workers", "2")
