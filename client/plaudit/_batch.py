@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from plaudit import limits, v1
 from plaudit._errors import PlauditError
-from plaudit._model import to_message
+from plaudit._model import Feedback, to_message
 
-# The tag and the length in front of each record in the request.
-_FRAME_BYTES: Final = 6
+RequestT = TypeVar("RequestT", v1.BatchCreateFeedbackRequest, v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
+Refuse = Callable[[int, object, PlauditError], bool]
+"""Told of a record that no message can hold: its position in the input, the record, and why; whether to go on."""
+
+FRAME_BYTES: Final = 6
+"""The tag and the length in front of each record in a request."""
 
 
 @dataclass(slots=True)
-class Batch:
+class Batch(Generic[RequestT]):
     """One request, and where its records stand in the input."""
 
-    request: v1.BatchCreateFeedbackRequest
+    request: RequestT
     positions: list[int] = field(default_factory=list)
     size: int = 0
 
@@ -35,32 +39,35 @@ class Batch:
 
 
 def cut(
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Mapping[str, Any] | Feedback],
     project_of: Callable[[v1.Feedback], str],
     *,
-    partial: bool,
-    refuse: Callable[[int, PlauditError], None],
-) -> Iterator[Batch]:
+    new_request: Callable[[str], RequestT],
+    refuse: Refuse,
+    imported: bool = False,
+) -> Iterator[Batch[RequestT]]:
     """Requests of at most 1,000 records of one project and 3 MiB; a larger record goes alone, to be refused.
 
-    A record that no message can hold is given to `refuse` with its position in the input, and left out.
+    `new_request` makes an empty request for a project. A record that no message can hold is given to `refuse` and
+    left out; it ends the input when `refuse` says so. What only the server sets is left out too, unless `imported`.
     Reads no more of the input than the request at hand needs, and one record.
     """
-    batch: Batch | None = None
+    batch: Batch[RequestT] | None = None
     for position, record in enumerate(records):
         try:
-            message = to_message(record, f"feedback[{position}]")
+            message = to_message(record, f"feedback[{position}]", imported=imported)
         except PlauditError as error:
-            refuse(position, error)
-            continue
+            if refuse(position, record, error):
+                continue
+            break
         project = project_of(message)
         if message.project == project:
             message.ClearField("project")  # the request says it once
-        size = message.ByteSize() + _FRAME_BYTES
+        size = message.ByteSize() + FRAME_BYTES
         if batch is None or not batch.has_room(project, size):
             if batch is not None:
                 yield batch
-            batch = Batch(v1.BatchCreateFeedbackRequest(project=project, partial=partial))
+            batch = Batch(new_request(project))
         batch.request.feedback.append(message)
         batch.positions.append(position)
         batch.size += size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -11,22 +11,30 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from plaudit import limits, v1
 from plaudit._batch import Batch, cut
 from plaudit._config import DEFAULT_TIMEOUT, Settings, check_project
-from plaudit._errors import PlauditError, from_status
+from plaudit._errors import InvalidArgumentError, PlauditError, Violation, from_status
 from plaudit._expr import Query, QueryLike, as_query, field
 from plaudit._feedbacks import Refs
+from plaudit._history import History, Tombstone
+from plaudit._ingest import Ingested, Progress, ingest
 from plaudit._model import Feedback, canonical_id, to_message
+from plaudit._progress import shown
 from plaudit._query import FeedbackQuery, Pages, RefFeedbackQuery, reaction_query
 from plaudit._transport import (
     BATCH_CREATE,
     COUNT,
     CREATE,
     GET,
+    IMPORT,
+    INGEST,
     LIST_REFS,
+    LIST_VERSIONS,
     PURGE,
+    REPLACE,
     SERVER_INFO,
     GrpcTransport,
     Transport,
 )
+from plaudit._watch import Position, Watch
 
 if TYPE_CHECKING:
     import grpc
@@ -161,15 +169,16 @@ class Client:
         """
         outcomes: dict[int, Feedback | PlauditError] = {}
 
-        def refuse(position: int, error: PlauditError) -> None:
+        def refuse(position: int, record: object, error: PlauditError) -> bool:
             if not partial:
                 raise _with_note(error, len(outcomes))
             outcomes[position] = error
+            return True
 
-        def project_of(message: v1.Feedback) -> str:
-            return self.project_for(project or message.project or None)
+        def new_request(project_id: str) -> v1.BatchCreateFeedbackRequest:
+            return v1.BatchCreateFeedbackRequest(project=project_id, partial=partial)
 
-        for batch in cut(records, project_of, partial=partial, refuse=refuse):
+        for batch in cut(records, self._project_of(project), new_request=new_request, refuse=refuse):
             try:
                 outcomes.update(self._store(batch))
             except PlauditError as failure:
@@ -183,6 +192,102 @@ class Client:
         """One record by its id; in one of its versions, or the newest (0). Raises NotFoundError."""
         request = v1.GetFeedbackRequest(project=self.project_for(project), id=canonical_id(id), version=version)
         return Feedback(self.transport.unary(GET, request).feedback)
+
+    def replace(self, record: Mapping[str, Any], *, expected_version: int = 0, project: str | None = None) -> Feedback:
+        """Swap the whole content of the record whose `id` is given, in one step, and return it as stored.
+
+        `id` and `created_at` stay, `version` grows by one, the old version goes to the history; content equal to the
+        stored one changes nothing. To change a record that was read:
+        `client.replace({**read.to_dict(), "payload": …}, expected_version=read.version)`.
+
+        Raises NotFoundError for an id that is not there, and AbortedError when the record has another version than
+        `expected_version` (0 means any): read it again, and decide again.
+        """
+        message = to_message(record)
+        if not record.get("id"):
+            raise InvalidArgumentError.of([Violation("feedback.id", "is required: it tells which record to replace")])
+        message.id = canonical_id(message.id)
+        request = v1.ReplaceFeedbackRequest(
+            project=self.project_for(project or message.project or None),
+            feedback=message,
+            expected_version=expected_version,
+        )
+        return Feedback(self.transport.unary(REPLACE, request).feedback)
+
+    def history(self, id: str, *, project: str | None = None) -> History:
+        """The versions of one record, oldest first; after a purge its tombstone alone. Raises NotFoundError."""
+        request = v1.ListFeedbackVersionsRequest(project=self.project_for(project), id=canonical_id(id))
+        pages = Pages(request)
+        versions: list[Feedback] = []
+        tombstone: Tombstone | None = None
+        while pages.request is not None:
+            response = self.transport.unary(LIST_VERSIONS, pages.request)
+            versions.extend(map(Feedback, response.versions))
+            if response.HasField("tombstone"):
+                # Purged between two pages: what was read before is no more.
+                versions, tombstone = [], Tombstone.from_proto(response.tombstone)
+            pages.advance(response)
+        return History(versions, tombstone)
+
+    def ingest(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        partial: bool = False,
+        project: str | None = None,
+        progress: bool | Progress = False,
+    ) -> Ingested:
+        """Store records from any iterable, also one that never ends, over one stream: the fast way for many.
+
+        The iterable is read no faster than the server stores, in requests of 1,000 records or 3 MiB (for a source
+        that is slower than that, `buffered` stores sooner). When the server goes away, what is unanswered is sent
+        again: the call fails only when the server is away for longer than the client's timeout.
+
+        The first record that is refused ends the reading, and is raised with a note of what was stored: everything
+        before it, and some of what came after it. With `partial`, the refused ones are in the result, with their
+        positions, and nothing else is held up. Give records an `id` of your own to repeat an ingest that failed:
+        what is stored already is not stored twice.
+
+        `progress`: True draws a bar on stderr; a function is called with the result so far after each answer.
+        """
+        with shown(progress, records) as tell:
+            return ingest(self.transport, INGEST, records, self._project_of(project), partial=partial, progress=tell)
+
+    def import_records(
+        self,
+        records: Iterable[Mapping[str, Any] | Feedback],
+        *,
+        partial: bool = False,
+        project: str | None = None,
+        progress: bool | Progress = False,
+    ) -> Ingested:
+        """Like `ingest`, but what else only the server sets is kept as given; for administrators.
+
+        That is `created_at`, which each record needs, and `updated_at`, `user_id` and `version`: to restore an export,
+        or to move in from elsewhere. Times are datetimes or RFC 3339 texts, in UTC when they have no zone. A record may
+        be a mapping, as of `Feedback.to_dict()`, or a Feedback, whose payload is kept to the character.
+        """
+        with shown(progress, records) as tell:
+            return ingest(
+                self.transport,
+                IMPORT,
+                records,
+                self._project_of(project),
+                partial=partial,
+                imported=True,
+                progress=tell,
+            )
+
+    def watch(self, project: str | None = None, *, after: int | None = None, query: QueryLike | None = None) -> Watch:
+        """The changes of a project from now on, or after a revision (0: from the start), as an endless iterator.
+
+        Each `Change` comes once, in the order of the revisions. `query` lets a replace pass when the old or the new
+        version matches, a creation when the record does, a purge always. Connects before it returns; after that it
+        comes back by itself whenever the server was away. Keep `revision` to go on later.
+
+        Raises InvalidArgumentError for a revision above the project's.
+        """
+        return Watch(self.transport, Position(self.project_for(project), after, _query_message(query)))
 
     def purge(
         self,
@@ -245,7 +350,11 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.project!r}, target={self.target!r})"
 
-    def _store(self, batch: Batch) -> Iterator[tuple[int, Feedback | PlauditError]]:
+    def _project_of(self, project: str | None) -> Callable[[v1.Feedback], str]:
+        """Where a record goes: the project of the call, else its own, else the client's."""
+        return lambda message: self.project_for(project or message.project or None)
+
+    def _store(self, batch: Batch[v1.BatchCreateFeedbackRequest]) -> Iterator[tuple[int, Feedback | PlauditError]]:
         response = self.transport.unary(BATCH_CREATE, batch.request)
         return zip(batch.positions, map(_outcome, response.results), strict=True)
 

@@ -42,6 +42,10 @@ _NULLABLE_TEXTS: Final = get_args(_NullableName)
 _REASONS: Final = ("scorer_tag_reasons", "scorer_rating_reasons")
 _NUMBERS: Final = ("scorer_tag_confidences", "scorer_ratings", "scorer_rating_confidences")
 
+_TIMES: Final = ("created_at", "updated_at")
+_IMPORTED: Final = frozenset(("user_id", "version", *_TIMES))
+"""What of it an import keeps; revisions are those of the store that the record comes into."""
+
 CLIENT_FIELDS: Final = frozenset(
     (*_TEXTS, *_NULLABLE_TEXTS, *_REASONS, *_NUMBERS, "payload", "scorer_tags", "span_status_code")
 )
@@ -296,12 +300,19 @@ FIELDS: Final[Sequence[str]] = (
 """The fields of a record, in the order in which they are shown."""
 
 
-def to_message(record: Mapping[str, Any], prefix: str = "feedback") -> v1.Feedback:
+def to_message(
+    record: Mapping[str, Any] | Feedback, prefix: str = "feedback", *, imported: bool = False
+) -> v1.Feedback:
     """A record to store as its message, with a new UUIDv7 where it has no id.
 
+    What only the server sets is left out, unless `imported`: then all but `revision` is kept as given.
     Raises InvalidArgumentError with the path of every field that no message can hold; `prefix` begins the paths.
-    Raises TypeError for a record that is no mapping.
+    Raises TypeError for a record that is no mapping; one to import may be a Feedback, too.
     """
+    if imported and isinstance(record, Feedback):
+        message = record.to_proto()
+        message.ClearField("revision")
+        return message
     if not isinstance(record, Mapping):
         raise TypeError(f"a record is a mapping of its fields, not a {type(record).__name__}")
     message = v1.Feedback()
@@ -314,6 +325,9 @@ def to_message(record: Mapping[str, Any], prefix: str = "feedback") -> v1.Feedba
         elif name in CLIENT_FIELDS:
             given.add(name)
             violations += _set(message, name, value, prefix)
+        elif name in _IMPORTED and imported:
+            given.add(name)
+            violations += _set_imported(message, name, value, f"{prefix}.{name}")
         elif name not in SERVER_FIELDS:
             violations.append(Violation(f"{prefix}.{str(key)[:100]}", "is no field of a record"))
     if violations:
@@ -361,6 +375,42 @@ def _set(message: v1.Feedback, name: str, value: object, prefix: str) -> list[Vi
     if not violations:
         setattr(message, name, value)
     return violations
+
+
+def _set_imported(message: v1.Feedback, name: str, value: object, path: str) -> list[Violation]:
+    """Set one field that else only the server sets; what is wrong with the value, if anything."""
+    if value is None:
+        return []
+    if name in _TIMES:
+        moment = _moment(value)
+        if moment is None:
+            return [Violation(path, "must be a datetime or an RFC 3339 text")]
+        getattr(message, name).FromDatetime(moment)
+        return []
+    if name == "version":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+            return [Violation(path, "must be an integer from 1")]
+        message.version = value
+        return []
+    violations = _text_violations(value, path)
+    if not violations:
+        message.user_id = str(value)
+    return violations
+
+
+def _moment(value: object) -> datetime | None:
+    """A time as it is given, or None for what is none; without a zone it is UTC, as in queries."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    try:
+        return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    except OverflowError:
+        return None  # year 1 or 9999, moved out of the calendar by its zone
 
 
 def _set_payload(message: v1.Feedback, value: object, path: str) -> list[Violation]:

@@ -1,7 +1,7 @@
 """How a request reaches the server and an answer comes back: deadlines, retries, one channel, errors as exceptions.
 
-The rules of retrying are in `RetryPolicy` and `Attempts`, which do no I/O; `GrpcTransport` is the thin shell
-around them. Whatever has the methods of `Transport` can take its place: tests pass a fake and count the calls.
+The rules of retrying are in `_retry`, which does no I/O; `GrpcTransport` is the thin shell around them. Whatever
+has the methods of `Transport` can take its place: tests pass a fake and count the calls.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf.message import Message
 
 from plaudit import limits, v1
-from plaudit._errors import PlauditError, ResourceExhaustedError, UnavailableError, from_rpc_error
+from plaudit._errors import UnavailableError, from_rpc_error
+from plaudit._retry import Attempts, Retry, RetryPolicy
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
+ResponseT_co = TypeVar("ResponseT_co", bound=Message, covariant=True)
 
 _CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     # A response may have 4 MiB, which is grpc's own default limit to the byte: leave room.
@@ -35,6 +37,7 @@ _CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.primary_user_agent", "plaudit-python"),
 )
+_Kind = Literal["unary_unary", "unary_stream", "stream_stream"]
 _SECURE_SCHEMES: Final = ("https", "grpcs")
 _PLAIN_SCHEMES: Final = ("http", "grpc")
 
@@ -59,69 +62,45 @@ GET: Final = Method("GetFeedback", v1.GetFeedbackRequest, v1.GetFeedbackResponse
 QUERY: Final = Method("QueryFeedback", v1.QueryFeedbackRequest, v1.QueryFeedbackResponse)
 COUNT: Final = Method("CountFeedback", v1.CountFeedbackRequest, v1.CountFeedbackResponse)
 LIST_REFS: Final = Method("ListRefs", v1.ListRefsRequest, v1.ListRefsResponse)
+REPLACE: Final = Method("ReplaceFeedback", v1.ReplaceFeedbackRequest, v1.ReplaceFeedbackResponse)
 PURGE: Final = Method("PurgeFeedback", v1.PurgeFeedbackRequest, v1.PurgeFeedbackResponse)
+LIST_VERSIONS: Final = Method("ListFeedbackVersions", v1.ListFeedbackVersionsRequest, v1.ListFeedbackVersionsResponse)
+INGEST: Final = Method("IngestFeedback", v1.IngestFeedbackRequest, v1.IngestFeedbackResponse)
+IMPORT: Final = Method("ImportFeedback", v1.ImportFeedbackRequest, v1.ImportFeedbackResponse)
+WATCH: Final = Method("WatchFeedback", v1.WatchFeedbackRequest, v1.WatchFeedbackResponse)
 SERVER_INFO: Final = Method("GetServerInfo", v1.GetServerInfoRequest, v1.GetServerInfoResponse)
+
+
+class Stream(Protocol[ResponseT_co]):
+    """The answers of a stream, as an iterator; it has no deadline. Iterating raises PlauditError."""
+
+    def __iter__(self) -> Self:
+        """Itself."""
+
+    def __next__(self) -> ResponseT_co:
+        """The next answer, when it comes."""
+
+    def cancel(self) -> None:
+        """End the call, also from another thread: who waits for an answer gets a PlauditError (CANCELLED)."""
 
 
 class Transport(Protocol):
     """What a Client needs to reach a server."""
 
-    def unary(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """One request, one answer, within the deadline. Raises PlauditError."""
+    def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
+        """One request, one answer, within the deadline; in one attempt unless `retried`. Raises PlauditError."""
+
+    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> Stream[ResponseT]:
+        """One request, a stream of answers, in one attempt."""
+
+    def both_streams(self, method: Method[RequestT, ResponseT], requests: Iterator[RequestT]) -> Stream[ResponseT]:
+        """A stream of requests, a stream of answers, in one attempt. `requests` is iterated in another thread."""
+
+    def retry(self, patience: float | None = None) -> Retry:
+        """When to open a stream again: within `patience` seconds, None for a unary call's deadline, inf for ever."""
 
     def close(self) -> None:
         """Give back what is open; calls after it raise RuntimeError."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When a failed call is sent again; times in seconds."""
-
-    initial_delay: float = 0.05
-    """Before the second attempt; doubled for each one after it."""
-    max_delay: float = 1.0
-    """The delay grows no further."""
-    jitter: float = 0.5
-    """The part of a delay that is left to chance, so that clients do not come back together."""
-
-    def delay(self, error: PlauditError, attempt: int, chance: float) -> float | None:
-        """Seconds to wait after the failed `attempt` (from 1), or None: do not send it again.
-
-        `chance` is a random number from 0 to 1. A hint of the server is never undercut.
-        """
-        if not is_retryable(error):
-            return None
-        full = min(self.max_delay, self.initial_delay * 2.0 ** min(attempt - 1, 30))
-        backoff = full * (1 - self.jitter * chance)
-        return backoff if error.retry_after is None else error.retry_after + backoff * self.jitter
-
-
-def is_retryable(error: PlauditError) -> bool:
-    """Whether the same request may succeed later; writes too, because their ids are made by the client."""
-    return isinstance(error, UnavailableError) or (
-        isinstance(error, ResourceExhaustedError) and error.retry_after is not None
-    )
-
-
-class Attempts:
-    """The attempts of one call within one deadline; a state machine that neither waits nor calls."""
-
-    __slots__ = ("_deadline", "_failed", "_policy")
-
-    def __init__(self, policy: RetryPolicy, deadline: float) -> None:
-        self._policy = policy
-        self._deadline = deadline
-        self._failed = 0
-
-    def remaining(self, now: float) -> float:
-        """Seconds that the next attempt may take."""
-        return max(0.0, self._deadline - now)
-
-    def delay_after(self, error: PlauditError, now: float, chance: float) -> float | None:
-        """Seconds to wait after an attempt failed, or None: the error is final."""
-        self._failed += 1
-        delay = self._policy.delay(error, self._failed, chance)
-        return None if delay is None or delay >= self.remaining(now) else delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +125,38 @@ class Address:
         if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError(f"not an address of a server: {text!r}; write {scheme}://host:port")
         return cls(rest.rstrip("/"), secure=scheme in _SECURE_SCHEMES)
+
+
+class GrpcStream(Generic[ResponseT]):
+    """A `Stream` of grpc's, with its errors as ours. In a forked child it has ended: the parent goes on with it."""
+
+    __slots__ = ("__weakref__", "_call")
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ResponseT:
+        call = self._call
+        if call is None:
+            raise UnavailableError("the stream was opened by the parent process; open one in this process")
+        try:
+            response: ResponseT = next(call)
+        except grpc.RpcError as failure:
+            raise from_rpc_error(failure) from failure
+        return response
+
+    def cancel(self) -> None:
+        """End the call, also from another thread: who waits for an answer gets a PlauditError (CANCELLED)."""
+        if self._call is not None:
+            self._call.cancel()
+
+    def forget(self) -> Any:
+        """Leave the call to the process that opened it."""
+        call, self._call = self._call, None
+        return call
 
 
 class GrpcTransport:
@@ -179,31 +190,38 @@ class GrpcTransport:
         self._closed = False
         self._lock = threading.Lock()
         self._calls: dict[str, Callable[..., Any]] = {}
+        self._streams: weakref.WeakSet[GrpcStream[Any]] = weakref.WeakSet()
         _open_transports.add(self)
 
-    def unary(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """One request, one answer, sent again while the policy and the deadline allow. Raises PlauditError."""
+    def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
+        """One request, one answer, sent again while the policy and the deadline allow, unless told not to.
+
+        Raises PlauditError.
+        """
         attempts = Attempts(self._retry, self._clock() + self._timeout)
         while True:
-            call: Callable[..., ResponseT] = self._call(method, streaming=False)
+            call: Callable[..., ResponseT] = self._call(method, "unary_unary")
             try:
                 return call(request, timeout=attempts.remaining(self._clock()), metadata=self._metadata)
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure)
-                delay = attempts.delay_after(error, self._clock(), random.random())
+                delay = attempts.delay_after(error, self._clock(), random.random()) if retried else None
                 if delay is None:
                     raise error from failure
             self._sleep(delay)
 
-    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> Iterator[ResponseT]:
-        """One request, a stream of answers without a deadline; ended by closing the iterator. Raises PlauditError."""
-        responses = self._call(method, streaming=True)(request, metadata=self._metadata)
-        try:
-            yield from responses
-        except grpc.RpcError as failure:
-            raise from_rpc_error(failure) from failure
-        finally:
-            responses.cancel()
+    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> GrpcStream[ResponseT]:
+        """One request, a stream of answers, in one attempt. Iterating raises PlauditError."""
+        return self._opened(self._call(method, "unary_stream")(request, metadata=self._metadata))
+
+    def both_streams(self, method: Method[RequestT, ResponseT], requests: Iterator[RequestT]) -> GrpcStream[ResponseT]:
+        """A stream of requests, a stream of answers, in one attempt. `requests` is iterated in another thread."""
+        return self._opened(self._call(method, "stream_stream")(requests, metadata=self._metadata))
+
+    def retry(self, patience: float | None = None) -> Retry:
+        """When to open a stream again: within `patience` seconds, None for a unary call's deadline, inf for ever."""
+        seconds = self._timeout if patience is None else patience
+        return Retry(self._retry, seconds, sleep=self._sleep, clock=self._clock)
 
     def close(self) -> None:
         """Close the channel, unless it is the caller's; calls after it raise RuntimeError."""
@@ -214,7 +232,7 @@ class GrpcTransport:
         if channel is not None:
             channel.close()
 
-    def _call(self, method: Method[Any, Any], *, streaming: bool) -> Callable[..., Any]:
+    def _call(self, method: Method[Any, Any], kind: _Kind) -> Callable[..., Any]:
         call = self._calls.get(method.name)
         if call is not None:
             return call
@@ -224,13 +242,19 @@ class GrpcTransport:
             channel = self._given_channel or self._channel
             if channel is None:
                 channel = self._channel = self._open()
-            make = channel.unary_stream if streaming else channel.unary_unary
-            call = self._calls[method.name] = make(
+            made: Callable[..., Any] = getattr(channel, kind)(
                 method.path,
                 request_serializer=method.request.SerializeToString,
                 response_deserializer=method.response.FromString,
             )
-            return call
+            self._calls[method.name] = made
+            return made
+
+    def _opened(self, call: Any) -> GrpcStream[Any]:
+        stream = GrpcStream[Any](call)
+        with self._lock:
+            self._streams.add(stream)
+        return stream
 
     def _open(self) -> grpc.Channel:
         if self._credentials is None and not self._address.secure:
@@ -240,16 +264,18 @@ class GrpcTransport:
 
     def _forget_parent(self) -> None:
         """In a forked child: the parent's channel is not ours to use, nor to close; the next call opens one."""
+        _of_parents.extend(stream.forget() for stream in list(self._streams))
+        self._streams = weakref.WeakSet()
         if self._channel is not None:
-            _channels_of_parents.append(self._channel)
+            _of_parents.append(self._channel)
         self._channel = None
         self._calls = {}
         self._lock = threading.Lock()
 
 
 _open_transports: weakref.WeakSet[GrpcTransport] = weakref.WeakSet()
-# Kept alive: destroying the parent's channel in the child would touch threads that are not there.
-_channels_of_parents: list[grpc.Channel] = []
+# Kept alive: destroying the parent's channels and streams in the child would touch threads that are not there.
+_of_parents: list[Any] = []
 
 
 def _forget_parents() -> None:

@@ -5,125 +5,97 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from plaudit import v1
 from plaudit._errors import PlauditError, UnavailableError
-from plaudit._model import Feedback, to_datetime
-from plaudit._transport import WATCH, is_retryable
+from plaudit._history import Change
+from plaudit._transport import WATCH
 
 if TYPE_CHECKING:
-    from plaudit._transport import Transport
+    from plaudit._transport import Stream, Transport
 
-Kind = Literal["created", "replaced", "purged"]
-
-_KINDS: Final[dict[int, Kind]] = {
-    v1.ChangeKind.CHANGE_KIND_CREATED: "created",
-    v1.ChangeKind.CHANGE_KIND_REPLACED: "replaced",
-    v1.ChangeKind.CHANGE_KIND_PURGED: "purged",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """What is left of a purged record."""
-
-    id: str
-    ref: str
-    feedback_type: str
-    user_id: str
-    """Who purged it."""
-    purged_at: datetime
-    revision: int
-
-    @classmethod
-    def from_proto(cls, message: v1.Tombstone) -> Tombstone:
-        """From the message."""
-        purged_at = to_datetime(message.purged_at)
-        return cls(message.id, message.ref, message.feedback_type, message.user_id, purged_at, message.revision)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of a project's history: the record as it became by it, or what is left of a purged one."""
-
-    revision: int
-    kind: Kind
-    feedback: Feedback | None
-    tombstone: Tombstone | None
-
-    @property
-    def id(self) -> str:
-        """The record's id."""
-        return self.feedback.id if self.feedback is not None else self.tombstone.id if self.tombstone else ""
-
-    @classmethod
-    def from_proto(cls, message: v1.Change) -> Change:
-        """From the message."""
-        if message.WhichOneof("subject") == "tombstone":
-            return cls(message.revision, "purged", None, Tombstone.from_proto(message.tombstone))
-        return cls(message.revision, _KINDS.get(message.kind, "created"), Feedback(message.feedback), None)
+_FOR_EVER: Final = float("inf")
 
 
 class Position:
-    """Where a watch stands: everything up to `revision` has been given out."""
+    """Where a watch stands: what was given out, what was read ahead, and what to ask next."""
+
+    __slots__ = ("_project", "_query", "_ready", "_told", "revision")
 
     def __init__(self, project: str, after: int | None, query: v1.Query | None) -> None:
         self.revision = after
+        """Everything up to here was given out; None as long as the server has not told what `now` is."""
         self._project = project
         self._query = query
+        self._ready: deque[Change] = deque()
+        self._told: int | None = None
 
     def request(self) -> v1.WatchFeedbackRequest:
         """What to ask on a new stream."""
         return v1.WatchFeedbackRequest(project=self._project, after_revision=self.revision, query=self._query)
 
+    def received(self, response: v1.WatchFeedbackResponse) -> None:
+        """Take in what a stream tells."""
+        if self.revision is None and not response.changes:
+            self.revision = response.revision
+        self._ready.extend(map(Change.from_proto, response.changes))
+        self._told = response.revision
+
+    def take(self) -> Change | None:
+        """The next change to give out, or None: the next response has to be read."""
+        if self._ready:
+            change = self._ready.popleft()
+            self.revision = change.revision
+            return change
+        if self._told is not None:
+            self.revision = max(self.revision or 0, self._told)
+            self._told = None
+        return None
+
 
 class Watch:
-    """An endless iterator of Change, in the order of their revisions, each exactly once.
+    """An endless iterator of Change, in the order of their revisions, each exactly once; a context manager.
 
-    When the server goes away it comes back by itself and goes on after `revision`; only the first connection must
-    succeed within the client's timeout. `close()`, also from another thread, ends it. Iterating raises PlauditError.
+    When the server goes away it comes back by itself, for as long as it takes, and goes on where it was. A forked
+    child goes on by itself, too. To be iterated in one thread; `close()`, from any thread, ends it. Iterating raises
+    PlauditError for what does not pass by itself: the right to read is gone, the store is older than `revision`.
     """
 
     def __init__(self, transport: Transport, position: Position) -> None:
         self._transport = transport
         self._position = position
-        self._ready: deque[Change] = deque()
-        self._told: int | None = None
-        self._responses: Iterator[v1.WatchFeedbackResponse] | None = None
-        self._retry = transport.retry()
         self._closed = threading.Event()
+        self._stream: Stream[v1.WatchFeedbackResponse] | None = None
+        # The server answers a watch at once: what is wrong with it is told here, and `now` is now.
+        self._retry = transport.retry()
+        self._receive()
+        self._retry = transport.retry(_FOR_EVER)
 
     @property
-    def revision(self) -> int | None:
-        """Give this as `after` to go on later; None until the server has told where a watch from now begins."""
-        return self._position.revision
+    def revision(self) -> int:
+        """Everything up to here was given out: keep it with what you did, and give it as `after` to go on later."""
+        return self._position.revision or 0
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Change:
-        while not self._ready:
-            if self._told is not None:
-                self._position.revision, self._told = self._told, None
-            response = self._next_response()
-            if response is None:
-                raise StopIteration
-            self._ready.extend(map(Change.from_proto, response.changes))
-            self._told = response.revision
-        change = self._ready.popleft()
-        self._position.revision = change.revision
-        return change
+        while not self._closed.is_set():
+            change = self._position.take()
+            if change is not None:
+                return change
+            self._receive()
+        raise StopIteration
 
     def close(self) -> None:
-        """End the watch; iterating stops."""
+        """End the watch, from any thread; iterating stops."""
         self._closed.set()
-        responses = self._responses
-        if responses is not None:
-            self._transport.cancel(responses)
+        stream = self._stream
+        if stream is not None:
+            stream.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -133,21 +105,61 @@ class Watch:
     ) -> None:
         self.close()
 
-    def _next_response(self) -> v1.WatchFeedbackResponse | None:
+    def __repr__(self) -> str:
+        return f"Watch(revision={self.revision}{', closed' if self._closed.is_set() else ''})"
+
+    def _receive(self) -> None:
+        """Read the next response, over as many streams as it takes; none once the watch is closed."""
         while not self._closed.is_set():
-            if self._responses is None:
-                self._responses = self._transport.stream(WATCH, self._position.request())
             try:
-                for response in self._responses:
-                    self._retry.succeeded(forever=True)
-                    if self._position.revision is None:
-                        self._position.revision = response.revision
-                    return response
-                raise UnavailableError("the server ended the watch")  # it drains, and another takes over
+                self._position.received(self._next())
             except PlauditError as error:
-                self._responses = None
+                self._stream = None
                 if self._closed.is_set():
-                    break
-                if not is_retryable(error) or not self._retry.wait(error, self._closed):
+                    return
+                if not self._retry.wait(error, self._closed):
                     raise
-        return None
+            else:
+                self._retry.succeeded()
+                return
+
+    def _next(self) -> v1.WatchFeedbackResponse:
+        if self._stream is not None:
+            return _response(self._stream)
+        stream = self._stream = self._transport.stream(WATCH, self._position.request())
+        if self._closed.is_set():
+            stream.cancel()  # `close` has not seen it
+        with _first_answer_within(self._retry.remaining(), stream):
+            return _response(stream)
+
+
+def _response(stream: Stream[v1.WatchFeedbackResponse]) -> v1.WatchFeedbackResponse:
+    response = next(stream, None)
+    if response is None:
+        raise UnavailableError("the server ended the watch: it is about to stop")
+    return response
+
+
+@contextmanager
+def _first_answer_within(seconds: float, stream: Stream[v1.WatchFeedbackResponse]) -> Iterator[None]:
+    """A stream has no deadline: end it when there is no answer at all in time. Raises UnavailableError."""
+    if seconds == _FOR_EVER:
+        yield
+        return
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        stream.cancel()
+
+    watchdog = threading.Timer(seconds, end)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    except PlauditError as error:
+        if late.is_set():
+            raise UnavailableError(f"no answer to the watch within {seconds:.3g} s") from error
+        raise
+    finally:
+        watchdog.cancel()

@@ -36,9 +36,6 @@ logger = logging.getLogger("plaudit_server")
 _SERVICE: Final = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 _SPARE_CALLS: Final = 1024
 
-# Only a watcher holds a place that others could use; a reader of StreamFeedback takes the time it needs.
-_SEND_SECONDS: Final = {"WatchFeedback": 20.0}
-
 
 class Server:
     """An assembled server: `start` opens the store and the port, `stop` drains and closes both."""
@@ -91,10 +88,10 @@ class Server:
         self.calls += 1
 
     def _register(self, server: grpc.aio.Server) -> None:
+        # Only a watcher holds a place that others could use; a reader of StreamFeedback takes the time it needs.
+        send_seconds = {"WatchFeedback": self._config.connections.watch_stall_seconds}
         handlers = {
-            method.name: self._chain.handler(
-                method, getattr(self._service, method.name), _SEND_SECONDS.get(method.name)
-            )
+            method.name: self._chain.handler(method, getattr(self._service, method.name), send_seconds.get(method.name))
             for method in _SERVICE.methods
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers),))

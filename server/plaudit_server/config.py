@@ -126,6 +126,9 @@ class Connections:
     max_age_seconds: float = _setting(900.0, "Connections are asked to reconnect after this time.", minimum=1)
     max_age_grace_seconds: float = _setting(60.0, "Time for calls to end on such a connection.", minimum=0)
     min_ping_interval_seconds: float = _setting(10.0, "Clients that ping more often are sent away.", minimum=0)
+    watch_stall_seconds: float = _setting(
+        20.0, "A watcher that takes nothing for so long is ended, and may come back.", minimum=0.1, maximum=3600
+    )
     shutdown_grace_seconds: float = _setting(10.0, "Time for calls to end when the server stops.", minimum=0)
 
     def __post_init__(self) -> None:

@@ -301,8 +301,9 @@ def describe(error: BaseException) -> Problem:
                 {"message_type": error.message_type},
             )
         case MessageTooLarge():
+            # The code that grpc itself gives beyond its own limit; without RetryInfo, since no wait would help.
             return Problem(
-                code.INVALID_ARGUMENT,
+                code.RESOURCE_EXHAUSTED,
                 _reason(ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE),
                 f"the request has {error.size} bytes, the limit is {error.limit}; send less in one request",
                 {"size": str(error.size), "limit": str(error.limit)},

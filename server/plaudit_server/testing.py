@@ -20,6 +20,7 @@ import uvloop
 
 from plaudit_server.app import Server, build_server, open_store
 from plaudit_server.config import Config
+from plaudit_server.store.base import Store
 
 if TYPE_CHECKING:
     from plaudit import Client
@@ -47,16 +48,18 @@ class RunningServer:
 
 
 @contextmanager
-def server(store: str | Path | None = None, config: Config | None = None) -> Iterator[RunningServer]:
-    """Run a server until the block ends; without `store` (a file's path, or a URL) on a temporary one.
+def server(store: str | Path | Store | None = None, config: Config | None = None) -> Iterator[RunningServer]:
+    """Run a server until the block ends; without `store` (a file's path, a URL, or a Store) on a temporary file.
 
     Raises StoreError and StartError like `plaudit-server serve`.
     """
     with ExitStack() as stack:
-        if not isinstance(store, str) or "://" not in store:
+        if isinstance(store, str) and "://" in store:
+            store = open_store(store)
+        elif not isinstance(store, Store):
             path = store or Path(stack.enter_context(TemporaryDirectory(prefix="plaudit-"))) / "plaudit.db"
-            store = f"sqlite:{path}"
-        config = replace(config or Config(), store=store, listen="127.0.0.1:0")
+            store = open_store(f"sqlite:{path}")
+        config = replace(config or Config(), listen="127.0.0.1:0")
         loop = uvloop.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="plaudit-server", daemon=True)
         thread.start()
@@ -70,7 +73,7 @@ def server(store: str | Path | None = None, config: Config | None = None) -> Ite
             loop.close()
 
         stack.callback(end_loop)
-        running = build_server(config, open_store(config.store))
+        running = build_server(config, store)
         try:
             target = on_loop(running.start())
         finally:

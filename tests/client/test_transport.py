@@ -16,7 +16,8 @@ from google.rpc import error_details_pb2
 
 import plaudit
 from plaudit import v1
-from plaudit._transport import QUERY, SERVER_INFO, Address, Attempts, GrpcTransport, Method, RetryPolicy
+from plaudit._retry import Attempts, RetryPolicy
+from plaudit._transport import QUERY, SERVER_INFO, Address, GrpcTransport, Method
 from tests.client.test_errors import FailedCall, failed
 
 REQUEST = v1.GetServerInfoRequest()
@@ -260,7 +261,7 @@ def test_stream_ends_with_its_iterator(service: tuple[Servicer, str]) -> None:
     answers = transport.stream(STREAM, v1.StreamFeedbackRequest())
     assert next(answers).feedback[0].id == "1"
 
-    answers.close()  # type: ignore[attr-defined]
+    answers.cancel()
 
     assert servicer.cancelled.wait(5)
     transport.close()

@@ -217,7 +217,13 @@ def includes(actual: Any, expected: Any) -> bool:
 def with_aliases(row: plaudit.Feedback) -> dict[str, Any]:
     # Authentication is off, so that every caller, alice too, is `anonymous`.
     user = "alice" if row.user_id == "anonymous" else row.user_id
-    return {**row.to_dict(), "payload": row.payload, "weave_ref": row.ref, "project_id": row.project, "wb_user_id": user}
+    return {
+        **row.to_dict(),
+        "payload": row.payload,
+        "weave_ref": row.ref,
+        "project_id": row.project,
+        "wb_user_id": user,
+    }
 
 
 def stored(case: Case, result: Any) -> plaudit.Feedback:
@@ -262,7 +268,13 @@ def check(case: Case, name: str, expected: Any, result: Any) -> None:
             assert case.running.server.calls - case.calls_before == expected  # type: ignore[attr-defined]
         case "value":
             last = result[max(result)]
-            assert ([case.name_of(v) for v in last] if isinstance(last, list) else case.name_of(last) if isinstance(last, str) else last) == expected
+            assert (
+                [case.name_of(v) for v in last]
+                if isinstance(last, list)
+                else case.name_of(last)
+                if isinstance(last, str)
+                else last
+            ) == expected
         case "values":
             assert {str(index): value for index, value in result.items() if str(index) in expected} == expected
         case "contains":

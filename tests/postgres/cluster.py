@@ -104,23 +104,24 @@ class Cluster:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        with (self._home / "log").open("ab") as log:
-            self._server = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._data, "-p", str(self.port), "-k", self._home, *options],
-                stdout=log,
-                stderr=log,
-                **self._identity(),
-            )
         until = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                with psycopg.connect(self.url("postgres"), connect_timeout=5):
-                    return
-            except psycopg.OperationalError:
-                if self._server.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"PostgreSQL did not start:\n{self.log()}") from None
-                time.sleep(0.02)
+        while not self._answers():
+            if time.monotonic() > until:
+                raise RuntimeError(f"PostgreSQL did not start:\n{self.log()}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        # Right after a crash a start may be refused: what was killed may still hold on to its memory.
+        if self._server is None or self._server.poll() is not None:
+            options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+            command = [self._bin / "postgres", "-D", self._data, "-p", str(self.port), "-k", self._home, *options]
+            with (self._home / "log").open("ab") as log:
+                self._server = subprocess.Popen(command, stdout=log, stderr=log, **self._identity())
+        try:
+            with psycopg.connect(self.url("postgres"), connect_timeout=5):
+                return True
+        except psycopg.OperationalError:
+            return False
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """Stop: SIGINT is a fast shutdown, SIGKILL a crash of every process of the server at once."""

@@ -16,7 +16,7 @@ class Refusal:
     def __init__(self, error: grpc.RpcError) -> None:
         self.code: grpc.StatusCode = error.code()
         self.message: str = error.details()
-        self.trailers = {key: value for key, value in error.trailing_metadata() or ()}
+        self.trailers = dict(error.trailing_metadata() or ())
         self.reason = ""
         self.metadata: dict[str, str] = {}
         self.violations: dict[str, str] = {}

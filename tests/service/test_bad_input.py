@@ -167,7 +167,8 @@ def test_bytes_that_are_no_message(channel: grpc.Channel) -> None:
 
 def test_a_message_of_5_mb(stub: FeedbackServiceStub) -> None:
     refused = refusal(lambda: stub.CreateFeedback(create(payload_json="x" * 5_000_000)))
-    assert (refused.code, refused.reason) == (INVALID, "MESSAGE_TOO_LARGE")
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE")
+    assert refused.retry_seconds is None
     assert refused.metadata["limit"] == str(limits.REQUEST_BYTES)
 
 
@@ -223,6 +224,7 @@ def test_a_purge_needs_exactly_one_of_ids_and_query(stub: FeedbackServiceStub) -
 
 def test_an_id_that_is_not_there(stub: FeedbackServiceStub) -> None:
     for id in ("0192f0c1-2345-7678-9abc-def012345678", "zzz"):
-        refused = refusal(lambda id=id: stub.GetFeedback(GetFeedbackRequest(project=PROJECT, id=id)))  # type: ignore[misc]
+        request = GetFeedbackRequest(project=PROJECT, id=id)
+        refused = refusal(lambda request=request: stub.GetFeedback(request))  # type: ignore[misc]
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "FEEDBACK_NOT_FOUND")
         assert refused.metadata == {"project": PROJECT, "id": id}

@@ -192,9 +192,7 @@ def test_of_racing_replaces_exactly_one_wins_each_round(stub: FeedbackServiceStu
             new = feedback(project, n, made.id)
             start.wait()
             try:
-                stub.ReplaceFeedback(
-                    ReplaceFeedbackRequest(project=project, feedback=new, expected_version=version)
-                )
+                stub.ReplaceFeedback(ReplaceFeedbackRequest(project=project, feedback=new, expected_version=version))
                 codes.append(grpc.StatusCode.OK)
             except grpc.RpcError as error:
                 codes.append(error.code())
@@ -248,7 +246,10 @@ def changes_until(stream: Any, revision: int) -> list[Change]:
 
 
 def test_a_watch_tells_what_was_and_what_comes(stub: FeedbackServiceStub, project: str) -> None:
-    made = [stub.CreateFeedback(CreateFeedbackRequest(project=project, feedback=feedback(project, n))).feedback for n in range(3)]
+    made = [
+        stub.CreateFeedback(CreateFeedbackRequest(project=project, feedback=feedback(project, n))).feedback
+        for n in range(3)
+    ]
     with watch(stub, project, after_revision=1) as stream:
         assert [change.feedback for change in changes_until(stream, 3)] == made[1:]
         new = feedback(project, 9, made[0].id)

@@ -53,10 +53,18 @@ class Table:
             after = ordering.after(json.loads(json.dumps(page[-1][1:])))
         return ids
 
-    def plan(self, filter: Operation | None, order: Sequence[SortKey] = DEFAULT_ORDER, after: Sql | None = None) -> str:
-        """What SQLite says of how it would answer."""
-        text, params = self._statement(filter, order, "", after)
+    def plan(
+        self, filter: Operation | None, order: Sequence[SortKey] | None = DEFAULT_ORDER, after: Sql | None = None
+    ) -> str:
+        """What SQLite says of how it would answer; in no order with None."""
+        text, params = self._statement(filter, order or DEFAULT_ORDER, "", after)
+        if order is None:
+            text = text.partition(" ORDER BY ")[0]
         return "\n".join(str(row[3]) for row in self.connection.execute(f"EXPLAIN QUERY PLAN {text}", params))
+
+    def value(self, sql: Sql) -> Any:
+        """The value of an expression without a row."""
+        return self.connection.execute(f"SELECT {sql.text}", sql.params).get
 
     def _select(self, filter: Operation | None, order: Sequence[SortKey], *rest: Any) -> list[Any]:
         text, params = self._statement(filter, order, *rest)

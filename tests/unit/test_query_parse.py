@@ -219,20 +219,19 @@ def test_a_query_has_as_many_levels_as_allowed_and_not_one_more() -> None:
 
 
 def test_a_query_has_as_many_nodes_as_allowed_and_not_one_more() -> None:
-    pairs = [GOOD] * ((limits.QUERY_NODES - 2) // 3)
-    full = Expression(all_of=ExpressionList(expressions=[*pairs, Expression(negation=is_in(field("id"), []))]))
-    nodes = 1 + 3 * len(pairs) + 3
-    assert nodes == limits.QUERY_NODES + 2
-    full.all_of.expressions.pop(0)
+    two_nodes = convert(field("id"), ConvertTarget.CONVERT_TARGET_EXISTS)
+    three_nodes = GOOD
+    full = Expression(all_of=ExpressionList(expressions=[*[three_nodes] * 169, two_nodes, two_nodes]))
+    assert limits.QUERY_NODES == 1 + 169 * 3 + 2 * 2
     parse_query(Query(expr=full))
-    full.all_of.expressions.append(GOOD)
-    assert len(violations(full)) == 1
+    full.all_of.expressions[-1].CopyFrom(three_nodes)
+    assert places(full) == ["query.expr.all_of[170].comparison.right"]
 
 
 def test_members_are_limited_and_are_no_nodes() -> None:
     full = is_in(field("id"), [literal("x")] * limits.QUERY_MEMBERS)
     parse_query(Query(expr=full))
-    parse_query(Query(expr=Expression(all_of=ExpressionList(expressions=[full] * 100))))
+    parse_query(Query(expr=Expression(all_of=ExpressionList(expressions=[full] * 3))))
     full.membership.members.append(literal("x"))
     assert places(full) == ["query.expr.membership.members"]
 
@@ -261,7 +260,7 @@ def test_a_hostile_query_is_not_read_to_its_end() -> None:
 
 TEXTS = [literal("x"), field("creator"), field("scorer_tag_reasons.a"), convert(field("version"), 3)]
 NUMBERS = [literal(1), literal(0.5), field("version"), field("scorer_ratings.a"), convert(field("id"), 1)]
-BOOLS = [literal(False), GOOD, convert(field("id"), 4), convert(field("payload"".a"), 5)]  # fmt: skip
+BOOLS = [literal(False), GOOD, convert(field("id"), 4), convert(field("payload.a"), 5)]
 PAYLOAD = field("payload.a")
 NULL = literal(None)
 

@@ -45,7 +45,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"message_type": "plaudit.v1.CreateFeedbackRequest"}
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT: the request is larger than the server takes.
+    """RESOURCE_EXHAUSTED: the request is larger than the server takes. There is no RetryInfo: waiting does not help.
 
         {"size": "5242880", "limit": "3145728"}
     """
@@ -136,7 +136,7 @@ ERROR_REASON_MALFORMED_MESSAGE: ErrorReason.ValueType  # 4
     {"message_type": "plaudit.v1.CreateFeedbackRequest"}
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT: the request is larger than the server takes.
+"""RESOURCE_EXHAUSTED: the request is larger than the server takes. There is no RetryInfo: waiting does not help.
 
     {"size": "5242880", "limit": "3145728"}
 """

@@ -5,17 +5,15 @@ Truth is SQL's own three-valued logic: every part is true, false or null, and nu
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from string import Formatter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from typing import Literal as Word
 
 from plaudit import limits
 from plaudit_server.query.fields import PAYLOAD, Column, FieldRef, MapKey, PayloadPath
+from plaudit_server.query.hints import range_of
+from plaudit_server.query.order import Ordering, SortPart
 from plaudit_server.query.parse import (
     And,
     Compare,
@@ -29,21 +27,17 @@ from plaudit_server.query.parse import (
     Operand,
     Operation,
     Or,
-    Scalar,
     SortKey,
     Target,
     kind_of,
 )
+from plaudit_server.query.sql import ScalarKind, Sql, bound, compare, fill, join
 
 if TYPE_CHECKING:
     from plaudit_server.store.dialect import Dialect, Hints
 
 
-class Sql(NamedTuple):
-    """A piece of SQL and the values of its placeholders, in order of appearance."""
-
-    text: str
-    params: tuple[Any, ...] = ()
+__all__ = ["Ordering", "Sql", "compile_filter", "compile_order"]
 
 
 def compile_filter(operation: Operation, dialect: Dialect, alias: str = "f") -> Sql:
@@ -57,8 +51,6 @@ def compile_order(order: Sequence[SortKey], dialect: Dialect, alias: str = "f") 
     return Ordering(tuple(part for key in order for part in compiler.sort_parts(key)), dialect)
 
 
-# Precedence never matters: whatever has an operator stands in parentheses.
-_OPERATORS: Final[dict[Op, str]] = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _MIRRORED: Final[dict[Op, Op]] = {"eq": "eq", "ne": "ne", "gt": "lt", "gte": "lte", "lt": "gt", "lte": "gte"}
 
 _COMPLEMENT: Final[dict[Op, Op]] = {"eq": "ne", "ne": "eq", "gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
@@ -67,88 +59,6 @@ _COMPLEMENT: Final[dict[Op, Op]] = {"eq": "ne", "ne": "eq", "gt": "lte", "gte": 
 _NULL: Final = Sql("cast(null as boolean)")
 _TRUE: Final = Sql("true")
 _FALSE: Final = Sql("false")
-
-_ScalarKind = Word["text", "number", "bool", "time"]
-
-
-@dataclass(frozen=True, slots=True)
-class _SortPart:
-    """One expression of an order.
-
-    `absent` tells what null means: it never occurs, it sorts last, or it is decided by the parts before, so that
-    rows which agree in those are null together.
-    """
-
-    sql: Sql
-    kind: _ScalarKind
-    descending: bool
-    absent: Word["never", "last", "together"]
-
-    def compared(self, dialect: Dialect, operator: Word["beyond", "from"], value: Any) -> Sql:
-        """Whether a row comes after a value in this part's direction, or (`from`) not before it."""
-        sign = ("<" if self.descending else ">") + ("" if operator == "beyond" else "=")
-        bound = _bound(dialect, self.kind, value)
-        return Sql(f"{self.sql.text} {sign} {bound.text}", self.sql.params + bound.params)
-
-
-@dataclass(frozen=True, slots=True)
-class Ordering:
-    """An order as SQL. Its sort key is a tuple of `width` values: text, integers, doubles and nulls."""
-
-    _parts: tuple[_SortPart, ...]
-    _dialect: Dialect
-
-    @property
-    def width(self) -> int:
-        """How many values a row's sort key has."""
-        return len(self._parts)
-
-    @property
-    def columns(self) -> Sql:
-        """The sort key as result columns k0, k1, …"""
-        columns = (f"{part.sql.text} as k{index}" for index, part in enumerate(self._parts))
-        return Sql(", ".join(columns), tuple(param for part in self._parts for param in part.sql.params))
-
-    @property
-    def order_by(self) -> Sql:
-        """What follows ORDER BY; it names the result columns, so that nothing is computed twice."""
-        return Sql(
-            ", ".join(
-                f"k{index}{' desc' if part.descending else ''}{' nulls last' if part.absent == 'last' else ''}"
-                for index, part in enumerate(self._parts)
-            )
-        )
-
-    def after(self, key: Sequence[Any]) -> Sql:
-        """The condition that a row comes after the one with this sort key; an index in this order serves it."""
-        return self._after(
-            [
-                (part, value)
-                for part, value in zip(self._parts, key, strict=True)
-                if value is not None or part.absent != "together"
-            ]
-        )
-
-    def _after(self, rest: list[tuple[_SortPart, Any]]) -> Sql:
-        (part, value), *later = rest
-        if value is None:  # only others without a value are still to come
-            return _join("and", (Sql(f"{part.sql.text} is null", part.sql.params), self._after(later)))
-        if all(p.absent == "never" and p.descending == part.descending for p, _ in rest):
-            # Row values: the whole condition is one range of an index.
-            bounds = [_bound(self._dialect, p.kind, v) for p, v in rest]
-            return Sql(
-                f"({', '.join(p.sql.text for p, _ in rest)}) {'<' if part.descending else '>'}"
-                f" ({', '.join(bound.text for bound in bounds)})",
-                tuple(x for p, _ in rest for x in p.sql.params) + tuple(x for bound in bounds for x in bound.params),
-            )
-        beyond = part.compared(self._dialect, "beyond", value)
-        # The first half bounds the scan of an index, the second half is exact.
-        condition = _join(
-            "and", (part.compared(self._dialect, "from", value), _join("or", (beyond, self._after(later))))
-        )
-        if part.absent == "last":
-            condition = _join("or", (Sql(f"{part.sql.text} is null", part.sql.params), condition))
-        return condition
 
 
 class _Readings(NamedTuple):
@@ -175,11 +85,11 @@ class _Compiler:
                 return self.match(operand, not wanted)
             case And(operands) | Or(operands):
                 word: Word["and", "or"] = "and" if isinstance(operation, And) == wanted else "or"
-                return _join(word, (self.match(operand, wanted) for operand in operands))
+                return join(word, (self.match(operand, wanted) for operand in operands))
             case Compare(op, left, right) if not wanted:
                 return self.match(Compare(_COMPLEMENT[op], left, right))
             case Compare() | In() | Contains() if wanted and (hint := self._hint(operation)) is not None:
-                return _join("and", (hint, self.truth(operation)))
+                return join("and", (hint, self.truth(operation)))
             case _:
                 truth = self.truth(operation)
                 return truth if wanted else fill("(not {truth})", truth=truth)
@@ -188,9 +98,9 @@ class _Compiler:
         """True, false or null."""
         match operation:
             case And(operands):
-                return _join("and", map(self.truth, operands))
+                return join("and", map(self.truth, operands))
             case Or(operands):
-                return _join("or", map(self.truth, operands))
+                return join("or", map(self.truth, operands))
             case Not(operand):
                 return fill("(not {value})", value=self.truth(operand))
             case Compare():
@@ -207,7 +117,7 @@ class _Compiler:
             return _NULL
         kind = _common_kind(node.left, node.right)
         if kind is not None:
-            return _operator(node.op, self._value(node.left, kind), self._value(node.right, kind))
+            return compare(node.op, self._value(node.left, kind), self._value(node.right, kind))
         left, right = _payload_path(node.left), _payload_path(node.right)
 
         def with_left(json: Sql, path: Sql) -> Sql:
@@ -231,8 +141,8 @@ class _Compiler:
         return fill(
             "(case when {both_numbers} then {as_numbers} else {as_texts} end)",
             both_numbers=fill(self._dialect.both_numbers, left=left.type, right=right.type),
-            as_numbers=_operator(op, left.number, right.number),
-            as_texts=_operator(op, left.text, right.text),
+            as_numbers=compare(op, left.number, right.number),
+            as_texts=compare(op, left.text, right.text),
         )
 
     def _in(self, node: In) -> Sql:
@@ -253,7 +163,7 @@ class _Compiler:
         assert kind in ("text", "number", "bool")
         return self._once("x", self._value(operand, kind), self._any_member(node, lambda _: Sql("x")))
 
-    def _any_member(self, node: In, value: Callable[[_ScalarKind], Sql], readings: _Readings | None = None) -> Sql:
+    def _any_member(self, node: In, value: Callable[[ScalarKind], Sql], readings: _Readings | None = None) -> Sql:
         """Whether the operand, which `value` gives as each kind, equals any member."""
         dialect = self._dialect
         texts: dict[str, None] = {}
@@ -273,7 +183,7 @@ class _Compiler:
                 case _:
                     kind = _common_kind(node.operand, member)
                     assert kind is not None
-                    parts.append(_operator("eq", value(kind), self._value(member, kind)))
+                    parts.append(compare("eq", value(kind), self._value(member, kind)))
         if texts:
             listed = Sql(dialect.text_slot, (dialect.bind_texts(list(texts)),))
             parts.append(fill(f"({dialect.in_texts})", value=value("text"), list=listed))
@@ -285,7 +195,7 @@ class _Compiler:
                 parts.append(fill(f"({dialect.in_numbers})", value=value("number"), list=listed))
         if has_null:
             parts.append(_NULL)
-        return _join("or", parts)
+        return join("or", parts)
 
     def _contains(self, node: Contains) -> Sql:
         if _is_null(node.input) or _is_null(node.needle):
@@ -307,7 +217,7 @@ class _Compiler:
             return fill(f"({dialect.contains})", value=folded(text), needle=needle)
 
         def in_array(json: Sql, path: Sql) -> Sql:
-            test = _operator("eq", folded(Sql(dialect.element)), needle)
+            test = compare("eq", folded(Sql(dialect.element)), needle)
             found = fill(dialect.any_element, json=json, path=path, test=test)
             return fill("(case when {needle} is not null then {found} end)", needle=needle, found=found)
 
@@ -329,11 +239,11 @@ class _Compiler:
 
     # Operands ---------------------------------------------------------------------------------------------
 
-    def _value(self, operand: Operand, kind: _ScalarKind) -> Sql:
+    def _value(self, operand: Operand, kind: ScalarKind) -> Sql:
         """An operand as a kind: its own, or for a payload value any but time."""
         match operand:
             case Literal(value):
-                return _bound(self._dialect, kind, value)
+                return bound(self._dialect, kind, value)
             case Field(ref):
                 return self._field(ref, kind)
             case Convert():
@@ -341,7 +251,7 @@ class _Compiler:
             case _:
                 return self.truth(operand)
 
-    def _field(self, ref: FieldRef, kind: _ScalarKind) -> Sql:
+    def _field(self, ref: FieldRef, kind: ScalarKind) -> Sql:
         dialect = self._dialect
         if isinstance(ref, Column):
             return self._column(ref.name)
@@ -391,9 +301,9 @@ class _Compiler:
     def _number_text(self, operand: Operand) -> Sql:
         match operand:
             case Literal(float() as value):
-                return _bound(self._dialect, "text", repr(value).removesuffix(".0"))
+                return bound(self._dialect, "text", repr(value).removesuffix(".0"))
             case Literal(value):
-                return _bound(self._dialect, "text", str(value))
+                return bound(self._dialect, "text", str(value))
             case Field(MapKey() as ref):
                 return self._at(ref, self._filled(self._dialect.map_number_text))
             case _:
@@ -476,19 +386,19 @@ class _Compiler:
 
     # Orders -----------------------------------------------------------------------------------------------
 
-    def sort_parts(self, key: SortKey) -> tuple[_SortPart, ...]:
+    def sort_parts(self, key: SortKey) -> tuple[SortPart, ...]:
         """The expressions that a key sorts by."""
         ref = key.ref
         if isinstance(ref, Column):
             assert ref.kind in ("text", "number", "time")
             absent: Word["never", "last"] = "last" if ref.nullable else "never"
-            return (_SortPart(self._column(ref.name), ref.kind, key.descending, absent),)
+            return (SortPart(self._column(ref.name), ref.kind, key.descending, absent),)
         if isinstance(ref, MapKey):
-            return (_SortPart(self._field(ref, ref.kind), ref.kind, key.descending, "last"),)
+            return (SortPart(self._field(ref, ref.kind), ref.kind, key.descending, "last"),)
         return (
-            _SortPart(self._at(ref, self._rank), "number", False, "never"),
-            _SortPart(self._field(ref, "number"), "number", key.descending, "together"),
-            _SortPart(self._at(ref, self._sort_text), "text", key.descending, "together"),
+            SortPart(self._at(ref, self._rank), "number", False, "never"),
+            SortPart(self._field(ref, "number"), "number", key.descending, "together"),
+            SortPart(self._at(ref, self._sort_text), "text", key.descending, "together"),
         )
 
     def _rank(self, json: Sql, path: Sql) -> Sql:
@@ -505,8 +415,8 @@ class _Compiler:
         dialect = self._dialect
         text = fill(dialect.json_text, json=json, path=path)
         return fill(
-            "case when {number} is null then {prefix} end",
-            number=fill(dialect.json_number, json=json, path=path),
+            "case {rank} when 1 then {prefix} end",
+            rank=self._rank(json, path),
             prefix=fill(dialect.prefix, value=text, length=Sql(str(limits.SORT_TEXT_CHARACTERS))),
         )
 
@@ -527,19 +437,18 @@ class _Compiler:
                 op, values = "eq", [member.value if isinstance(member, Literal) else None for member in members]
             case Contains(Field(PayloadPath() as ref), Literal(str() as needle), False) if hints is not None:
                 sql = self._hint_value(ref, hints)
-                return sql and fill(hints.may_contain, value=sql, needle=_bound(self._dialect, "text", needle))
+                return sql and fill(hints.may_contain, value=sql, needle=bound(self._dialect, "text", needle))
             case _:
                 return None
-        ranges = [_range(op, value) for value in values]
-        are_texts = {isinstance(value, str) for value in values}
-        if hints is None or None in ranges or len(are_texts) > 1:
+        bounds = range_of(op, values)
+        if hints is None or bounds is None:
             return None
         sql = self._hint_value(ref, hints)
         return sql and fill(
-            f"({hints.text_between if True in are_texts else hints.number_between})",
+            f"({hints.text_between if isinstance(values[0], str) else hints.number_between})",
             value=sql,
-            low=self._path(min((found[0] for found in ranges if found), key=_rank)),
-            high=self._path(max((found[1] for found in ranges if found), key=_rank)),
+            low=self._path(bounds.low),
+            high=self._path(bounds.high),
         )
 
     def _hint_value(self, ref: PayloadPath, hints: Hints) -> Sql | None:
@@ -550,113 +459,6 @@ class _Compiler:
         if later:
             return self._two_steps(hints.value_of_steps, first, later[0])
         return fill(hints.value, json=self._column(PAYLOAD), path=self._path(self._dialect.bind_path(first)))
-
-
-# Hints: ranges in an order in which every number is below every text, and every text below every blob.
-
-_Bound = float | str | bytes
-
-_BEYOND_TEXT: Final = b""
-_JSON_NUMERAL: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_WORDS: Final = {"false": 0.0, "true": 1.0}
-
-
-def _range(op: Op, value: Scalar) -> tuple[_Bound, _Bound] | None:
-    """Bounds of the values that may pass a comparison with a literal; None where all may."""
-    match value:
-        case None | bool():
-            return None
-        case str():
-            return _text_range(op, value)
-        case _:
-            return _number_range(op, value)
-
-
-def _number_range(op: Op, value: float) -> tuple[_Bound, _Bound] | None:
-    """Bounds of the numbers that may pass, four doubles wider than exact: an engine may read a long numeral amiss."""
-    low = high = float(value)
-    for _ in range(4):
-        low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
-    match op:
-        case "eq":
-            return low, high
-        case "gt" | "gte":
-            return low, math.inf
-        case "lt" | "lte":
-            return -math.inf, high
-        case _:
-            return None
-
-
-def _text_range(op: Op, text: str) -> tuple[_Bound, _Bound] | None:
-    """Bounds of the values whose text form may pass; true and false are 1 and 0 before they are cast."""
-    match op:
-        case "eq" if text in _WORDS:
-            return _WORDS[text], text
-        case "eq" if _JSON_NUMERAL.fullmatch(text):
-            bounds = _number_range("eq", float(text))
-            return bounds and (bounds[0], text)
-        case "eq":
-            return text, text
-        case "lt" | "lte":
-            return -math.inf, text
-        case "gt" | "gte" if text > "true":  # beyond the text form of every number and bool
-            return text, _BEYOND_TEXT
-        case _:
-            return None
-
-
-def _rank(bound: _Bound) -> tuple[int, Any]:
-    """What sorts bounds of any kind."""
-    return (float, str, bytes).index(type(bound)), bound
-
-
-# SQL ---------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
-    """A template as its literal pieces, each with the name of the part behind it."""
-    return tuple((literal, name) for literal, name, _, _ in Formatter().parse(template))
-
-
-def fill(template: str, **parts: Sql) -> Sql:
-    """A template with a piece of SQL in each of its places; parameters follow their placeholders."""
-    text: list[str] = []
-    params: list[Any] = []
-    for literal, name in _pieces(template):
-        text.append(literal)
-        if name is not None:
-            text.append(parts[name].text)
-            params += parts[name].params
-    return Sql("".join(text), tuple(params))
-
-
-def _join(word: Word["and", "or"], parts: Iterable[Sql]) -> Sql:
-    """Parts under one connective, as a balanced tree: engines limit how deep an expression may be."""
-    row = list(parts)
-    while len(row) > 1:
-        pairs = zip(row[::2], row[1::2], strict=False)
-        joined = [Sql(f"({left.text} {word} {right.text})", left.params + right.params) for left, right in pairs]
-        row = joined + row[2 * len(joined) :]
-    return row[0]
-
-
-def _operator(op: Op, left: Sql, right: Sql) -> Sql:
-    return Sql(f"({left.text} {_OPERATORS[op]} {right.text})", left.params + right.params)
-
-
-def _bound(dialect: Dialect, kind: _ScalarKind, value: Any) -> Sql:
-    """The placeholder of a value of a kind."""
-    match kind:
-        case "text":
-            return Sql(dialect.text_slot, (value,))
-        case "number":
-            return Sql(dialect.number_slot, (dialect.bind_number(value),))
-        case "bool":
-            return Sql(dialect.bool_slot, (value,))
-        case "time":
-            return Sql(dialect.time_slot, (value,))
 
 
 def _is_null(operand: Operand) -> bool:
@@ -676,7 +478,7 @@ def _payload_path(operand: Operand) -> PayloadPath:
     return operand.ref
 
 
-def _common_kind(left: Operand, right: Operand) -> _ScalarKind | None:
+def _common_kind(left: Operand, right: Operand) -> ScalarKind | None:
     """The kind that two operands are compared as; None for two payload values."""
     for operand in (left, right):
         kind = kind_of(operand)

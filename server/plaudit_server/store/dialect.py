@@ -77,7 +77,10 @@ class Dialect:
     json_text: str
     json_bool: str
     json_rank: str
-    """Where a payload value sorts: 0 a number, 1 a text or bool, 2 anything else, 3 nothing there."""
+    """Where a payload value sorts: 0 a number, 1 a text or bool, 2 anything else, 3 nothing there.
+
+    `{number}` and `{text}` are the value as each.
+    """
     both_numbers: str
     """Whether both `{left}` and `{right}` (the types of two values) are JSON numbers."""
     json_type: str
@@ -184,8 +187,9 @@ SQLITE: Final = Dialect(
         " else case " + _SQLITE_JSON_NUMBER + " when 1 then true when 0 then false end end"
     ),
     json_rank=(
-        "case when {number} is not null then 0 when {text} is not null then 1"
-        " when json_type({json}, {path}) is not null then 2 else 3 end"
+        "case json_type({json}, {path}) when 'integer' then 0 when 'real' then 0 when 'true' then 1 when 'false' then 1"
+        " when 'text' then case when {number} is null then 1 else 0 end"
+        " else case when json_type({json}, {path}) is null then 3 else 2 end end"
     ),
     both_numbers="({left} in ('integer', 'real') and {right} in ('integer', 'real'))",
     json_type="json_type({json}, {path})",

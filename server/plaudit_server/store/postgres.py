@@ -170,6 +170,8 @@ class PostgresStore(Store):
             reconnect_timeout=_RECONNECT_SECONDS,
             name="plaudit",
         )
+        # It would say of each connection, and at each attempt, what we say once.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         await self._pool.open()
 
     async def close(self) -> None:
@@ -403,6 +405,7 @@ class PostgresStore(Store):
             await connection.close()
         if connection.closed:
             if self._checking is None or self._checking.done():
+                logger.warning("store %s: a connection was lost: %s", self._shown, " ".join(str(error).split()))
                 self._checking = asyncio.create_task(self._check_pool())
         elif connection.info.transaction_status != TransactionStatus.IDLE:
             with suppress(psycopg.Error):

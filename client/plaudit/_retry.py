@@ -1,0 +1,113 @@
+"""When a failed call, or a broken stream, is tried again; state machines that call nobody.
+
+`Attempts` is one call within one deadline. `Retry` is what goes on for longer, as a stream that is opened again
+each time it breaks: its deadline begins anew with each success. Clock and sleep are given to it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from plaudit._errors import PlauditError, ResourceExhaustedError, UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed call is sent again; times in seconds."""
+
+    initial_delay: float = 0.05
+    """Before the second attempt; doubled for each one after it."""
+    max_delay: float = 1.0
+    """The delay grows no further."""
+    jitter: float = 0.5
+    """The part of a delay that is left to chance, so that clients do not come back together."""
+
+    def delay(self, error: PlauditError, attempt: int, chance: float) -> float | None:
+        """Seconds to wait after the failed `attempt` (from 1), or None: do not send it again.
+
+        `chance` is a random number from 0 to 1. A hint of the server is never undercut.
+        """
+        if not is_retryable(error):
+            return None
+        full = min(self.max_delay, self.initial_delay * 2.0 ** min(attempt - 1, 30))
+        backoff = full * (1 - self.jitter * chance)
+        return backoff if error.retry_after is None else error.retry_after + backoff * self.jitter
+
+
+def is_retryable(error: PlauditError) -> bool:
+    """Whether the same request may succeed later; writes too, because their ids are made by the client."""
+    return isinstance(error, UnavailableError) or (
+        isinstance(error, ResourceExhaustedError) and error.retry_after is not None
+    )
+
+
+class Attempts:
+    """The attempts of one call within one deadline; a state machine that neither waits nor calls."""
+
+    __slots__ = ("_deadline", "_failed", "_policy")
+
+    def __init__(self, policy: RetryPolicy, deadline: float) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._failed = 0
+
+    def remaining(self, now: float) -> float:
+        """Seconds that the next attempt may take."""
+        return max(0.0, self._deadline - now)
+
+    def delay_after(self, error: PlauditError, now: float, chance: float) -> float | None:
+        """Seconds to wait after an attempt failed, or None: the error is final."""
+        self._failed += 1
+        delay = self._policy.delay(error, self._failed, chance)
+        return None if delay is None or delay >= self.remaining(now) else delay
+
+
+class Retry:
+    """Attempts that go on for as long as one of them succeeds within every `patience` seconds (inf: for ever).
+
+    The first success must come within that time from now; after a success the time runs from the next failure,
+    because a stream may rightly be silent for longer.
+    """
+
+    __slots__ = ("_attempts", "_clock", "_patience", "_policy", "_sleep")
+
+    def __init__(
+        self, policy: RetryPolicy, patience: float, *, sleep: Callable[[float], None], clock: Callable[[], float]
+    ) -> None:
+        self._policy = policy
+        self._patience = patience
+        self._sleep = sleep
+        self._clock = clock
+        self._attempts: Attempts | None = self._anew()
+
+    def _anew(self) -> Attempts:
+        return Attempts(self._policy, self._clock() + self._patience)
+
+    def remaining(self) -> float:
+        """Seconds until only a success helps; inf when nothing has failed since the last one."""
+        return math.inf if self._attempts is None else self._attempts.remaining(self._clock())
+
+    def succeeded(self) -> None:
+        """An attempt has worked: delays and deadline begin anew."""
+        self._attempts = None
+
+    def delay(self, error: PlauditError) -> float | None:
+        """Seconds to wait after an attempt failed, or None: the error is final."""
+        if self._attempts is None:
+            self._attempts = self._anew()
+        return self._attempts.delay_after(error, self._clock(), random.random())
+
+    def wait(self, error: PlauditError, stopped: threading.Event | None = None) -> bool:
+        """Wait until the next attempt, or until `stopped`; False when the error is final."""
+        delay = self.delay(error)
+        if delay is None:
+            return False
+        if stopped is None:
+            self._sleep(delay)
+        else:
+            stopped.wait(delay)
+        return True

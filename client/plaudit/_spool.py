@@ -1,0 +1,137 @@
+"""Records on disk while the server is away: a queue in one SQLite file, for one process at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.json_format import MessageToJson
+
+from plaudit import v1
+from plaudit._batch import FRAME_BYTES
+from plaudit._buffer import Item
+
+# "plau": tells our files from those of other programs.
+_APPLICATION_ID: Final = 0x706C6175
+_LAYOUT: Final = 1
+_TABLES: Final = """
+create table queue (number integer primary key, project text not null, feedback blob not null) strict;
+create table refused (
+    project text not null, id text not null, feedback text not null, error text not null, refused_at text not null
+) strict;
+"""
+
+
+class Spool:
+    """A queue of items in a file, in the order of their numbers; what is appended is on disk when the call returns.
+
+    Raises ValueError for a file of another program or of a newer plaudit, RuntimeError for one that is in use, OSError
+    for one that can not be read or made. Later, sqlite3.Error for a disk that fails. Safe between threads.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._closed = False
+        # The file has what users wrote: for its owner alone.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+            [(self._count, self._last)] = self._connection.execute("select count(*), max(number) from queue")
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise _told(self.path, error) from error
+        except ValueError:
+            self._connection.close()
+            raise
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last item that an earlier process left; 0 without one."""
+        return self._last or 0
+
+    def append(self, items: Iterable[Item]) -> None:
+        """Put items at the end; those whose number is there already are left as they are."""
+        rows = [(item.number, item.project, item.message.SerializeToString()) for item in items]
+        with self._lock, self._connection:
+            self._connection.execute("begin immediate")
+            self._connection.executemany("insert or ignore into queue values (?, ?, ?)", rows)
+            [(count,)] = self._connection.execute("select count(*) from queue")
+        self._count = count
+
+    def head(self, most: int, size: int) -> list[Item]:
+        """The first items: at most `most`, and `size` bytes unless the first is larger."""
+        items: list[Item] = []
+        with self._lock:
+            rows = self._connection.execute("select number, project, feedback from queue order by number limit ?", (most,))
+            for number, project, feedback in rows:
+                size -= len(feedback) + FRAME_BYTES
+                if size < 0 and items:
+                    break
+                items.append(Item(number, project, v1.Feedback.FromString(feedback), len(feedback) + FRAME_BYTES))
+        return items
+
+    def remove(self, items: Sequence[Item], refused: Iterable[tuple[Item, str]] = ()) -> None:
+        """Take items out; those that were refused are kept in the table `refused`, with the error's text."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        kept = [
+            (item.project, item.message.id, MessageToJson(item.message, preserving_proto_field_name=True), error, at)
+            for item, error in refused
+        ]
+        with self._lock:
+            if self._closed:
+                return  # they are sent again by whoever opens it next, and found to be there already
+            with self._connection:
+                self._connection.execute("begin immediate")
+                self._connection.executemany("delete from queue where number = ?", [(item.number,) for item in items])
+                self._connection.executemany("insert into refused values (?, ?, ?, ?, ?)", kept)
+                [(count,)] = self._connection.execute("select count(*) from queue")
+            self._count = count
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._closed = True
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        # Held until the file is closed, or the process has ended in any way.
+        run("pragma locking_mode = exclusive")
+        run("begin exclusive")
+        run("commit")
+        [(application,)] = run("pragma application_id")
+        [(layout,)] = run("pragma user_version")
+        [(tables,)] = run("select count(*) from sqlite_schema")
+        if not application and not layout and not tables:
+            run("pragma auto_vacuum = full")
+            self._connection.executescript(
+                f"begin; {_TABLES} pragma application_id = {_APPLICATION_ID}; pragma user_version = {_LAYOUT}; commit;"
+            )
+        elif application != _APPLICATION_ID:
+            raise ValueError(f"{self.path} is a database of another program, not a spool; choose another path")
+        elif layout != _LAYOUT:
+            raise ValueError(f"{self.path} is a spool of a newer plaudit (layout {layout}); update, or choose another path")
+        # A rollback journal: one file, and nothing in it that a forked child could spoil.
+        run("pragma journal_mode = truncate")
+        run("pragma synchronous = full")
+        run("pragma secure_delete = on")
+
+
+def _told(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    """What SQLite says at the opening, as what to do about it."""
+    code = error.sqlite_errorcode & 0xFF if hasattr(error, "sqlite_errorcode") else 0
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return RuntimeError(f"the spool {path} is in use by another buffer; give each a file of its own")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return ValueError(f"{path} is no spool: {error}; choose another path")
+    return OSError(f"can not use the spool {path}: {error}")

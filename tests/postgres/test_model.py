@@ -1,0 +1,49 @@
+"""The state machine of tests/store/test_model.py, with PostgreSQL against the plain model in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from plaudit_server.store.memory import MemoryStore
+from plaudit_server.store.postgres import PostgresStore
+from tests.postgres.cluster import Database
+from tests.store import test_model
+from tests.store.suite import Clock
+
+EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "4"))
+
+
+@pytest.mark.timeout(60 + 10 * EXAMPLES)
+def test_stores_agree(shared_database: Database) -> None:
+    """PLAUDIT_EXAMPLES runs of up to 50 steps each."""
+
+    class Congruence(test_model.Congruence):
+        def __init__(self) -> None:
+            RuleBasedStateMachine.__init__(self)
+            shared_database.empty()
+            self.clock = Clock()
+            self.runner = asyncio.Runner()
+            self.sqlite: Any = PostgresStore(shared_database.url, clock=self.clock)
+            self.model = MemoryStore(clock=self.clock)
+            self.runner.run(self.sqlite.open())
+
+        def teardown(self) -> None:
+            self.runner.run(self.sqlite.close())
+            self.runner.close()
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Congruence,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=test_model.STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

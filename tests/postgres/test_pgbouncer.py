@@ -1,0 +1,91 @@
+"""Behind pgbouncer in transaction mode: connections change hands between transactions, and nothing of ours notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from plaudit_server.records import message
+from plaudit_server.store.base import Create, Purge, Purged, Replace, Select
+from plaudit_server.store.postgres import PostgresStore
+from tests.postgres.cluster import Database, free_port
+from tests.store import suite
+from tests.store.factory import BY_TIME, PROJECT, id_of, record
+
+PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+pytestmark = pytest.mark.skipif(PGBOUNCER is None and not os.environ.get("CI"), reason="no pgbouncer is installed")
+
+
+@pytest.fixture(scope="module")
+def pooled_url(shared_database: Database) -> Iterator[str]:
+    """The shared database by way of a pgbouncer that has two connections for everybody."""
+    assert PGBOUNCER is not None, "no pgbouncer is installed"
+    parts, port = conninfo_to_dict(shared_database.url), free_port()
+    home = Path(tempfile.mkdtemp(prefix="plaudit-pgbouncer-"))
+    user = "nobody" if os.geteuid() == 0 else None
+    (home / "users").write_text(f'"{parts["user"]}" "{parts.get("password") or ""}"\n')
+    (home / "ini").write_text(
+        f"[databases]\n* = host={parts['host']} port={parts.get('port', 5432)}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
+        f"auth_file = {home}/users\npool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 100\n"
+    )
+    home.chmod(0o755)
+    process = subprocess.Popen(
+        [PGBOUNCER, home / "ini"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user
+    )
+    url = re.sub(r"@[^/]+", f"@127.0.0.1:{port}", shared_database.url, count=1)
+    until = time.monotonic() + 20
+    while True:
+        try:
+            with psycopg.connect(url):
+                break
+        except psycopg.OperationalError:
+            assert process.poll() is None, "pgbouncer did not start"
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    yield url
+    process.terminate()
+    process.wait(20)
+    shutil.rmtree(home)
+
+
+# The rest of the suite asks nothing more of a connection than these.
+CASES = [case for case in suite.CASES if "page" in suite.name_of(case) or "batch" in suite.name_of(case)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=suite.name_of)
+def test_behaves_as_a_store(case: suite.Case, pooled_url: str, empty_database: Database) -> None:
+    suite.run(case, lambda clock: PostgresStore(pooled_url, clock=clock))
+
+
+def test_more_stores_than_connections_write_and_read_at_once(pooled_url: str, empty_database: Database) -> None:
+    async def work(store: PostgresStore, number: int) -> None:
+        for step in range(10):
+            n = number * 100 + step
+            await store.write([Create(PROJECT, [record(n, {"text": "x" * 100_000})])])
+            replaced = (await store.write([Replace(PROJECT, record(n, {"a": 1}))])).outcomes[0]
+            assert message(replaced).version == 2  # type: ignore[arg-type]
+            await store.select(Select(PROJECT, None, BY_TIME, with_total=True, max_bytes=300_000))
+        assert (await store.write([Purge(PROJECT, "p", ids=[id_of(number * 100)])])).outcomes == [Purged(1, False)]
+
+    async def scenario() -> None:
+        stores = [PostgresStore(pooled_url) for _ in range(4)]
+        await asyncio.gather(*(store.open() for store in stores))
+        await asyncio.gather(*(work(store, number) for number, store in enumerate(stores * 2)))
+        assert await stores[0].count(PROJECT, None) == 8 * 9
+        assert await stores[0].revision(PROJECT) == 8 * 21
+        await asyncio.gather(*(store.close() for store in stores))
+
+    asyncio.run(scenario())

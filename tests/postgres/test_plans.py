@@ -1,0 +1,183 @@
+"""Query plans over many projects: each common shape uses the index meant for it, and a deep page reads no more than the
+first. PLAUDIT_ROWS=1000000 tries it at full size, and prints what pages cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from plaudit_server.query.fields import Column
+from plaudit_server.query.parse import And, Operation, SortKey
+from plaudit_server.store import sql
+from plaudit_server.store.base import Select
+from plaudit_server.store.postgres import PostgresStore, engine
+from plaudit_server.store.postgres_schema import connected, folding, migrate
+from tests.postgres.cluster import Database
+from tests.store.factory import BY_TIME, PROJECT, id_of, record
+from tests.store.suite import column
+
+ROWS = int(os.environ.get("PLAUDIT_ROWS", "20000"))
+PROJECTS = 100 if ROWS >= 1_000_000 else 10
+NEWEST_FIRST = (SortKey(Column("created_at", "time"), descending=True), SortKey(Column("id", "text")))
+
+# Rows as the store writes them, made by the database: seven refs, four types, a hundred creators in each project.
+FILL = f"""
+INSERT INTO {{table}} ({", ".join(sql.COLUMNS)})
+SELECT CASE p WHEN 0 THEN '{PROJECT}' ELSE 'acme/p' || p END, lpad(n::text, 36, '0'), n * 2 + {{odd}}, 1, 1, n, n,
+  'anonymous', 'urn:' || mod(n, 7), 't' || mod(n, 4), 'c' || mod(n, 100), NULL, NULL, NULL, NULL, NULL,
+  '[]', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '', '', 'UNSET', '', '', '', %s, %s
+FROM generate_series(0, {PROJECTS - 1}) AS p, generate_series(1, {ROWS // PROJECTS}) AS n"""
+
+
+@pytest.fixture(scope="module")
+def filled(server: str) -> Iterator[Database]:
+    async def make() -> None:
+        async with connected(database.url) as connection:
+            await migrate(connection)
+
+    database = Database(server)
+    asyncio.run(make())
+    row = record(1, {"text": "x" * 100})
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        for odd, table in enumerate(("feedback", "feedback_history")):
+            connection.execute(FILL.format(table=table, odd=odd).encode(), (row.body, row.payload))
+        connection.execute(
+            "INSERT INTO project SELECT project, max(revision) + 1, max(created_at) FROM feedback GROUP BY project"
+        )
+        connection.execute("VACUUM ANALYZE")
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="module")
+def statements(filled: Database) -> sql.Statements:
+    async def collation() -> str:
+        async with connected(filled.url) as connection:
+            return await folding(connection)
+
+    return sql.Statements(engine(asyncio.run(collation())))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def plan_of(database: Database, steps: sql.Steps[Any], answers: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """The nodes of the plan of a generator's last statement; `answers` are the rows of those before it."""
+    step = next(steps)
+    for rows in answers:
+        step = steps.send(rows)
+    assert isinstance(step, sql.Statement)
+    with psycopg.connect(database.url) as connection:
+        cursor = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {step.sql}".encode(), step.params)
+        [[[explained]]] = cursor.fetchall()
+    return list(nodes(explained["Plan"]))
+
+
+def page(statements: sql.Statements, filter: Operation | None, order: Any = BY_TIME, **more: Any) -> sql.Steps[Any]:
+    return sql.select(statements, Select(PROJECT, filter, order, limit=100, **more))
+
+
+@pytest.mark.parametrize(
+    ("filter", "index"),
+    [
+        (None, "feedback_by_time"),
+        (column("ref", "urn:3"), "feedback_by_ref"),
+        (column("feedback_type", "t1"), "feedback_by_type"),
+        (column("creator", "c1"), "feedback_by_creator"),
+        (And((column("ref", "urn:3"), column("feedback_type", "t1"))), "feedback_by_ref"),
+    ],
+)
+@pytest.mark.parametrize("order", [BY_TIME, NEWEST_FIRST], ids=["oldest first", "newest first"])
+def test_a_page_comes_from_the_index_meant_for_it(
+    filled: Database, statements: sql.Statements, filter: Operation | None, index: str, order: Any
+) -> None:
+    plan = plan_of(filled, page(statements, filter, order), [[(ROWS,)]])
+    assert [node["Index Name"] for node in plan if "Index Name" in node] == [index]
+    assert not any(node["Node Type"] in ("Seq Scan", "Sort", "Hash") for node in plan)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
+def test_a_deep_page_reads_no_more_rows_than_the_first(
+    filled: Database, statements: sql.Statements, part: float
+) -> None:
+    at = int(part * (ROWS // PROJECTS - 200))
+    plan = plan_of(filled, page(statements, None, after=(at, id_of(0))), [[(ROWS,)]])
+    [scan] = [node for node in plan if "Index Name" in node]
+    assert scan["Index Name"] == "feedback_by_time"
+    assert scan["Actual Rows"] <= 101
+    assert scan.get("Rows Removed by Filter", 0) == 0
+
+
+def test_changes_merge_both_tables_in_the_order_of_their_indexes(filled: Database, statements: sql.Statements) -> None:
+    revision = 2 * ROWS // PROJECTS
+    plan = plan_of(filled, sql.changes(statements, PROJECT, revision // 2, None, 10, 1_000_000), [[(revision,)]])
+    assert sorted(node["Index Name"] for node in plan if "Index Name" in node) == [
+        "feedback_by_revision",
+        "feedback_history_by_revision",
+    ]
+    assert "Sort" not in {node["Node Type"] for node in plan}
+    assert max(node["Actual Rows"] for node in plan) <= 12
+
+
+def test_refs_are_grouped_in_the_order_of_the_index(filled: Database, statements: sql.Statements) -> None:
+    plan = plan_of(filled, sql.refs(statements, PROJECT, None, "urn:5", 10))
+    assert [node["Index Name"] for node in plan if "Index Name" in node] == ["feedback_by_ref"]
+    assert not any(node["Node Type"] in ("Seq Scan", "Sort", "HashAggregate") for node in plan)
+
+
+def test_one_id_and_its_versions_come_by_the_key(filled: Database, statements: sql.Statements) -> None:
+    for steps in (
+        sql.get(statements, PROJECT, id_of(5), 0),
+        sql.get(statements, PROJECT, id_of(5), 1),
+        page(statements, column("id", id_of(5))),
+    ):
+        answers = [[(ROWS,)]] if steps.gi_code.co_name == "select" else []  # type: ignore[attr-defined]
+        plan = plan_of(filled, steps, answers)
+        assert {node["Index Name"] for node in plan if "Index Name" in node} <= {
+            "feedback_pkey",
+            "feedback_history_pkey",
+        }
+        assert "Seq Scan" not in {node["Node Type"] for node in plan}
+
+
+def test_what_pages_cost(filled: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """Milliseconds, the median of several; no bound, for the machine is shared. The plans above are what is held."""
+    deep = int(0.99 * (ROWS // PROJECTS - 200))
+    shapes = {
+        "by ref": Select(PROJECT, column("ref", "urn:3"), BY_TIME, limit=100),
+        "by project and time": Select(PROJECT, None, BY_TIME, limit=100),
+        "newest first": Select(PROJECT, None, NEWEST_FIRST, limit=100),
+        "deep page": Select(PROJECT, None, BY_TIME, after=(deep, id_of(0)), limit=100),
+    }
+
+    async def measure() -> dict[str, float]:
+        store = PostgresStore(filled.url)
+        await store.open()
+        costs = {name: await _median(lambda select=select: store.select(select)) for name, select in shapes.items()}
+        await store.close()
+        return costs
+
+    costs = asyncio.run(measure())
+    with capsys.disabled():
+        print(f"\n{ROWS} rows: " + ", ".join(f"{name} {cost:.1f} ms" for name, cost in costs.items()))
+    assert set(costs) == set(shapes)
+
+
+async def _median(read: Callable[[], Awaitable[Any]]) -> float:
+    times = []
+    for _ in range(15):
+        started = time.perf_counter()
+        await read()
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)
