@@ -110,6 +110,7 @@ def engine(fold_collation: str) -> sql.Engine:
         bind_list=list,
         payload_bytes="convert_to({}.payload, 'UTF8')",
         placeholder="%s",
+        orders_each=True,
     )
 
 

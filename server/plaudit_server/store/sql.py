@@ -105,6 +105,16 @@ class Engine:
     placeholder: str = "?"
     make_project: str | None = None
     """Makes a project's row, and waits for whoever makes it at this moment; None when a lock needs no row."""
+    orders_each: bool = False
+    """Whether each part of a union is ordered and bounded by itself, for the engine does not see that it could be."""
+
+    def merge(self, parts: Sequence[Sql], order: str, limit: int) -> Sql:
+        """The rows of all parts, each of which an index has in `order` (a result column): the first `limit`."""
+        tail = self.sql(f" ORDER BY {order} LIMIT ?")
+        if self.orders_each:
+            parts = [Sql(f"({part.text}{tail})", (*part.params, limit)) for part in parts]
+        text = " UNION ALL ".join(part.text for part in parts) + tail
+        return Sql(text, (*(param for part in parts for param in part.params), limit))
 
     def sql(self, text: str) -> str:
         """A statement of this module, which writes `?`, `{in}` and `{payload:alias}`, for this engine."""
@@ -531,21 +541,16 @@ def changes(
     upto = min(newest, after + _WATCH_WINDOW)
     if upto <= after or limit <= 0:
         return Changes([], min(after, newest))
-    parts, params = [], []
+    parts = []
     for table, alias in (("feedback", "f"), ("feedback_history", "h")):
         passes = _passes(sql, project, filter, alias)
-        parts.append(
-            sql.engine.sql(
-                f"SELECT {alias}.head, {{payload:{alias}}}, {alias}.revision AS revision, {alias}.kind, {alias}.id,"
-                f" {alias}.ref, {alias}.feedback_type, {alias}.user_id, {alias}.updated_at FROM {table} AS {alias}"
-                f" WHERE {alias}.project = ? AND {alias}.revision > ? AND {alias}.revision <= ?"
-            )
-            + passes.text
+        text = sql.engine.sql(
+            f"SELECT {alias}.head, {{payload:{alias}}}, {alias}.revision AS revision, {alias}.kind, {alias}.id,"
+            f" {alias}.ref, {alias}.feedback_type, {alias}.user_id, {alias}.updated_at FROM {table} AS {alias}"
+            f" WHERE {alias}.project = ? AND {alias}.revision > ? AND {alias}.revision <= ?"
         )
-        params += [project, after, upto, *passes.params]
-    found = yield Statement(
-        " UNION ALL ".join(parts) + sql.engine.sql(" ORDER BY revision LIMIT ?"), (*params, limit + 1), max_bytes
-    )
+        parts.append(Sql(text + passes.text, (project, after, upto, *passes.params)))
+    found = yield Statement(*sql.engine.merge(parts, "revision", limit + 1), max_bytes)
     kept, more = _within(found, limit, max_bytes)
     return Changes([_change(row) for row in kept], kept[-1][2] if more else upto)
 

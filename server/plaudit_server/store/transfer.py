@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from plaudit_server.query.compile import Sql
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.sql import COLUMNS, Insert, Statement, Statements, Steps, lock
 
@@ -80,15 +81,12 @@ def export(sql: Statements, project: str, after: int, limit: int, max_bytes: int
     parts = []
     for number, (table, alias) in enumerate(zip(_TABLES, "fh", strict=True)):
         columns = ", ".join(f"{alias}.{column} AS {column}" for column in _PLAIN)
-        parts.append(
+        text = sql.engine.sql(
             f"SELECT {alias}.head, {{payload:{alias}}}, {number} AS place, {columns}"
             f" FROM {table} AS {alias} WHERE {alias}.project = ? AND {alias}.revision > ?"
         )
-    rows = yield Statement(
-        sql.engine.sql(" UNION ALL ".join(parts) + " ORDER BY revision LIMIT ?"),
-        (project, after, project, after, limit),
-        max_bytes,
-    )
+        parts.append(Sql(text, (project, after)))
+    rows = yield Statement(*sql.engine.merge(parts, "revision", limit), max_bytes)
     return [Stored(_TABLES[place], (*plain, head, payload.decode())) for head, payload, place, *plain in rows]
 
 
