@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from plaudit._buffered import BufferedWriter
     from plaudit._client import Client
     from plaudit._config import init
     from plaudit._errors import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         InternalError,
         InvalidArgumentError,
         NotFoundError,
+        NotStoredError,
         PermissionDeniedError,
         PlauditError,
         ResourceExhaustedError,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     )
     from plaudit._expr import Query, field
     from plaudit._feedbacks import Feedbacks, Refs
+    from plaudit._history import Change, Tombstone
+    from plaudit._ingest import Ingested
     from plaudit._model import Feedback
     from plaudit._query import FeedbackQuery, RefFeedbackQuery
     from plaudit.refs import InvalidRefError, Ref, parse_ref
@@ -35,15 +39,19 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "AbortedError": "_errors",
     "AlreadyExistsError": "_errors",
+    "BufferedWriter": "_buffered",
+    "Change": "_history",
     "Client": "_client",
     "DeadlineExceededError": "_errors",
     "Feedback": "_model",
     "FeedbackQuery": "_query",
     "Feedbacks": "_feedbacks",
+    "Ingested": "_ingest",
     "InternalError": "_errors",
     "InvalidArgumentError": "_errors",
     "InvalidRefError": "refs",
     "NotFoundError": "_errors",
+    "NotStoredError": "_errors",
     "PermissionDeniedError": "_errors",
     "PlauditError": "_errors",
     "Query": "_expr",
@@ -51,6 +59,7 @@ _HOMES: Final = {
     "RefFeedbackQuery": "_query",
     "Refs": "_feedbacks",
     "ResourceExhaustedError": "_errors",
+    "Tombstone": "_history",
     "UnauthenticatedError": "_errors",
     "UnavailableError": "_errors",
     "field": "_expr",
@@ -61,15 +70,19 @@ _HOMES: Final = {
 __all__ = [
     "AbortedError",
     "AlreadyExistsError",
+    "BufferedWriter",
+    "Change",
     "Client",
     "DeadlineExceededError",
     "Feedback",
     "FeedbackQuery",
     "Feedbacks",
+    "Ingested",
     "InternalError",
     "InvalidArgumentError",
     "InvalidRefError",
     "NotFoundError",
+    "NotStoredError",
     "PermissionDeniedError",
     "PlauditError",
     "Query",
@@ -77,6 +90,7 @@ __all__ = [
     "RefFeedbackQuery",
     "Refs",
     "ResourceExhaustedError",
+    "Tombstone",
     "UnauthenticatedError",
     "UnavailableError",
     "field",

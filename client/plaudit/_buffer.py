@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from plaudit import limits, v1
@@ -50,6 +50,13 @@ class Buffer:
         """How many items are not on their way."""
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether what waits fills a request, or leaves no room for more."""
+        return len(self._waiting) >= min(limits.BATCH_ITEMS, self._max_records) or self._waiting_bytes >= min(
+            limits.REQUEST_BYTES, self._max_bytes
+        )
+
     def has_room(self, size: int) -> bool:
         """Whether an item of so many bytes may come in; a large one may when it is alone."""
         return not len(self) or (len(self) < self._max_records and self._bytes + size <= self._max_bytes)
@@ -61,15 +68,13 @@ class Buffer:
         self._waiting_bytes += item.size
 
     def ripe_at(self, linger: float) -> float | None:
-        """When the next request should be sent: `linger` seconds after the first item came, at once when it is full,
-        or when nothing more may come in; None without items."""
+        """When to send what waits: `linger` seconds after the first of it came, at once when it fills a request.
+
+        None when nothing waits.
+        """
         if not self._waiting:
             return None
-        enough = (
-            len(self._waiting) >= min(limits.BATCH_ITEMS, self._max_records)
-            or self._waiting_bytes >= min(limits.REQUEST_BYTES, self._max_bytes)
-        )
-        return 0.0 if enough else self._waiting[0].added_at + linger
+        return 0.0 if self.is_full else self._waiting[0].added_at + linger
 
     def take(self, room: int) -> list[Item]:
         """The first items, as many as fit one request with `room` bytes for them."""
@@ -99,7 +104,7 @@ class Buffer:
         self._waiting_bytes += sum(item.size for item in self._taken)
         self._taken = []
 
-    def take_all(self) -> Sequence[Item]:
+    def take_all(self) -> list[Item]:
         """Every item that waits, to be put on disk."""
         self._taken.extend(self._waiting)
         self._waiting.clear()

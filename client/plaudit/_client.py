@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from plaudit import limits, v1
 from plaudit._batch import Batch, cut
+from plaudit._buffered import BufferedWriter
 from plaudit._config import DEFAULT_TIMEOUT, Settings, check_project
 from plaudit._errors import InvalidArgumentError, PlauditError, Violation, from_status
 from plaudit._expr import Query, QueryLike, as_query, field

@@ -12,7 +12,8 @@ PlauditError
 ├── ResourceExhaustedError                   come back after `retry_after` seconds
 ├── UnavailableError                         the server can not be reached, or is stopping
 ├── DeadlineExceededError                    no answer in time: whether a write was stored is not known
-└── InternalError                            a defect of the server: report the `request_id`
+├── InternalError                            a defect of the server: report the `request_id`
+└── NotStoredError                           records of a buffer were not stored: `report` tells which
 
 What has no class of its own (a cancelled call, a method that an older server lacks) is a plain PlauditError.
 """
@@ -21,11 +22,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from plaudit._buffered import Report
 
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
 _REQUEST_ID: Final = "x-request-id"
@@ -163,6 +167,23 @@ class InternalError(PlauditError):
     """A defect of the server; its log has more under the `request_id`."""
 
     default_code = grpc.StatusCode.INTERNAL
+
+
+class NotStoredError(PlauditError):
+    """A buffer was left, and not all that was added to it is stored: `report` tells what became of it."""
+
+    report: Report
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        """The error of a report with something refused, or pending."""
+        told = [f"{report.pending} could not be sent"] if report.pending else []
+        if report.refused:
+            first = report.refused[0]
+            told.append(f"{report.refused_count} were refused (first {first.id}: {first.error})")
+        error = cls(f"records are not stored: {' and '.join(told)}")
+        error.report = report
+        return error
 
 
 _CLASSES: Final[Mapping[grpc.StatusCode, type[PlauditError]]] = {

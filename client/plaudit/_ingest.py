@@ -91,7 +91,7 @@ class Window(Generic[RequestT]):
         """Take in the next request to send; False for one that no server takes, whose record is refused."""
         size = batch.request.ByteSize()
         if size > limits.REQUEST_BYTES:
-            self._refuse(batch, _too_large(batch.positions[0], size))
+            self._refuse(batch, too_large(f"feedback[{batch.positions[0]}]", size))
             return False
         self._unanswered.append(batch)
         return True
@@ -224,9 +224,10 @@ def _id_of(record: object) -> str:
     return canonical_id(id) if isinstance(id, str) else ""
 
 
-def _too_large(position: int, size: int) -> InvalidArgumentError:
+def too_large(path: str, size: int) -> InvalidArgumentError:
+    """The error of a record that no server takes, because its request would have `size` bytes."""
     return InvalidArgumentError(
-        f"not sent: feedback[{position}] has {size} bytes with its request, the limit is {limits.REQUEST_BYTES}",
+        f"not sent: {path} has {size} bytes, a request has at most {limits.REQUEST_BYTES}",
         reason="MESSAGE_TOO_LARGE",
         metadata={"size": str(size), "limit": str(limits.REQUEST_BYTES)},
     )

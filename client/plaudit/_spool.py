@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,10 +21,10 @@ from plaudit._buffer import Item
 _APPLICATION_ID: Final = 0x706C6175
 _LAYOUT: Final = 1
 _TABLES: Final = """
-create table queue (number integer primary key, project text not null, feedback blob not null) strict;
+create table queue (number integer primary key, project text not null, feedback blob not null);
 create table refused (
     project text not null, id text not null, feedback text not null, error text not null, refused_at text not null
-) strict;
+);
 """
 
 
@@ -38,8 +39,10 @@ class Spool:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._closed = False
-        # The file has what users wrote: for its owner alone.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        # It will hold what users wrote: for its owner alone. A file that is there is not touched before SQLite
+        # does: closing it would take away the lock that another buffer of this process has on it.
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._prepare()
@@ -72,7 +75,9 @@ class Spool:
         """The first items: at most `most`, and `size` bytes unless the first is larger."""
         items: list[Item] = []
         with self._lock:
-            rows = self._connection.execute("select number, project, feedback from queue order by number limit ?", (most,))
+            rows = self._connection.execute(
+                "select number, project, feedback from queue order by number limit ?", (most,)
+            )
             for number, project, feedback in rows:
                 size -= len(feedback) + FRAME_BYTES
                 if size < 0 and items:
@@ -111,7 +116,7 @@ class Spool:
         run("commit")
         [(application,)] = run("pragma application_id")
         [(layout,)] = run("pragma user_version")
-        [(tables,)] = run("select count(*) from sqlite_schema")
+        [(tables,)] = run("select count(*) from sqlite_master")
         if not application and not layout and not tables:
             run("pragma auto_vacuum = full")
             self._connection.executescript(
@@ -120,16 +125,17 @@ class Spool:
         elif application != _APPLICATION_ID:
             raise ValueError(f"{self.path} is a database of another program, not a spool; choose another path")
         elif layout != _LAYOUT:
-            raise ValueError(f"{self.path} is a spool of a newer plaudit (layout {layout}); update, or choose another path")
-        # A rollback journal: one file, and nothing in it that a forked child could spoil.
-        run("pragma journal_mode = truncate")
+            raise ValueError(
+                f"{self.path} is a spool of a newer plaudit (layout {layout}); update, or choose another path"
+            )
+        # The journal stays the rollback journal: no second file that a forked child could spoil by closing it.
         run("pragma synchronous = full")
         run("pragma secure_delete = on")
 
 
 def _told(path: Path, error: sqlite3.DatabaseError) -> Exception:
     """What SQLite says at the opening, as what to do about it."""
-    code = error.sqlite_errorcode & 0xFF if hasattr(error, "sqlite_errorcode") else 0
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RuntimeError(f"the spool {path} is in use by another buffer; give each a file of its own")
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from plaudit_server.store import transfer
 from plaudit_server.store.base import StoreError
+from plaudit_server.store.sql import Statements, Steps
 from plaudit_server.store.transfer import Movable, Standing, Stored
 
 _BATCH_ROWS: Final = 1_000
@@ -104,21 +105,21 @@ async def _batches(store: Movable, standing: Standing, after: int) -> AsyncItera
 # Each as a function of its own, so that a batch is bound when it is made.
 
 
-def _standing_after(after: str) -> Callable[[transfer.Statements], transfer.Steps[list[Standing]]]:
+def _standing_after(after: str) -> Callable[[Statements], Steps[list[Standing]]]:
     return lambda sql: transfer.standings(sql, after, _PROJECTS)
 
 
-def _counting(standing: Standing) -> Callable[[transfer.Statements], transfer.Steps[int]]:
+def _counting(standing: Standing) -> Callable[[Statements], Steps[int]]:
     return lambda sql: transfer.count(sql, standing.project)
 
 
-def _exporting(project: str, after: int) -> Callable[[transfer.Statements], transfer.Steps[list[Stored]]]:
+def _exporting(project: str, after: int) -> Callable[[Statements], Steps[list[Stored]]]:
     return lambda sql: transfer.export(sql, project, after, _BATCH_ROWS, _BATCH_BYTES)
 
 
-def _beginning(standing: Standing) -> Callable[[transfer.Statements], transfer.Steps[int]]:
+def _beginning(standing: Standing) -> Callable[[Statements], Steps[int]]:
     return lambda sql: transfer.begin(sql, standing)
 
 
-def _putting(standing: Standing, rows: list[Stored]) -> Callable[[transfer.Statements], transfer.Steps[None]]:
+def _putting(standing: Standing, rows: list[Stored]) -> Callable[[Statements], Steps[None]]:
     return lambda sql: transfer.put(sql, standing, rows)

@@ -75,9 +75,9 @@ class _Workers:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         try:
-            for number in range(self._config.workers):
-                self._start(number)
-            if not all([self._is_ready(worker) for worker in self._running.values()]):
+            for worker in range(self._config.workers):
+                self._start(worker)
+            if not all(self._is_ready(worker) for worker in self._running.values()):
                 if not self._stopping:
                     raise StartError("a worker did not start; what it said stands above")
                 return 0

@@ -87,15 +87,23 @@ class Case:
             self.running.run(self.running.server.store.write([command]))
 
     def ids(self, project: str = PROJECT) -> list[str]:
-        rows = plaudit.FeedbackQuery(*project.split("/"), None, client=self.client)
-        names = {row["id"]: name for row, name in zip(self.given, self.names(), strict=True)}
-        return [names.get(row.id, row.id) for row in rows]
+        return [self.name_of(row.id) for row in rows_of(project, self.client)]
 
     def names(self) -> list[str]:
         return [f"f{int(row['id'].rpartition('-')[2], 16)}" for row in self.given]
 
     def name_of(self, id: str) -> str:
-        return dict(zip((row["id"] for row in self.given), self.names(), strict=True)).get(id, id)
+        names: dict[str, str] = dict(zip((row["id"] for row in self.given), self.names(), strict=True))
+        return names.get(id, id)
+
+
+def rows_of(project: str, client: plaudit.Client) -> plaudit.FeedbackQuery:
+    return plaudit.FeedbackQuery(*entity_and_name(project), None, client=client)
+
+
+def entity_and_name(project: str) -> tuple[str, str]:
+    entity, _, name = project.partition("/")
+    return entity, name
 
 
 def status_of(name: str) -> SpanStatusCode.ValueType:
@@ -147,7 +155,7 @@ def query_of(case: Case) -> plaudit.FeedbackQuery:
     when = case.when
     order = [("-" if key.get("direction") == "desc" else "") + key["field"] for key in when.get("sort_by") or ()]
     return plaudit.FeedbackQuery(
-        *when["project_id"].split("/"),
+        *entity_and_name(when["project_id"]),
         when.get("query"),
         offset=when.get("offset"),
         limit=when.get("limit"),
@@ -230,7 +238,7 @@ def stored(case: Case, result: Any) -> plaudit.Feedback:
     if isinstance(result, plaudit.Feedback):
         return result
     projects = ("acme/chat", "other/p")
-    rows = [row for p in projects for row in plaudit.FeedbackQuery(*p.split("/"), None, client=case.client)]
+    rows = [row for p in projects for row in rows_of(p, case.client)]
     new = [row for row in rows if row.id not in {given["id"] for given in case.given}]
     assert len(new) == 1
     return new[0]

@@ -29,6 +29,7 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     ReplaceFeedbackRequest,
     WatchFeedbackRequest,
+    WatchFeedbackResponse,
 )
 
 WRITERS = 16
@@ -68,10 +69,12 @@ class Report:
     phantoms: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return (
-            f"{self.kills} kills, {self.kills_in_flight} with writes in flight, {self.acknowledged} acknowledged writes, "
-            f"{self.unclear} unclear, lost {len(self.lost)}, doubled {len(self.doubled)}, phantoms {len(self.phantoms)}"
+        figures = (
+            f"{self.kills} kills, {self.kills_in_flight} with writes in flight",
+            f"{self.acknowledged} acknowledged writes, {self.unclear} unclear",
+            f"lost {len(self.lost)}, doubled {len(self.doubled)}, phantoms {len(self.phantoms)}",
         )
+        return ", ".join(figures)
 
 
 class Writer(threading.Thread):
@@ -252,7 +255,7 @@ def _replay(stub: FeedbackServiceStub, project: str, until: int) -> tuple[dict[s
 
 
 @contextmanager
-def _watch(stub: FeedbackServiceStub, project: str) -> Iterator[grpc.Future]:
+def _watch(stub: FeedbackServiceStub, project: str) -> Iterator[Iterator[WatchFeedbackResponse]]:
     stream = stub.WatchFeedback(WatchFeedbackRequest(project=project, after_revision=0), timeout=60)
     try:
         yield stream

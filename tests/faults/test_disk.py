@@ -1,4 +1,4 @@
-"""A disk that fails, fills up, or takes no writes: no acknowledged write is lost, and none appears that was not sent."""
+"""A disk that fails, fills up or takes no writes: no acknowledged write is lost, and none appears that was not sent."""
 
 from __future__ import annotations
 

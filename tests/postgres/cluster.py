@@ -67,7 +67,7 @@ class Cluster:
         self._data = self._home / "data"
         self._settings = _SETTINGS | settings
         self.port = free_port()
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[Any] | None = None
         if standby_of is None:
             self._run(
                 "initdb",
@@ -114,7 +114,8 @@ class Cluster:
         # Right after a crash a start may be refused: what was killed may still hold on to its memory.
         if self._server is None or self._server.poll() is not None:
             options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-            command = [self._bin / "postgres", "-D", self._data, "-p", str(self.port), "-k", self._home, *options]
+            command = [str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+            command += ["-k", str(self._home), *options]
             with (self._home / "log").open("ab") as log:
                 self._server = subprocess.Popen(command, stdout=log, stderr=log, **self._identity())
         try:

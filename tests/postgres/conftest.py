@@ -46,14 +46,15 @@ def database(server: str) -> Iterator[Database]:
 def shared_database(server: str) -> Iterator[Database]:
     """A database with the schema, for many tests."""
 
+    made = Database(server)
+
     async def make() -> None:
-        async with connected(database.url) as connection:
+        async with connected(made.url) as connection:
             await migrate(connection)
 
-    database = Database(server)
     asyncio.run(make())
-    yield database
-    database.drop()
+    yield made
+    made.drop()
 
 
 @pytest.fixture

@@ -57,7 +57,8 @@ class Table:
         ordering = compile_order(order, self._dialect)
         text = f"SELECT f.id, {ordering.columns.text} FROM feedback AS f WHERE f.project = %s"
         params = (*ordering.columns.params, "acme/chat")
-        for condition in (filter and compile_filter(filter, self._dialect), after):
+        compiled = None if filter is None else compile_filter(filter, self._dialect)
+        for condition in (compiled, after):
             if condition is not None:
                 text += f" AND ({condition.text})"
                 params += condition.params

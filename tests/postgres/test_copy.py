@@ -108,7 +108,7 @@ def test_a_copy_that_was_broken_off_goes_on(
         target.restore = failing
         with pytest.raises(StoreError, match="broken off"):
             await copying.copy(source, target)
-        there = await target.export(copying._counting((await anext(copying._standings(source)))))
+        there = await target.export(copying._counting(await anext(copying._standings(source))))
         assert there > 0
         told: list[int] = []
         await copying.copy(source, target, lambda what, done, _: told.append(done) if what == "copying" else None)

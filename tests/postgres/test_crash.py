@@ -104,7 +104,8 @@ class Load(threading.Thread):
 
     def goes_on(self) -> None:
         """Wait until another write is acknowledged."""
-        wait_for(lambda before=len(self.acknowledged): len(self.acknowledged) > before)
+        before = len(self.acknowledged)
+        wait_for(lambda: len(self.acknowledged) > before)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:

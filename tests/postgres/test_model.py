@@ -37,7 +37,7 @@ def test_stores_agree(shared_database: Database) -> None:
             self.runner.run(self.sqlite.close())
             self.runner.close()
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Congruence,
         settings=settings(
             max_examples=EXAMPLES,

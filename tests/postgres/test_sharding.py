@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import psycopg
@@ -14,12 +14,12 @@ from hypothesis import given, settings
 
 from plaudit_server.query.compile import compile_filter, compile_order
 from plaudit_server.query.parse import Operation, parse_order
-from plaudit_server.store import sql
+from plaudit_server.store import sql, transfer
 from plaudit_server.store.base import Create, Purge, Replace, Select
 from plaudit_server.store.migrate import migrations
-from plaudit_server.store.postgres import _WRITTEN_BETWEEN, Connection, PostgresStore
+from plaudit_server.store.postgres import _WRITTEN_BETWEEN, PostgresStore
 from plaudit_server.store.postgres_dialect import postgres
-from plaudit_server.store.postgres_schema import DISTRIBUTED, REFERENCE
+from plaudit_server.store.postgres_schema import DISTRIBUTED, REFERENCE, Connection
 from tests import strategies
 from tests.postgres.cluster import Database
 from tests.store import suite
@@ -84,11 +84,16 @@ async def everything(store: PostgresStore) -> None:
         await store.get(PROJECT, id_of(1), version)
     await store.versions(PROJECT, id_of(1), 0, 10)
     await store.revision(PROJECT)
+    # What a copy does; it lists the projects too, the one statement across them, which no server runs.
+    await store.export(lambda sql: transfer.export(sql, PROJECT, 0, 5, 1000))
+    await store.export(lambda sql: transfer.count(sql, PROJECT))
+    await store.export(lambda sql: transfer.position(sql, PROJECT))
 
 
 @pytest.fixture(scope="module")
 def statements(shared_database: Database) -> dict[str, Any]:
     """Every statement, with values for its placeholders."""
+    shared_database.empty()
     store = RecordingStore(shared_database.url)
 
     async def run() -> None:
@@ -173,7 +178,8 @@ def test_every_key_and_index_begins_with_project(shared_database: Database) -> N
         "SELECT conname FROM pg_constraint WHERE contype IN ('f', 'x', 't') AND connamespace = 'public'::regnamespace",
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'text'"
         " AND collation_name IS DISTINCT FROM 'C' AND table_name <> 'schema_migration'",
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND column_default IS NOT NULL",
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND column_default IS NOT NULL",
     ],
     ids=["triggers", "sequences and views", "functions", "constraints across tables", "other collations", "defaults"],
 )

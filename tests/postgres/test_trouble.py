@@ -88,7 +88,7 @@ def test_an_unclear_commit_is_known_again_after_others_have_changed_what_it_wrot
             await settle.wait()
             return await look_up(*args)
 
-        store._has_committed = later  # type: ignore[method-assign]
+        store._has_committed = later  # type: ignore[assignment,method-assign]
         proxy.fate = fates("cut after")
         created = asyncio.create_task(only(store, Create(PROJECT, [record(1), record(2)])))
         await settling.wait()
@@ -113,7 +113,7 @@ def test_a_create_whose_rows_were_all_purged_before_it_was_settled_is_told_so(em
             await only(other, Purge(PROJECT, "p", ids=[id_of(1)]))
             return await look_up(*args)
 
-        store._has_committed = later  # type: ignore[method-assign]
+        store._has_committed = later  # type: ignore[assignment,method-assign]
         proxy.fate = fates("cut after")
         [outcome] = await only(store, Create(PROJECT, [record(1)], atomic=False))
         # As a client is told that retries a create whose answer it never got.

@@ -13,10 +13,11 @@ from google.rpc import error_details_pb2, status_pb2
 class Refusal:
     """A call's status with its details; `violations` maps field to description."""
 
-    def __init__(self, error: grpc.RpcError) -> None:
+    def __init__(self, error: BaseException) -> None:
+        assert isinstance(error, grpc.Call)
         self.code: grpc.StatusCode = error.code()
-        self.message: str = error.details()
-        self.trailers = dict(error.trailing_metadata() or ())
+        self.message = error.details() or ""
+        self.trailers: dict[str, Any] = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416
         self.reason = ""
         self.metadata: dict[str, str] = {}
         self.violations: dict[str, str] = {}

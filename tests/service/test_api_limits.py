@@ -107,10 +107,11 @@ def test_a_field_at_its_limit_and_beyond_on_a_stream(stub: FeedbackServiceStub, 
     items = [feedback(**FIELDS[name](limit(name) + beyond)) for beyond in (0, 1)]
     for item in items:
         item.created_at.FromSeconds(1_700_000_000)
-    for request_type, call in (
+    streams: list[tuple[Any, Any]] = [
         (IngestFeedbackRequest, stub.IngestFeedback),
         (ImportFeedbackRequest, stub.ImportFeedback),
-    ):
+    ]
+    for request_type, call in streams:
         for item in items:
             item.id = uuid7()
         answers = list(call(iter([request_type(project=PROJECT, feedback=[item]) for item in items])))

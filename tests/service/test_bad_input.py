@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -160,7 +161,7 @@ def test_a_token_of_another_query_is_refused(stub: FeedbackServiceStub) -> None:
 
 
 def test_bytes_that_are_no_message(channel: grpc.Channel) -> None:
-    call = channel.unary_unary("/plaudit.v1.FeedbackService/CreateFeedback")
+    call: Any = channel.unary_unary("/plaudit.v1.FeedbackService/CreateFeedback")
     refused = refusal(lambda: call(b"\xff\xff\xff"))
     assert (refused.code, refused.reason) == (INVALID, "MALFORMED_MESSAGE")
 
@@ -178,7 +179,8 @@ def test_a_message_of_9_mb_gets_the_bare_status_of_grpc(stub: FeedbackServiceStu
 
 
 def test_an_unknown_method_gets_the_bare_status_of_grpc(channel: grpc.Channel) -> None:
-    refused = refusal(lambda: channel.unary_unary("/plaudit.v1.FeedbackService/Nonsense")(b""))
+    call: Any = channel.unary_unary("/plaudit.v1.FeedbackService/Nonsense")
+    refused = refusal(lambda: call(b""))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "")
 
 

@@ -76,7 +76,8 @@ def invalid_page_token(stub: FeedbackServiceStub, running: RunningServer) -> Ref
 
 def malformed_message(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
     with grpc.insecure_channel(running.target) as channel:
-        return refusal(lambda: channel.unary_unary("/plaudit.v1.FeedbackService/GetFeedback")(b"\xff"))
+        call: Any = channel.unary_unary("/plaudit.v1.FeedbackService/GetFeedback")
+        return refusal(lambda: call(b"\xff"))
 
 
 def message_too_large(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:

@@ -1,0 +1,430 @@
+"""A writer in the background: records are added at once, and stored in batches by a thread of its own.
+
+`Buffer` and `Spool` hold what is not stored yet; here is the thread between them and the server.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import sqlite3
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import grpc
+
+from plaudit import limits, v1
+from plaudit._buffer import Buffer, Item
+from plaudit._errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    NotStoredError,
+    PlauditError,
+    ResourceExhaustedError,
+    UnavailableError,
+    from_status,
+)
+from plaudit._ingest import Refused, too_large
+from plaudit._model import to_message
+from plaudit._retry import is_retryable
+from plaudit._spool import Spool
+from plaudit._transport import BATCH_CREATE
+
+if TYPE_CHECKING:
+    from plaudit._transport import Transport
+
+logger = logging.getLogger("plaudit")
+
+# What a request has beside its records: the project and a flag.
+_ROOM: Final = limits.REQUEST_BYTES - 512
+_KEPT_REFUSED: Final = 10_000
+_EXIT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the records that were added."""
+
+    stored: int
+    """How many are stored, and durable; those from the spool that an earlier process had left included."""
+    pending: int
+    """How many are in memory only: not stored, or not known to be."""
+    refused: tuple[Refused, ...]
+    """Those that the server refused, with their errors; the first 10,000."""
+    refused_count: int
+    """How many it refused."""
+    spooled: int
+    """How many are in the spool, on disk: the next buffer on the same file sends them."""
+
+
+class BufferedWriter:
+    """Adds records without waiting for the server; a context manager. Made by `Client.buffered`.
+
+    A thread of its own stores them in batches, in the order in which they were added. Safe between threads; a forked
+    child opens its own. While the server is away it tries again, for as long as it takes. Leaving the context raises
+    NotStoredError when something was refused, or could not be sent and is in no spool.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        project_of: Callable[[v1.Feedback], str],
+        *,
+        spool: str | os.PathLike[str] | None,
+        max_records: int,
+        max_bytes: int,
+        linger: float,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if max_records < 1 or max_bytes < 1 or not linger >= 0:
+            raise ValueError("max_records and max_bytes must be above 0, and linger must not be below it")
+        self._transport = transport
+        self._project_of = project_of
+        self._linger = linger
+        self._patience = patience
+        self._clock = clock
+        self._process = os.getpid()
+        self._buffer = Buffer(max_records, max_bytes)
+        self._spool = None if spool is None else Spool(spool)
+        self._retry = transport.retry(math.inf)
+        # Guards all that follows, and the buffer; never held during a call or a write to disk.
+        self._changed = threading.Condition()
+        self._left_over = self._last = 0 if self._spool is None else self._spool.last_number
+        self._done = 0
+        """Every item up to this number is stored or refused."""
+        self._stored = 0
+        self._refused: list[Refused] = []
+        self._refused_count = 0
+        self._heard = clock()
+        """When the server answered last."""
+        self._hurried = 0
+        """How many wait for everything to be sent."""
+        self._closing = self._closed = False
+        self._report: Report | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="plaudit-buffered", daemon=True)
+        self._thread.start()
+        _open_writers.add(self)
+
+    def add(self, record: Mapping[str, Any], *, timeout: float | None = None) -> str:
+        """Take a record, a mapping of its fields, to be stored soon, and return its id.
+
+        Waits while the buffer is full, at most `timeout` seconds (None: for as long as it takes); then TimeoutError:
+        the record was not taken. Raises InvalidArgumentError for a record that no request can hold, and RuntimeError
+        when the buffer is closed, has failed, or was opened by the parent of this process.
+        """
+        self._check_process()
+        message = to_message(record)
+        project = self._project_of(message)
+        if message.project == project:
+            message.ClearField("project")
+        item = Item.of(0, project, message, 0.0)
+        if item.size > _ROOM:
+            raise too_large("feedback", item.size)
+        deadline = math.inf if timeout is None else self._clock() + timeout
+        with self._changed:
+            while True:
+                self._check_usable()
+                if self._closing:
+                    raise RuntimeError("the buffer is closed; open another one with client.buffered()")
+                if self._buffer.has_room(item.size):
+                    break
+                if not self._wait_until(deadline):
+                    raise TimeoutError(f"the buffer is full: {len(self._buffer)} records wait to be stored")
+            self._last += 1
+            self._buffer.add(Item(self._last, project, message, item.size, self._clock()))
+            if self._buffer.waiting == 1 or self._buffer.is_full:
+                self._changed.notify_all()
+        return message.id
+
+    def flush(self, timeout: float | None = None) -> Report:
+        """Wait until all that was added before is stored or refused, and tell what became of it.
+
+        Waits at most `timeout` seconds; without it, for as long as the server stores, and for the client's timeout
+        after it has stopped to. Raises RuntimeError when the writer has failed.
+        """
+        self._check_process()
+        with self._changed:
+            self._check_usable()
+            self._wait_for_all(timeout)
+            self._check_usable()
+            return self._reported()
+
+    def close(self, timeout: float | None = None) -> Report:
+        """Take no more, `flush`, end the thread, and tell what became of everything.
+
+        What is not stored then is put into the spool; without one it stays pending, and is lost. Closing again gives
+        the same report. Raises RuntimeError when the writer has failed.
+        """
+        self._check_process()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            if not self._closed:
+                self._wait_for_all(timeout)
+            first = not self._closed
+            self._closed = True
+            self._changed.notify_all()
+            rest = self._buffer.everything()
+        if first:
+            self._finish(rest)
+        self._check_usable()
+        return self._reported()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if os.getpid() != self._process:
+            return  # a child leaves what is its parent's
+        try:
+            report = self.close()
+            if report.refused or report.pending:
+                raise NotStoredError.of(report)
+        except Exception as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
+
+    def __repr__(self) -> str:
+        state = "failed" if self._failure else "closed" if self._closing else "open"
+        return f"BufferedWriter({state}, {self._stored} stored, {self._refused_count} refused)"
+
+    # ── for all threads ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_process(self) -> None:
+        # Before any lock: in a forked child it may be held by a thread that is not there.
+        if os.getpid() != self._process:
+            raise RuntimeError("the buffer is of the parent process; open one in this process with client.buffered()")
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            report = self._reported()
+            raise RuntimeError(
+                f"the buffer has failed: {report.pending} records are not stored, {report.spooled} are in the spool"
+            ) from self._failure
+
+    def _wait_until(self, deadline: float) -> bool:
+        """Wait for a change; False when it is too late."""
+        seconds = deadline - self._clock()
+        return seconds > 0 and (self._changed.wait(None if seconds == math.inf else seconds) or True)
+
+    def _wait_for_all(self, timeout: float | None) -> None:
+        last, started = self._last, self._clock()
+        self._hurried += 1
+        self._changed.notify_all()
+        try:
+            while self._done < last and self._failure is None and not self._closed:
+                silent_since = max(started, self._heard)
+                if not self._wait_until(silent_since + self._patience if timeout is None else started + timeout):
+                    break
+        finally:
+            self._hurried -= 1
+
+    def _reported(self) -> Report:
+        if self._report is not None:
+            return self._report
+        spooled = 0 if self._spool is None else len(self._spool)
+        return Report(self._stored, len(self._buffer), tuple(self._refused), self._refused_count, spooled)
+
+    def _finish(self, rest: Sequence[Item]) -> None:
+        """The last steps, once: what is left goes to disk. The thread may still be in its last call; it sees that."""
+        _open_writers.discard(self)
+        pending, spooled = len(rest), 0
+        if self._spool is not None:
+            try:
+                self._spool.append(rest)
+                pending = 0
+            except sqlite3.Error:
+                logger.exception("the spool %s can not be written", self._spool.path)
+            spooled = len(self._spool)
+            self._spool.close()
+        if not rest:
+            self._thread.join(1.0)
+        self._report = Report(self._stored, pending, tuple(self._refused), self._refused_count, spooled)
+        if pending:
+            logger.error("a buffer was closed with %d records that are not stored", pending)
+
+    # ── for its own thread ───────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                try:
+                    self._send(self._next())
+                except PlauditError as error:
+                    self._wait_for_server(error)
+                except sqlite3.Error as error:
+                    if not self._closed:
+                        logger.exception("the spool can not be used; trying again")
+                        self._wait_for_server(UnavailableError(str(error)))
+        except BaseException as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+                pending = len(self._buffer)
+            logger.exception("a buffer has failed with %d records that are not stored", pending)
+
+    def _next(self) -> list[Item]:
+        """Wait for what to send next; nothing once the writer is closed."""
+        with self._changed:
+            while not self._closed and not self._spool:
+                now = self._clock()
+                ripe_at = self._buffer.ripe_at(self._linger)
+                if ripe_at is None:
+                    self._changed.wait()
+                elif self._hurried or ripe_at <= now:
+                    return self._buffer.take(_ROOM)
+                else:
+                    self._changed.wait(ripe_at - now)
+        # What is on disk was there first.
+        return self._spool.head(limits.BATCH_ITEMS, _ROOM) if self._spool and not self._closed else []
+
+    def _send(self, items: Sequence[Item]) -> None:
+        """Store items, by project. Raises PlauditError when the server is away; what is not settled then is kept."""
+        by_project: dict[str, list[Item]] = {}
+        for item in items:
+            by_project.setdefault(item.project, []).append(item)
+        for project, some in by_project.items():
+            self._store(project, some)
+        if items:
+            with self._changed:
+                self._done = items[-1].number
+                self._changed.notify_all()
+
+    def _store(self, project: str, items: Sequence[Item]) -> None:
+        request = v1.BatchCreateFeedbackRequest(project=project, partial=True, feedback=[i.message for i in items])
+        try:
+            response = self._transport.unary(BATCH_CREATE, request, retried=False)
+        except PlauditError as error:
+            if _is_passing(error):
+                raise
+            if len(items) > 1 and isinstance(error, InvalidArgumentError | InternalError):
+                # One of them is the matter; the others must not suffer for it.
+                middle = len(items) // 2
+                self._store(project, items[:middle])
+                self._store(project, items[middle:])
+            else:
+                self._settle(items, [(item, error.moved([self._position(item)])) for item in items])
+            return
+        outcomes = [
+            (item, from_status(result.status).moved([self._position(i) for i in items]))
+            for item, result in zip(items, response.results, strict=True)
+            if result.WhichOneof("result") == "status"
+        ]
+        again = {item.number: error for item, error in outcomes if is_retryable(error)}
+        refused = [(item, error) for item, error in outcomes if item.number not in again]
+        self._settle([item for item in items if item.number not in again], refused)
+        if again:
+            raise next(iter(again.values()))
+
+    def _settle(self, items: Sequence[Item], refused: Iterable[tuple[Item, PlauditError]]) -> None:
+        """The server has answered: these are stored, but for those that are refused."""
+        told = [Refused(self._position(item), item.message.id, error) for item, error in refused]
+        for one in told:
+            logger.warning("a record was refused: %s (%s %s)", one.id, one.error.code.name, one.error.reason)
+        if self._spool is not None:
+            self._spool.remove(items, [(item, str(error)) for item, error in refused])
+        self._retry.succeeded()
+        with self._changed:
+            if self._closed:
+                return  # the report is out: it counts them as pending, or they are in the spool
+            self._buffer.settled(items)
+            self._stored += len(items) - len(told)
+            self._refused_count += len(told)
+            self._refused += told[: _KEPT_REFUSED - len(self._refused)]
+            self._heard = self._clock()
+            self._changed.notify_all()
+
+    def _wait_for_server(self, error: PlauditError) -> None:
+        """Keep what is not settled, on disk if there is a spool, and wait before the next attempt."""
+        with self._changed:
+            self._buffer.put_back()
+        passing = error if is_retryable(error) else UnavailableError(error.message)
+        until = self._clock() + (self._retry.delay(passing) or 0.0)
+        spooling = self._spool is not None
+        while spooling:
+            spooling = self._move_to_disk() and self._wait_for_items(until)
+        with self._changed:
+            while not self._closed and self._wait_until(until):
+                pass
+
+    def _wait_for_items(self, until: float) -> bool:
+        """Wait until there are items to put on disk; False when it is time for the next attempt."""
+        with self._changed:
+            while not self._closed:
+                ripe_at = self._buffer.ripe_at(self._linger)
+                if ripe_at is not None and ripe_at <= self._clock():
+                    return True
+                if not self._wait_until(until if ripe_at is None else min(until, ripe_at)):
+                    return ripe_at is not None and ripe_at <= until
+        return False
+
+    def _move_to_disk(self) -> bool:
+        """Put all that waits on disk; False when that can not be done now."""
+        assert self._spool is not None
+        with self._changed:
+            items = self._buffer.take_all()
+        try:
+            if items:
+                self._spool.append(items)
+        except sqlite3.Error:
+            with self._changed:
+                self._buffer.put_back()
+                if not self._closed:
+                    logger.exception("the spool %s can not be written; records stay in memory", self._spool.path)
+            return False
+        with self._changed:
+            if not self._closed:
+                self._buffer.settled(items)
+                self._changed.notify_all()
+        return True
+
+    def _position(self, item: Item) -> int:
+        """Where an item stood among those added to this writer; -1 for one that was in the spool before."""
+        return max(-1, item.number - self._left_over - 1)
+
+    def _close_at_exit(self, timeout: float) -> None:
+        """Store what can be stored in time, and tell of the rest: nobody else will."""
+        try:
+            report = self.close(timeout)
+        except RuntimeError:
+            report = self._reported()
+        if report.pending or report.refused_count:
+            warnings.warn(
+                f"{report.pending} records of a plaudit buffer are not stored, and {report.refused_count} were refused;"
+                " close the buffer, or leave its context, before the program ends",
+                RuntimeWarning,
+                stacklevel=1,
+            )
+
+
+def _is_passing(error: PlauditError) -> bool:
+    """Whether the server is away, or busy: what it takes later must not be given up now."""
+    away = UnavailableError | ResourceExhaustedError | DeadlineExceededError
+    return isinstance(error, away) or error.code is grpc.StatusCode.CANCELLED
+
+
+_open_writers: weakref.WeakSet[BufferedWriter] = weakref.WeakSet()
+
+
+def _close_all_at_exit() -> None:
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for writer in list(_open_writers):
+        if writer._process == os.getpid():
+            writer._close_at_exit(max(0.0, deadline - time.monotonic()))
+
+
+atexit.register(_close_all_at_exit)
