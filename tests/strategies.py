@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -190,93 +189,118 @@ def _converts(inputs: st.SearchStrategy[Expr], *targets: str) -> st.SearchStrate
     return st.builds(lambda value, to: {"$convert": {"input": value, "to": to}}, inputs, st.sampled_from(targets))
 
 
-@cache
-def operands(kind: str, depth: int) -> st.SearchStrategy[Expr]:
-    """Operands of a kind, with operations in them down to `depth` more levels."""
-    if kind == "payload":
-        return payload_fields
-    found = [literals[kind]]
-    if kind in ("text", "number"):
-        found += [st.sampled_from(_COLUMNS[kind]).map(_get), _map_fields(kind)]
-    if depth > 0:
-        inputs = st.one_of(
-            payload_fields,
-            payload_fields,
-            *literals.values(),
-            st.just(_NULL),
-            st.sampled_from(_COLUMNS["text"] + _COLUMNS["number"]).map(_get),
-            _map_fields("text"),
-            _map_fields("number"),
-            operations(depth - 1).filter(lambda expr: "$convert" not in expr),
-        )
-        targets = {"text": ("string",), "number": ("double", "int"), "bool": ("bool", "exists")}[kind]
-        found.append(_converts(inputs, *targets))
-        if kind == "bool":
-            found.append(operations(depth - 1))
-    return st.one_of(found)
-
-
-@cache
-def _sides(kind: str, depth: int) -> st.SearchStrategy[Expr]:
-    """What compares with a kind: the same, a payload value, and now and then a null."""
-    own = operands(kind, depth)
-    return st.one_of(own, own, own, payload_fields, payload_fields, st.just(_NULL))
-
-
+_inputs = st.one_of(
+    payload_fields,
+    payload_fields,
+    payload_fields,
+    *literals.values(),
+    st.just(_NULL),
+    st.sampled_from(_COLUMNS["text"] + _COLUMNS["number"]).map(_get),
+    _map_fields("text"),
+    _map_fields("number"),
+)
 _times = st.one_of(
     st.sampled_from(_COLUMNS["time"]).map(_get),
-    st.sampled_from(
-        ("2025-03-01T10:00:00.000001Z", "2025-03-01T11:00:00.000002+01:00", "2025-03-01", 1740823200, 1740823200.000002)
-    ).map(_literal),
+    st.sampled_from(("2025-03-01T10:00:00.000001Z", "2025-03-01T11:00:00.000002+01:00", "2025-03-01")).map(_literal),
+    st.sampled_from((1740823200, 1740823200.000002)).map(_literal),
     st.just(_NULL),
 )
 
 
-@cache
-def operations(depth: int) -> st.SearchStrategy[Expr]:
-    """Well-formed operations of at most `depth` levels below themselves."""
-    below = max(depth - 1, 0)
+def _weighted(weights: dict[str, int]) -> st.SearchStrategy[str]:
+    """A word by its weight; one_of would give every branch below a choice the same."""
+    return st.sampled_from([word for word, weight in weights.items() for _ in range(weight)])
 
-    def compared(kind: str) -> st.SearchStrategy[Expr]:
-        sides = _sides(kind, below)
-        return st.builds(lambda op, a, b: {op: [a, b]}, st.sampled_from(_COMPARISONS), sides, sides)
 
-    def member_of(kind: str) -> st.SearchStrategy[Expr]:
-        any_member = st.one_of(_sides(kind, below), *(literals.values() if kind == "payload" else ()))
-        return st.builds(
-            lambda operand, members: {"$in": [operand, members]}, _sides(kind, below), st.lists(any_member, max_size=5)
-        ).filter(lambda expr: kind != "payload" or "$getField" in expr["$in"][0])
-
-    contains = st.builds(
-        lambda value, needle, fold: {"$contains": {"input": value, "substr": needle, "case_insensitive": fold}},
-        operands("text", below) | payload_fields | st.just(_get("scorer_tags")),
-        operands("text", below) | literals["text"] | short_texts.map(_literal) | payload_fields,
-        st.booleans(),
-    )
-    any_input = st.one_of(
-        payload_fields,
-        *literals.values(),
-        st.just(_NULL),
-        st.sampled_from(sorted(COLUMNS)).map(_get),
-        _map_fields("text"),
-        _map_fields("number"),
-    )
-    times = st.builds(
-        lambda op, a, b: {op: [_get(a), b]}, st.sampled_from(_COMPARISONS), st.sampled_from(_COLUMNS["time"]), _times
-    ) | st.builds(
-        lambda a, members: {"$in": [_get(a), members]}, st.sampled_from(_COLUMNS["time"]), st.lists(_times, max_size=3)
-    )
-    found = [compared(kind) for kind in KINDS] + [member_of(kind) for kind in KINDS]
-    found += [contains, contains, times, _converts(any_input, "exists"), _converts(payload_fields, "bool")]
+@st.composite
+def operands(draw: st.DrawFn, kind: str, depth: int) -> Expr:
+    """An operand of a kind, with operations in it down to `depth` more levels."""
+    if kind == "payload":
+        return draw(payload_fields)
+    weights = {"literal": 2}
+    if kind != "bool":
+        weights |= {"column": 1, "map": 1}
     if depth > 0:
-        inner = operations(depth - 1)
-        several = st.lists(inner, min_size=1, max_size=3)
-        found += [
-            several.map(lambda parts: {"$and": parts}),
-            several.map(lambda parts: {"$or": parts}),
-            inner.map(lambda one: {"$not": [one]}),
-        ] * 2
-    return st.one_of(found)
+        weights |= {"convert": 2, "operation": 2 if kind == "bool" else 0}
+    match draw(_weighted(weights)):
+        case "literal":
+            return draw(literals[kind])
+        case "column":
+            return _get(draw(st.sampled_from(_COLUMNS[kind])))
+        case "map":
+            return draw(_map_fields(kind))
+        case "operation":
+            return draw(operations(depth - 1))
+        case _:
+            targets = {"text": ("string",), "number": ("double", "int"), "bool": ("bool", "exists")}[kind]
+            of_operation = draw(st.integers(0, 4)) == 0
+            inputs = operations(depth - 1).filter(lambda expr: "$convert" not in expr) if of_operation else _inputs
+            return draw(_converts(inputs, *targets))
+
+
+@st.composite
+def _sides(draw: st.DrawFn, kind: str, depth: int) -> Expr:
+    """What compares with a kind: the same, a payload value, and now and then a null."""
+    match draw(_weighted({"own": 6, "payload": 5, "null": 1})):
+        case "own":
+            return draw(operands(kind, depth))
+        case "payload":
+            return draw(payload_fields)
+        case _:
+            return _NULL
+
+
+@st.composite
+def _leaves(draw: st.DrawFn, depth: int) -> Expr:
+    """An operation that is no $and, $or or $not; its operands may hold such, down to `depth` levels."""
+    kind = draw(st.sampled_from(KINDS))
+    sides = _sides(kind, depth)
+    match draw(_weighted({"comparison": 12, "membership": 8, "contains": 6, "time": 2, "exists": 2, "bool": 1})):
+        case "comparison":
+            return {draw(st.sampled_from(_COMPARISONS)): [draw(sides), draw(sides)]}
+        case "membership" if kind == "payload":
+            return {"$in": [draw(payload_fields), draw(st.lists(st.one_of(sides, *literals.values()), max_size=5))]}
+        case "membership":
+            return {"$in": [draw(sides), draw(st.lists(sides, max_size=5))]}
+        case "contains":
+            haystacks = (operands("text", depth), payload_fields, payload_fields, st.just(_get("scorer_tags")))
+            needles = (operands("text", depth), short_texts.map(_literal), short_texts.map(_literal), payload_fields)
+            parts = {"input": draw(draw(st.sampled_from(haystacks))), "substr": draw(draw(st.sampled_from(needles)))}
+            return {"$contains": parts | {"case_insensitive": draw(st.booleans())}}
+        case "time":
+            column = _get(draw(st.sampled_from(_COLUMNS["time"])))
+            if draw(st.booleans()):
+                return {"$in": [column, draw(st.lists(_times, max_size=3))]}
+            return {draw(st.sampled_from(_COMPARISONS)): [column, draw(_times)]}
+        case "exists":
+            return draw(_converts(_inputs | st.sampled_from(sorted(COLUMNS)).map(_get), "exists"))
+        case _:
+            return draw(_converts(payload_fields, "bool"))
+
+
+@st.composite
+def operations(draw: st.DrawFn, depth: int) -> Expr:
+    """A well-formed operation of at most `depth` levels below itself."""
+    # Fewer than one operation below another on average, or the trees would outgrow what Hypothesis draws.
+    match draw(_weighted({"leaf": 4, "$and": 2, "$or": 2, "$not": 1})) if depth > 0 else "leaf":
+        case "leaf":
+            return draw(_leaves(max(depth - 1, 0)))
+        case word:
+            size = 1 if word == "$not" else draw(st.integers(1, 3))
+            inner = (_leaves(depth - 1), operations(depth - 1))
+            return {word: [draw(draw(st.sampled_from(inner))) for _ in range(size)]}
+
+
+@st.composite
+def deep_operations(draw: st.DrawFn, depth: int) -> Expr:
+    """An operation with `depth` levels of $and, $or and $not above its deepest leaf."""
+    if depth == 0:
+        return draw(_leaves(0))
+    word = draw(_weighted({"$and": 2, "$or": 2, "$not": 1}))
+    parts = [draw(deep_operations(depth - 1))]
+    if word != "$not":
+        parts.insert(draw(st.integers(0, 1)), draw(_leaves(0)))
+    return {word: parts}
 
 
 def parsed(expr: Expr) -> Operation:
@@ -284,7 +308,7 @@ def parsed(expr: Expr) -> Operation:
     return parse_query(Query.from_dict({"$expr": expr}).to_proto())
 
 
-queries = operations(6).map(parsed)
+queries = (operations(6) | operations(6) | deep_operations(5)).map(parsed)
 """Trees of well-formed queries to depth 6."""
 
 # Orders ------------------------------------------------------------------------------------------------------

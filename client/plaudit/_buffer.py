@@ -1,4 +1,4 @@
-"""What waits in memory to be sent, bounded by records and bytes, in order; nothing here does I/O or knows of threads."""
+"""What waits in memory to be sent: in order, bounded by records and bytes; no I/O, no threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from plaudit import limits, v1
-from plaudit._batch import FRAME_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +23,6 @@ class Item:
     """Its bytes in a request."""
     added_at: float = 0.0
     """When it was added, by a monotonic clock; long ago for what was on disk."""
-
-    @classmethod
-    def of(cls, number: int, project: str, message: v1.Feedback, added_at: float) -> Item:
-        """An item of a record."""
-        return cls(number, project, message, message.ByteSize() + FRAME_BYTES, added_at)
 
 
 class Buffer:

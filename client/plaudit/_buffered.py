@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import grpc
 
 from plaudit import limits, v1
+from plaudit._batch import FRAME_BYTES
 from plaudit._buffer import Buffer, Item
 from plaudit._errors import (
     DeadlineExceededError,
@@ -110,6 +111,7 @@ class BufferedWriter:
         self._hurried = 0
         """How many wait for everything to be sent."""
         self._closing = self._closed = False
+        self._close_lock = threading.Lock()
         self._report: Report | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="plaudit-buffered", daemon=True)
@@ -128,21 +130,21 @@ class BufferedWriter:
         project = self._project_of(message)
         if message.project == project:
             message.ClearField("project")
-        item = Item.of(0, project, message, 0.0)
-        if item.size > _ROOM:
-            raise too_large("feedback", item.size)
+        size = message.ByteSize() + FRAME_BYTES
+        if size > _ROOM:
+            raise too_large("feedback", size)
         deadline = math.inf if timeout is None else self._clock() + timeout
         with self._changed:
             while True:
                 self._check_usable()
                 if self._closing:
                     raise RuntimeError("the buffer is closed; open another one with client.buffered()")
-                if self._buffer.has_room(item.size):
+                if self._buffer.has_room(size):
                     break
                 if not self._wait_until(deadline):
                     raise TimeoutError(f"the buffer is full: {len(self._buffer)} records wait to be stored")
             self._last += 1
-            self._buffer.add(Item(self._last, project, message, item.size, self._clock()))
+            self._buffer.add(Item(self._last, project, message, size, self._clock()))
             if self._buffer.waiting == 1 or self._buffer.is_full:
                 self._changed.notify_all()
         return message.id
@@ -167,17 +169,15 @@ class BufferedWriter:
         the same report. Raises RuntimeError when the writer has failed.
         """
         self._check_process()
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-            if not self._closed:
-                self._wait_for_all(timeout)
-            first = not self._closed
-            self._closed = True
-            self._changed.notify_all()
-            rest = self._buffer.everything()
-        if first:
-            self._finish(rest)
+        with self._close_lock:
+            if self._report is None:
+                with self._changed:
+                    self._closing = True
+                    self._wait_for_all(timeout)
+                    self._closed = True
+                    self._changed.notify_all()
+                    rest = self._buffer.everything()
+                self._report = self._finish(rest)
         self._check_usable()
         return self._reported()
 
@@ -219,7 +219,10 @@ class BufferedWriter:
     def _wait_until(self, deadline: float) -> bool:
         """Wait for a change; False when it is too late."""
         seconds = deadline - self._clock()
-        return seconds > 0 and (self._changed.wait(None if seconds == math.inf else seconds) or True)
+        if seconds <= 0:
+            return False
+        self._changed.wait(None if seconds == math.inf else seconds)
+        return True
 
     def _wait_for_all(self, timeout: float | None) -> None:
         last, started = self._last, self._clock()
@@ -236,26 +239,29 @@ class BufferedWriter:
     def _reported(self) -> Report:
         if self._report is not None:
             return self._report
-        spooled = 0 if self._spool is None else len(self._spool)
-        return Report(self._stored, len(self._buffer), tuple(self._refused), self._refused_count, spooled)
+        return Report(self._stored, len(self._buffer), tuple(self._refused), self._refused_count, self._spooled)
 
-    def _finish(self, rest: Sequence[Item]) -> None:
+    @property
+    def _spooled(self) -> int:
+        """How many items are on disk."""
+        return 0 if self._spool is None else len(self._spool)
+
+    def _finish(self, rest: Sequence[Item]) -> Report:
         """The last steps, once: what is left goes to disk. The thread may still be in its last call; it sees that."""
-        _open_writers.discard(self)
-        pending, spooled = len(rest), 0
+        pending = len(rest)
         if self._spool is not None:
             try:
                 self._spool.append(rest)
                 pending = 0
             except sqlite3.Error:
                 logger.exception("the spool %s can not be written", self._spool.path)
-            spooled = len(self._spool)
             self._spool.close()
         if not rest:
             self._thread.join(1.0)
-        self._report = Report(self._stored, pending, tuple(self._refused), self._refused_count, spooled)
         if pending:
             logger.error("a buffer was closed with %d records that are not stored", pending)
+        _open_writers.discard(self)
+        return Report(self._stored, pending, tuple(self._refused), self._refused_count, self._spooled)
 
     # ── for its own thread ───────────────────────────────────────────────────────────────────────────────────
 
@@ -280,7 +286,7 @@ class BufferedWriter:
     def _next(self) -> list[Item]:
         """Wait for what to send next; nothing once the writer is closed."""
         with self._changed:
-            while not self._closed and not self._spool:
+            while not self._closed and not self._spooled:
                 now = self._clock()
                 ripe_at = self._buffer.ripe_at(self._linger)
                 if ripe_at is None:
@@ -289,8 +295,9 @@ class BufferedWriter:
                     return self._buffer.take(_ROOM)
                 else:
                     self._changed.wait(ripe_at - now)
-        # What is on disk was there first.
-        return self._spool.head(limits.BATCH_ITEMS, _ROOM) if self._spool and not self._closed else []
+        if self._spool is None or self._closed:
+            return []
+        return self._spool.head(limits.BATCH_ITEMS, _ROOM)  # what is on disk was there first
 
     def _send(self, items: Sequence[Item]) -> None:
         """Store items, by project. Raises PlauditError when the server is away; what is not settled then is kept."""
@@ -319,8 +326,9 @@ class BufferedWriter:
             else:
                 self._settle(items, [(item, error.moved([self._position(item)])) for item in items])
             return
+        positions = [self._position(item) for item in items]
         outcomes = [
-            (item, from_status(result.status).moved([self._position(i) for i in items]))
+            (item, from_status(result.status).moved(positions))
             for item, result in zip(items, response.results, strict=True)
             if result.WhichOneof("result") == "status"
         ]
@@ -330,12 +338,12 @@ class BufferedWriter:
         if again:
             raise next(iter(again.values()))
 
-    def _settle(self, items: Sequence[Item], refused: Iterable[tuple[Item, PlauditError]]) -> None:
+    def _settle(self, items: Sequence[Item], refused: Sequence[tuple[Item, PlauditError]]) -> None:
         """The server has answered: these are stored, but for those that are refused."""
         told = [Refused(self._position(item), item.message.id, error) for item, error in refused]
         for one in told:
             logger.warning("a record was refused: %s (%s %s)", one.id, one.error.code.name, one.error.reason)
-        if self._spool is not None:
+        if self._spool is not None and (self._spooled or told):
             self._spool.remove(items, [(item, str(error)) for item, error in refused])
         self._retry.succeeded()
         with self._changed:
@@ -365,11 +373,12 @@ class BufferedWriter:
         """Wait until there are items to put on disk; False when it is time for the next attempt."""
         with self._changed:
             while not self._closed:
-                ripe_at = self._buffer.ripe_at(self._linger)
-                if ripe_at is not None and ripe_at <= self._clock():
+                now, ripe_at = self._clock(), self._buffer.ripe_at(self._linger)
+                if now >= until:
+                    return False
+                if ripe_at is not None and ripe_at <= now:
                     return True
-                if not self._wait_until(until if ripe_at is None else min(until, ripe_at)):
-                    return ripe_at is not None and ripe_at <= until
+                self._wait_until(until if ripe_at is None else min(until, ripe_at))
         return False
 
     def _move_to_disk(self) -> bool:

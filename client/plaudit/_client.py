@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from plaudit import limits, v1
 from plaudit._batch import Batch, cut
-from plaudit._buffered import BufferedWriter
 from plaudit._config import DEFAULT_TIMEOUT, Settings, check_project
 from plaudit._errors import InvalidArgumentError, PlauditError, Violation, from_status
 from plaudit._expr import Query, QueryLike, as_query, field
@@ -39,8 +37,11 @@ from plaudit._transport import (
 from plaudit._watch import Position, Watch
 
 if TYPE_CHECKING:
+    import os
+
     import grpc
 
+    from plaudit._buffered import BufferedWriter
     from plaudit.refs import Ref
 
 
@@ -279,6 +280,37 @@ class Client:
                 imported=True,
                 progress=tell,
             )
+
+    def buffered(
+        self,
+        *,
+        spool: str | os.PathLike[str] | None = None,
+        max_records: int = 10_000,
+        max_bytes: int = 32 * limits.MIB,
+        linger: float = 0.05,
+        project: str | None = None,
+    ) -> BufferedWriter:
+        """A writer that takes records without waiting for the server, and stores them in batches in the background.
+
+        It holds at most `max_records` and `max_bytes` in memory, then adding waits. A record waits at most `linger`
+        seconds for others before it is sent. `spool` is the path of a file that takes what waits while the server is
+        away, and what is left at the end; what an earlier process left in it is sent first. Use it in a `with` block,
+        whose end stores all that was added, or raises NotStoredError.
+
+        Raises ValueError for a file that is no spool, RuntimeError for one that another buffer uses, OSError for one
+        that can not be used.
+        """
+        from plaudit._buffered import BufferedWriter
+
+        return BufferedWriter(
+            self.transport,
+            self._project_of(project),
+            spool=spool,
+            max_records=max_records,
+            max_bytes=max_bytes,
+            linger=linger,
+            patience=self._settings.timeout,
+        )
 
     def watch(self, project: str | None = None, *, after: int | None = None, query: QueryLike | None = None) -> Watch:
         """The changes of a project from now on, or after a revision (0: from the start), as an endless iterator.

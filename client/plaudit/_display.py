@@ -38,6 +38,8 @@ class _Column(NamedTuple):
     narrow: int
 
 
+_WORDS_STAY_WHOLE: Final = 50
+
 _REF: Final = _Column("Ref", 64, 16)
 _COLUMNS: Final = (
     _Column("Type", 40, 8),
@@ -105,10 +107,23 @@ def html(feedbacks: Feedbacks) -> str:
     """The records as an HTML table."""
     columns, rows, caption = _contents(feedbacks)
     head = "".join(f'<th style="text-align:left">{_escaped(column.heading)}</th>' for column in columns)
-    cells = '<td style="text-align:left;vertical-align:top;overflow-wrap:anywhere">{}</td>'
-    body = "".join(f"<tr>{''.join(cells.format(_escaped(cell)) for cell in row)}</tr>" for row in rows)
+    styles = [_cell_style(column) for column in columns]
+    body = "".join(
+        f"<tr>{''.join(map('<td style={}>{}</td>'.format, styles, map(_escaped, row)))}</tr>" for row in rows
+    )
     shown_caption = f'<caption style="caption-side:bottom">{_escaped(caption)}</caption>' if caption else ""
     return f"<table>{shown_caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell_style(column: _Column) -> str:
+    """Ids and times stay on one line, long columns fold anywhere, and in the others words stay whole."""
+    if column.narrow == column.widest:
+        folding = "white-space:nowrap"
+    else:
+        folding = "overflow-wrap:break-word"
+        if column.widest > _WORDS_STAY_WHOLE:
+            folding = f"overflow-wrap:anywhere;min-width:{2 * column.narrow}ch"
+    return f'"text-align:left;vertical-align:top;{folding}"'
 
 
 def dataframe(feedbacks: Iterable[Feedback]) -> pandas.DataFrame:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -28,56 +28,61 @@ create table refused (
 """
 
 
+# Held during each operation on any spool, and during a fork: a child would undo, in its parent's file, the
+# transaction that it finds half done.
+_disk: Final = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_disk.acquire, after_in_parent=_disk.release, after_in_child=_disk.release)
+
+
 class Spool:
     """A queue of items in a file, in the order of their numbers; what is appended is on disk when the call returns.
 
-    Raises ValueError for a file of another program or of a newer plaudit, RuntimeError for one that is in use, OSError
-    for one that can not be read or made. Later, sqlite3.Error for a disk that fails. Safe between threads.
+    Raises ValueError for a file of another program or another version of plaudit, RuntimeError for one that is in use,
+    OSError for one that can not be read or made; later, sqlite3.Error for a disk that fails. Safe between threads.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._lock = threading.Lock()
         self._closed = False
         # It will hold what users wrote: for its owner alone. A file that is there is not touched before SQLite
         # does: closing it would take away the lock that another buffer of this process has on it.
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
-        self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare()
-            [(self._count, self._last)] = self._connection.execute("select count(*), max(number) from queue")
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
+            self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise _told(self.path, error) from error
+        self._count = 0
+        self.last_number = 0
+        """The number of the last item that an earlier process left; 0 without one."""
+        try:
+            with _disk:
+                self._prepare()
+        except sqlite3.Error as error:
+            self.close()
             raise _told(self.path, error) from error
         except ValueError:
-            self._connection.close()
+            self.close()
             raise
 
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def last_number(self) -> int:
-        """The number of the last item that an earlier process left; 0 without one."""
-        return self._last or 0
-
     def append(self, items: Iterable[Item]) -> None:
         """Put items at the end; those whose number is there already are left as they are."""
         rows = [(item.number, item.project, item.message.SerializeToString()) for item in items]
-        with self._lock, self._connection:
-            self._connection.execute("begin immediate")
-            self._connection.executemany("insert or ignore into queue values (?, ?, ?)", rows)
-            [(count,)] = self._connection.execute("select count(*) from queue")
-        self._count = count
+        with _disk:
+            with self._connection:
+                self._connection.execute("begin immediate")
+                added = self._connection.executemany("insert or ignore into queue values (?, ?, ?)", rows).rowcount
+            self._count += max(0, added)
 
     def head(self, most: int, size: int) -> list[Item]:
         """The first items: at most `most`, and `size` bytes unless the first is larger."""
         items: list[Item] = []
-        with self._lock:
-            rows = self._connection.execute(
-                "select number, project, feedback from queue order by number limit ?", (most,)
-            )
+        question = "select number, project, feedback from queue order by number limit ?"
+        with _disk, closing(self._connection.execute(question, (most,))) as rows:
             for number, project, feedback in rows:
                 size -= len(feedback) + FRAME_BYTES
                 if size < 0 and items:
@@ -92,48 +97,54 @@ class Spool:
             (item.project, item.message.id, MessageToJson(item.message, preserving_proto_field_name=True), error, at)
             for item, error in refused
         ]
-        with self._lock:
+        with _disk:
             if self._closed:
                 return  # they are sent again by whoever opens it next, and found to be there already
             with self._connection:
                 self._connection.execute("begin immediate")
-                self._connection.executemany("delete from queue where number = ?", [(item.number,) for item in items])
+                numbers = [(item.number,) for item in items]
+                gone = self._connection.executemany("delete from queue where number = ?", numbers).rowcount
                 self._connection.executemany("insert into refused values (?, ?, ?, ?, ?)", kept)
-                [(count,)] = self._connection.execute("select count(*) from queue")
-            self._count = count
+            self._count -= max(0, gone)
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
+        with _disk:
             self._closed = True
             self._connection.close()
 
     def _prepare(self) -> None:
         run = self._connection.execute
-        # Held until the file is closed, or the process has ended in any way.
+        self._is_ours()  # before anything is done to it
+        run("pragma auto_vacuum = full")
+        run("pragma synchronous = full")
+        run("pragma secure_delete = on")
+        # Held until the file is closed, or the process has ended in any way. The journal stays the rollback
+        # journal: a forked child has nothing to spoil by closing its copy.
         run("pragma locking_mode = exclusive")
         run("begin exclusive")
         run("commit")
-        [(application,)] = run("pragma application_id")
-        [(layout,)] = run("pragma user_version")
-        [(tables,)] = run("select count(*) from sqlite_master")
-        if not application and not layout and not tables:
-            run("pragma auto_vacuum = full")
+        if not self._is_ours():
             self._connection.executescript(
                 f"begin; {_TABLES} pragma application_id = {_APPLICATION_ID}; pragma user_version = {_LAYOUT}; commit;"
             )
-        elif application != _APPLICATION_ID:
+        [(self._count, self.last_number)] = run("select count(*), coalesce(max(number), 0) from queue")
+
+    def _is_ours(self) -> bool:
+        """Whether the file is a spool; False for an empty one. Raises ValueError for any other."""
+        [(application,)] = self._connection.execute("pragma application_id")
+        [(layout,)] = self._connection.execute("pragma user_version")
+        [(tables,)] = self._connection.execute("select count(*) from sqlite_master")
+        if application == _APPLICATION_ID:
+            if layout != _LAYOUT:
+                raise ValueError(f"{self.path} is a spool of another version of plaudit (layout {layout})")
+            return True
+        if application or layout or tables:
             raise ValueError(f"{self.path} is a database of another program, not a spool; choose another path")
-        elif layout != _LAYOUT:
-            raise ValueError(
-                f"{self.path} is a spool of a newer plaudit (layout {layout}); update, or choose another path"
-            )
-        # The journal stays the rollback journal: no second file that a forked child could spoil by closing it.
-        run("pragma synchronous = full")
-        run("pragma secure_delete = on")
+        return False
 
 
-def _told(path: Path, error: sqlite3.DatabaseError) -> Exception:
+def _told(path: Path, error: sqlite3.Error) -> Exception:
     """What SQLite says at the opening, as what to do about it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -34,6 +34,8 @@ _CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.keepalive_timeout_ms", 10_000),
     # A server that restarts is found again in a second, well within one call's deadline.
     ("grpc.initial_reconnect_backoff_ms", 100),
+    # How long one attempt to connect may take: a host that swallows packets must not cost the whole deadline.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.primary_user_agent", "plaudit-python"),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 import plaudit
 from plaudit import v1
+from plaudit._retry import Retry, RetryPolicy
 from plaudit._transport import Method
 
 PROJECT = "acme/chat"
@@ -37,8 +38,46 @@ def feedback(number: int, **fields: Any) -> plaudit.Feedback:
     return plaudit.Feedback(message(number, **fields))
 
 
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.naps: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeStream:
+    """Answers that are there already, or made when they are asked for; an exception among them is raised."""
+
+    def __init__(self, answers: Iterable[Any]) -> None:
+        self._answers = iter(answers)
+        self.is_cancelled = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
 class FakeTransport:
-    """The service over a list of records. Knows no filters but `id` and `ref` with `$eq`, joined by `$and`."""
+    """The service over a list of records. Knows no filters but `id` and `ref` with `$eq`, joined by `$and`.
+
+    A stream of answers is what stands next in `scripts`; requests on streams are kept, too.
+    """
 
     def __init__(self, rows: Iterable[v1.Feedback] = (), page_rows: int = 1000) -> None:
         self.rows = list(rows)
@@ -46,19 +85,45 @@ class FakeTransport:
         self.revision = len(self.rows)
         self.requests: list[Any] = []
         self.failures: list[Exception] = []
+        self.scripts: list[Iterable[Any]] = []
+        self.streams: list[FakeStream] = []
+        self.time = Time()
         self.is_closed = False
 
     @property
     def calls(self) -> int:
         return len(self.requests)
 
-    def unary(self, method: Method[Any, Any], request: Any) -> Any:
+    def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
         assert type(request) is method.request
         self.requests.append(request)
         if self.failures:
             raise self.failures.pop(0)
         answer: Callable[[Any], Any] = getattr(self, method.name)
         return answer(request)
+
+    def stream(self, method: Method[Any, Any], request: Any) -> FakeStream:
+        assert type(request) is method.request
+        self.requests.append(request)
+        return self._opened(self.scripts.pop(0))
+
+    def both_streams(self, method: Method[Any, Any], requests: Iterator[Any]) -> FakeStream:
+        def kept() -> Iterator[Any]:
+            for request in requests:
+                assert type(request) is method.request
+                self.requests.append(request)
+                yield request
+
+        answer: Callable[[Iterator[Any]], Iterator[Any]] = getattr(self, method.name)
+        return self._opened(answer(kept()))
+
+    def _opened(self, answers: Iterable[Any]) -> FakeStream:
+        self.streams.append(FakeStream(answers))
+        return self.streams[-1]
+
+    def retry(self, patience: float | None = None) -> Retry:
+        policy = RetryPolicy(initial_delay=0.002, max_delay=0.02)
+        return Retry(policy, 10.0 if patience is None else patience, sleep=self.time.sleep, clock=self.time)
 
     def close(self) -> None:
         self.is_closed = True
@@ -93,6 +158,22 @@ class FakeTransport:
             v1.BatchCreateFeedbackResult(feedback=self.stored(request.project, item)) for item in request.feedback
         ]
         return v1.BatchCreateFeedbackResponse(results=results)
+
+    def ReplaceFeedback(self, request: v1.ReplaceFeedbackRequest) -> v1.ReplaceFeedbackResponse:  # noqa: N802
+        [row] = [row for row in self.rows if row.id == request.feedback.id]
+        version = row.version + 1
+        row.MergeFrom(request.feedback)
+        row.version = version
+        return v1.ReplaceFeedbackResponse(feedback=row)
+
+    def IngestFeedback(  # noqa: N802
+        self, requests: Iterator[v1.IngestFeedbackRequest]
+    ) -> Iterator[v1.IngestFeedbackResponse | Exception]:
+        for request in requests:
+            if self.failures:
+                yield self.failures.pop(0)
+            stored = [self.stored(request.project, item) for item in request.feedback]
+            yield v1.IngestFeedbackResponse(sequence=request.sequence, stored_count=len(stored), revision=self.revision)
 
     def PurgeFeedback(self, request: v1.PurgeFeedbackRequest) -> v1.PurgeFeedbackResponse:  # noqa: N802
         gone = self.matching(request.query) if request.HasField("query") else []

@@ -12,15 +12,19 @@ import plaudit
 NAMES = [
     "AbortedError",
     "AlreadyExistsError",
+    "BufferedWriter",
+    "Change",
     "Client",
     "DeadlineExceededError",
     "Feedback",
     "FeedbackQuery",
     "Feedbacks",
+    "Ingested",
     "InternalError",
     "InvalidArgumentError",
     "InvalidRefError",
     "NotFoundError",
+    "NotStoredError",
     "PermissionDeniedError",
     "PlauditError",
     "Query",
@@ -28,6 +32,7 @@ NAMES = [
     "RefFeedbackQuery",
     "Refs",
     "ResourceExhaustedError",
+    "Tombstone",
     "UnauthenticatedError",
     "UnavailableError",
     "field",
@@ -56,7 +61,7 @@ def test_tree_of_exceptions() -> None:
     errors = [value for name in NAMES if name.endswith("Error") and name != "InvalidRefError"
               for value in [getattr(plaudit, name)]]  # fmt: skip
 
-    assert len(errors) == 11
+    assert len(errors) == 12
     assert all(issubclass(error, plaudit.PlauditError) for error in errors)
     assert issubclass(plaudit.InvalidRefError, ValueError)
 

@@ -18,6 +18,7 @@ import plaudit
 from plaudit import v1
 from plaudit._retry import Attempts, RetryPolicy
 from plaudit._transport import QUERY, SERVER_INFO, Address, GrpcTransport, Method
+from tests.client.fakes import Time
 from tests.client.test_errors import FailedCall, failed
 
 REQUEST = v1.GetServerInfoRequest()
@@ -41,21 +42,6 @@ class FakeChannel:
             return v1.GetServerInfoResponse(version=path)
 
         return call
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.naps: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        self.now += seconds
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def transport_over(channel: FakeChannel, **options: Any) -> tuple[GrpcTransport, Time]:

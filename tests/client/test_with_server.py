@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 import plaudit
-from plaudit._transport import Method
+from plaudit import v1
+from plaudit._retry import Retry
+from plaudit._transport import GrpcTransport, Method
 from plaudit.uuid7 import uuid7
 from plaudit_server.testing import RunningServer
 
@@ -19,9 +23,20 @@ class Counted:
         self.inner = inner
         self.names: list[str] = []
 
-    def unary(self, method: Method[Any, Any], request: Any) -> Any:
+    def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
         self.names.append(method.name)
-        return self.inner.unary(method, request)
+        return self.inner.unary(method, request, retried=retried)
+
+    def stream(self, method: Method[Any, Any], request: Any) -> Any:
+        self.names.append(method.name)
+        return self.inner.stream(method, request)
+
+    def both_streams(self, method: Method[Any, Any], requests: Iterator[Any]) -> Any:
+        self.names.append(method.name)
+        return self.inner.both_streams(method, requests)
+
+    def retry(self, patience: float | None = None) -> Retry:
+        return GrpcTransport.retry(self.inner, patience)
 
     def close(self) -> None:
         self.inner.close()
@@ -97,3 +112,66 @@ def test_partial_batch_keeps_the_good_ones(client: plaudit.Client, ref: plaudit.
 
     assert isinstance(second, plaudit.InvalidArgumentError)
     assert list(ref) == [first, third]
+
+
+def test_replace_and_history_to_the_tombstone(client: plaudit.Client, ref: plaudit.RefFeedbackQuery) -> None:
+    first = client.create({"ref": ref.ref, "feedback_type": "t", "payload": {"score": 1}})
+
+    second = client.replace({**first.to_dict(), "payload": {"score": 2}}, expected_version=1)
+    again = client.replace({**first.to_dict(), "payload": {"score": 2}}, expected_version=1)
+
+    assert (second.version, second.payload, second.created_at) == (2, {"score": 2}, first.created_at)
+    assert again == second
+    history = client.history(first.id.upper())
+    assert list(history) == [first, second]
+    assert history.tombstone is None
+    with pytest.raises(plaudit.AbortedError, match="has version 2, not 1"):
+        client.replace({**first.to_dict(), "payload": {"score": 3}}, expected_version=1)
+
+    client.purge([first.id])
+    history = client.history(first.id)
+    assert list(history) == []
+    assert history.tombstone is not None
+    assert (history.tombstone.id, history.tombstone.ref, history.tombstone.feedback_type) == (first.id, ref.ref, "t")
+    assert history.tombstone.purged_at > second.updated_at
+
+
+@pytest.mark.parametrize("id", ["0192aaaa-0000-7000-8000-000000000001", "f2"])
+def test_what_is_not_there_has_no_versions_and_can_not_be_replaced(client: plaudit.Client, id: str) -> None:
+    with pytest.raises(plaudit.NotFoundError):
+        client.replace({"id": id, "ref": "urn:x", "feedback_type": "t"})
+    with pytest.raises(plaudit.NotFoundError):
+        client.history(id)
+
+
+def test_import_keeps_what_else_only_the_server_sets(running: RunningServer, client: plaudit.Client) -> None:
+    record = {"ref": "urn:x", "feedback_type": "t", "payload": {"n": 5.0}, "created_at": "2020-02-03T04:05:06.789012Z"}
+    given = {"updated_at": datetime(2021, 2, 3, tzinfo=UTC), "user_id": "bob", "version": 3}
+
+    done = client.import_records([record | given, record], project="acme/imported")
+    [first, second] = client.get_feedback(project="acme/imported")
+    moved = client.import_records((f.to_dict() | {"project": None} for f in (first, second)), project="acme/moved")
+
+    assert (done.stored, done.refused, done.revision, moved.stored) == (2, [], 2, 2)
+    assert first.created_at == datetime(2020, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
+    assert (first.updated_at, first.user_id, first.version) == (given["updated_at"], "bob", 3)
+    assert list(client.get_feedback(project="acme/moved", order_by="id")) != []
+    copies = {f.id: f.to_dict() | {"project": ""} for f in client.get_feedback(project="acme/moved")}
+    assert copies == {f.id: f.to_dict() | {"project": ""} for f in (first, second)}
+
+
+def test_import_of_what_was_read_keeps_payloads_to_the_character(client: plaudit.Client) -> None:
+    message = v1.Feedback(id=uuid7(), project="acme/read", ref="urn:x", feedback_type="t", version=1)
+    message.payload_json = '{"a": 5.00, "b": 1E5}'
+    message.created_at.GetCurrentTime()
+
+    assert client.import_records([plaudit.Feedback(message)]).stored == 1
+    [read] = client.get_feedback(project="acme/read")
+    assert read.payload_json == message.payload_json
+
+
+def test_import_without_a_time_is_refused(client: plaudit.Client) -> None:
+    done = client.import_records([{"ref": "urn:x", "feedback_type": "t"}], partial=True)
+
+    assert [refused.position for refused in done.refused] == [0]
+    assert "created_at" in str(done.refused[0].error)

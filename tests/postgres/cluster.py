@@ -60,42 +60,26 @@ class Cluster:
         directory = binaries()
         assert directory is not None, "no PostgreSQL is installed"
         self._bin = directory
-        self._user = _system_user()
+        user = system_user()
+        self._prefix = [] if user is None else as_user(user)
         self._home = Path(tempfile.mkdtemp(prefix="plaudit-postgres-"))
-        if self._user is not None:
-            shutil.chown(self._home, self._user)
+        if user is not None:
+            shutil.chown(self._home, user)
         self._data = self._home / "data"
         self._settings = _SETTINGS | settings
         self.port = free_port()
         self._server: subprocess.Popen[Any] | None = None
         if standby_of is None:
-            self._run(
-                "initdb",
-                "-D",
-                self._data,
-                "-U",
-                _SUPERUSER,
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--no-sync",
-                *_locale(directory),
-            )
+            options = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", *_locale(directory)]
+            self._run("initdb", "-D", self._data, *options)
         else:
-            self._run(
-                "pg_basebackup",
-                "-D",
-                self._data,
-                "-R",
-                "-X",
-                "stream",
-                "-c",
-                "fast",
-                "-d",
-                standby_of.url("postgres", application_name="standby"),
-            )
-        self.start()
+            primary = standby_of.url("postgres", application_name="standby")
+            self._run("pg_basebackup", "-D", self._data, "-d", primary, "-R", "-X", "stream", "-c", "fast")
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def url(self, database: str, **options: str) -> str:
         """The URL of a database of this server."""
@@ -114,10 +98,10 @@ class Cluster:
         # Right after a crash a start may be refused: what was killed may still hold on to its memory.
         if self._server is None or self._server.poll() is not None:
             options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-            command = [str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+            command = [*self._prefix, str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port)]
             command += ["-k", str(self._home), *options]
             with (self._home / "log").open("ab") as log:
-                self._server = subprocess.Popen(command, stdout=log, stderr=log, **self._identity())
+                self._server = subprocess.Popen(command, cwd=self._home, stdout=log, stderr=log)
         try:
             with psycopg.connect(self.url("postgres"), connect_timeout=5):
                 return True
@@ -156,17 +140,9 @@ class Cluster:
         self.stop()
         shutil.rmtree(self._home)
 
-    def _identity(self) -> dict[str, Any]:
-        # initdb and postgres refuse to run as root.
-        user = self._user
-        return {"cwd": self._home} | (
-            {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
-        )
-
     def _run(self, program: str, *arguments: str | Path) -> None:
-        done = subprocess.run(
-            [self._bin / program, *arguments], capture_output=True, text=True, check=False, **self._identity()
-        )
+        command = [*self._prefix, str(self._bin / program), *map(str, arguments)]
+        done = subprocess.run(command, cwd=self._home, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
 
@@ -207,12 +183,17 @@ def _locale(directory: Path) -> list[str]:
     return ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=sv-SE"]
 
 
-def _system_user() -> str | None:
-    """Who runs the server: a user of the system, when we are root."""
+def system_user() -> str | None:
+    """Who runs a server that refuses to be run by root: a user of the system, when we are root."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"
+
+
+def as_user(user: str) -> list[str]:
+    """What to put before a command. Not Popen's `user`: that forks in earnest, which grpc's threads may not survive."""
+    return ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
 
 
 def _children(parent: int) -> list[int]:

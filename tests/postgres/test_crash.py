@@ -19,9 +19,9 @@ from tests.faults.crash import Report, campaign
 from tests.postgres.cluster import Cluster, Database, binaries
 from tests.service.process import ServerProcess, server_process
 
-SERVER_KILLS = int(os.environ.get("PLAUDIT_CRASH_KILLS", "2"))
-DATABASE_KILLS = int(os.environ.get("PLAUDIT_DATABASE_KILLS", "1"))
-SEED = int(os.environ.get("PLAUDIT_SEED", "1"))
+SERVER_KILLS = int(os.environ.get("PLAUDIT_TEST_KILLS", "2"))
+DATABASE_KILLS = int(os.environ.get("PLAUDIT_TEST_DATABASE_KILLS", "1"))
+SEED = int(os.environ.get("PLAUDIT_TEST_SEED", "1"))
 
 pytestmark = pytest.mark.skipif(
     binaries() is None and not os.environ.get("CI"), reason="no PostgreSQL is installed to be killed"

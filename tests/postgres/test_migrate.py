@@ -152,6 +152,38 @@ def test_a_locale_of_c_alone_does_as_well(cluster: Cluster) -> None:
         plain.drop()
 
 
+# What Citus offers, as far as it is asked for, remembering what it was asked.
+STAND_IN = """
+CREATE TABLE pg_dist_partition (logicalrelid regclass, asked text);
+CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql
+  AS $$ INSERT INTO pg_dist_partition VALUES (table_name, 'reference') $$;
+CREATE FUNCTION create_distributed_table(table_name regclass, distribution_column text,
+  distribution_type text DEFAULT 'hash', colocate_with text DEFAULT 'default') RETURNS void LANGUAGE sql
+  AS $$ INSERT INTO pg_dist_partition VALUES (table_name, distribution_column || ' with ' || colocate_with) $$;
+SET allow_system_table_mods = on;
+INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+  VALUES (99999, 'citus', 10, 'public'::regnamespace, false, '13.2')"""
+
+
+def test_on_citus_every_table_is_placed_once(database: Database) -> None:
+    async def distribute() -> list[str]:
+        async with postgres_schema.connected(database.url) as connection:
+            await postgres_schema.migrate(connection)
+            return await postgres_schema.distribute(connection)
+
+    database.execute(STAND_IN)
+    assert asyncio.run(distribute()) == [*postgres_schema.REFERENCE, *postgres_schema.DISTRIBUTED]
+    assert dict(database.execute("SELECT logicalrelid::text, asked FROM pg_dist_partition")) == {
+        "meta": "reference",
+        "schema_migration": "reference",
+        "api_key": "reference",
+        "project": "project with none",
+        "feedback": "project with project",
+        "feedback_history": "project with project",
+    }
+    assert asyncio.run(distribute()) == []
+
+
 def run(*arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "plaudit_server", "migrate", *arguments],

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from plaudit_server.records import message
 from plaudit_server.store.base import Create, Purge, Purged, Replace, Select
 from plaudit_server.store.postgres import PostgresStore
-from tests.postgres.cluster import Database, free_port
+from tests.postgres.cluster import Database, as_user, free_port, system_user
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.skipif(PGBOUNCER is None and not os.environ.get("CI"), 
 @pytest.fixture(scope="module")
 def pooled_url(shared_database: Database) -> Iterator[str]:
     """The shared database by way of a pgbouncer that has two connections for everybody."""
-    assert PGBOUNCER is not None, "no pgbouncer is installed"
+    assert PGBOUNCER is not None, "no pgbouncer is installed; install your distribution's pgbouncer"
     parts, port = conninfo_to_dict(shared_database.url), free_port()
     home = Path(tempfile.mkdtemp(prefix="plaudit-pgbouncer-"))
-    user = "nobody" if os.geteuid() == 0 else None
+    user = system_user()
     (home / "users").write_text(f'"{parts["user"]}" "{parts.get("password") or ""}"\n')
     (home / "ini").write_text(
         f"[databases]\n* = host={parts['host']} port={parts.get('port', 5432)}\n"
@@ -42,23 +42,28 @@ def pooled_url(shared_database: Database) -> Iterator[str]:
         f"auth_file = {home}/users\npool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 100\n"
     )
     home.chmod(0o755)
-    process = subprocess.Popen(
-        [PGBOUNCER, home / "ini"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user
-    )
+    command = [*([] if user is None else as_user(user)), PGBOUNCER, str(home / "ini")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = re.sub(r"@[^/]+", f"@127.0.0.1:{port}", shared_database.url, count=1)
+    try:
+        wait_until_it_answers(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(home)
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 20
     while True:
         try:
             with psycopg.connect(url):
-                break
+                return
         except psycopg.OperationalError:
             assert process.poll() is None, "pgbouncer did not start"
             assert time.monotonic() < until
             time.sleep(0.05)
-    yield url
-    process.terminate()
-    process.wait(20)
-    shutil.rmtree(home)
 
 
 # The rest of the suite asks nothing more of a connection than these.

@@ -1,5 +1,5 @@
 """Query plans over many projects: each common shape uses the index meant for it, and a deep page reads no more than the
-first. PLAUDIT_ROWS=1000000 tries it at full size, and prints what pages cost.
+first. PLAUDIT_TEST_ROWS=1000000 tries it at full size, and prints what pages cost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.suite import column
 
-ROWS = int(os.environ.get("PLAUDIT_ROWS", "20000"))
+ROWS = int(os.environ.get("PLAUDIT_TEST_ROWS", "20000"))
 PROJECTS = 100 if ROWS >= 1_000_000 else 10
 NEWEST_FIRST = (SortKey(Column("created_at", "time"), descending=True), SortKey(Column("id", "text")))
 

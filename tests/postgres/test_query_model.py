@@ -21,7 +21,7 @@ from tests.postgres.cluster import Database
 from tests.postgres.querytable import Table
 from tests.unit import querytable
 
-EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "40"))
 
 model = settings(
     max_examples=EXAMPLES,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -340,6 +341,25 @@ def test_a_read_that_nobody_waits_for_is_stopped(tmp_path: Path) -> None:
                 read.cancel()
             await asyncio.gather(*reads, return_exceptions=True)
             assert await asyncio.wait_for(count(store), 5) == 0
+
+    with_store(tmp_path / "plaudit.db", scenario)
+
+
+def test_a_read_cancelled_between_two_statements_is_stopped(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+
+    def endless() -> sql.Steps[None]:
+        yield sql.Statement("SELECT 1")
+        cancelled.wait(5)
+        yield sql.Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+
+    async def scenario(store: SqliteStore) -> None:
+        read = asyncio.create_task(store._read(endless()))
+        await asyncio.sleep(0.02)
+        read.cancel()
+        await asyncio.gather(read, return_exceptions=True)
+        cancelled.set()
+        assert await asyncio.wait_for(asyncio.gather(*(count(store) for _ in range(4))), 5) == [0, 0, 0, 0]
 
     with_store(tmp_path / "plaudit.db", scenario)
 

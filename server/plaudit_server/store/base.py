@@ -193,7 +193,7 @@ class Store(ABC):
 
     @abstractmethod
     async def write(self, group: Sequence[Command]) -> Written:
-        """Apply commands in order, durably and in one transaction; a refused command changes nothing."""
+        """Apply commands durably, each project's in order and in one transaction; a refused command changes nothing."""
 
     @abstractmethod
     async def get(self, project: str, id: str, version: int = 0) -> Row | None:

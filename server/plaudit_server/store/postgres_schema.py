@@ -40,8 +40,14 @@ _DEFAULTS: Final = {
     "client_encoding": "UTF8",
 }
 
-# Two servers that make the ledger together: one of them is told that it is there already.
-_RACE: Final = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.SerializationFailure)
+# Servers that make the ledger together: all but one are told, in one of these ways, that it is there already.
+_RACE: Final = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+)
 
 
 def connection_string(url: str) -> str:

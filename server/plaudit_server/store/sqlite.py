@@ -58,6 +58,7 @@ _CHECKPOINT_PAGES: Final = 4_000
 # Reads that overlap without a pause keep the log from starting over; above this size it is made to.
 _LOG_BYTES: Final = 64 * 1024 * 1024
 _LOG_RETRY_SECONDS: Final = 1.0
+_INTERRUPT_SECONDS: Final = 0.01
 
 # What says that the engine can not do its work, whatever it was asked; all else is about one command.
 _UNAVAILABLE: Final = (
@@ -206,7 +207,7 @@ class SqliteStore(Store):
         try:
             return await self._run(self._readers, read.run)
         except asyncio.CancelledError:
-            read.cancel()
+            read.cancel(asyncio.get_running_loop())
             raise
 
     async def export(self, steps: Callable[[sql.Statements], sql.Steps[T]]) -> T:
@@ -434,13 +435,16 @@ class _Read(Generic[T]):
         self._idle = idle
         self._lock = threading.Lock()
         self._connection: apsw.Connection | None = None
+        self._cancelled = False
 
     def run(self) -> T:
-        """Read in one snapshot."""
+        """Read in one snapshot. Raises InterruptError when it was cancelled."""
         reader = self._idle.get()
         try:
             connection = reader.connection()
             with self._lock:
+                if self._cancelled:
+                    raise apsw.InterruptError("nobody waits for this read")
                 self._connection = connection
             try:
                 connection.execute("BEGIN")
@@ -455,11 +459,17 @@ class _Read(Generic[T]):
         finally:
             self._idle.put(reader)
 
-    def cancel(self) -> None:
-        """Stop the statement that runs, if one does."""
+    def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop the read: interrupt it again and again until it has ended.
+
+        Once is not enough: the engine forgets an interrupt that comes between two statements.
+        """
         with self._lock:
-            if self._connection is not None:
-                self._connection.interrupt()
+            self._cancelled = True
+            if self._connection is None:
+                return
+            self._connection.interrupt()
+        loop.call_later(_INTERRUPT_SECONDS, self.cancel, loop)
 
 
 def _drive(connection: apsw.Connection, steps: sql.Steps[T]) -> T:

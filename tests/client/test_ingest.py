@@ -1,0 +1,280 @@
+"""Ingest: everything is stored once, whatever breaks; nothing is read faster than it is stored; refusals are told."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+
+import plaudit
+from plaudit import limits, v1
+from plaudit_server.testing import RunningServer
+from tests.client.fakes import PROJECT, REF, FakeTransport
+from tests.client.network import Network
+
+DOWN = plaudit.UnavailableError("down")
+_projects = itertools.count()
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest.fixture
+def project() -> str:
+    """A project that no other test has."""
+    return f"ingest/p{next(_projects)}"
+
+
+def record(number: int = 0, **fields: Any) -> dict[str, Any]:
+    return {"ref": REF, "feedback_type": "t", "payload": {"n": number}, **fields}
+
+
+def records(count: int) -> Iterator[dict[str, Any]]:
+    return (record(number) for number in range(count))
+
+
+class Picky:
+    """Refuses the records whose `n` is named, and answers for the others."""
+
+    def __init__(self, transport: FakeTransport, *refused: int) -> None:
+        self._answer = transport.IngestFeedback
+        self._refused = [f'{{"n":{n}}}' for n in refused]
+        transport.IngestFeedback = self  # type: ignore[method-assign]
+
+    def __call__(self, requests: Iterator[v1.IngestFeedbackRequest]) -> Iterator[v1.IngestFeedbackResponse]:
+        for request in requests:
+            rejected = [
+                v1.RejectedFeedback(
+                    index=index,
+                    status=status_pb2.Status(
+                        code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=f"feedback[{index}].ref: no"
+                    ),
+                )
+                for index, item in enumerate(request.feedback)
+                if item.payload_json in self._refused
+            ]
+            yield v1.IngestFeedbackResponse(
+                sequence=request.sequence,
+                stored_count=len(request.feedback) - len(rejected),
+                rejected=rejected,
+                revision=100 + request.sequence,
+            )
+
+
+def test_records_go_in_numbered_requests_of_a_thousand(client: plaudit.Client, transport: FakeTransport) -> None:
+    done = client.ingest(records(2500))
+
+    assert (done.stored, done.refused, done.revision) == (2500, [], 2500)
+    assert [(r.sequence, len(r.feedback), r.project) for r in transport.requests] == [
+        (1, 1000, PROJECT),
+        (2, 1000, PROJECT),
+        (3, 500, PROJECT),
+    ]
+    assert len({item.id for request in transport.requests for item in request.feedback}) == 2500
+    assert len(transport.streams) == 1
+
+
+def test_nothing_to_store_opens_nothing(client: plaudit.Client, transport: FakeTransport) -> None:
+    assert client.ingest([]) == plaudit.Ingested()
+    assert transport.streams == []
+
+
+def test_requests_are_cut_by_bytes_too(client: plaudit.Client, transport: FakeTransport) -> None:
+    client.ingest(record(payload={"text": "x" * 900_000}) for _ in range(7))
+
+    assert [len(request.feedback) for request in transport.requests] == [3, 3, 1]
+    assert max(request.ByteSize() for request in transport.requests) <= limits.REQUEST_BYTES
+
+
+def test_endless_input_is_read_no_faster_than_it_is_stored(client: plaudit.Client, transport: FakeTransport) -> None:
+    ahead = 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        nonlocal ahead
+        for number in itertools.count():
+            ahead = max(ahead, number - len(transport.rows))
+            if number == 8_000:
+                raise KeyboardInterrupt
+            yield record(number)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        client.ingest(endless())
+
+    assert ahead <= 5001
+    assert raised.value.__notes__ == [f"{len(transport.rows)} records are stored, 3000 more may be; "
+                                      "sending them again with the same ids is safe."]  # fmt: skip
+    assert transport.streams[0].is_cancelled
+
+
+@pytest.mark.parametrize(
+    "failures", [[DOWN], [DOWN, DOWN, DOWN], [plaudit.ResourceExhaustedError("", retry_after=0.1)]]
+)
+def test_unanswered_requests_are_sent_again_on_a_new_stream(
+    client: plaudit.Client, transport: FakeTransport, failures: list[Exception]
+) -> None:
+    transport.failures += failures
+    done = client.ingest(records(6500))
+
+    assert done.stored == 6500
+    assert len(transport.streams) == 1 + len(failures)
+    sent = [request.sequence for request in transport.requests]
+    assert sent == [1] * len(failures) + list(range(1, 8))
+
+
+def test_stream_that_the_server_ends_is_opened_again(client: plaudit.Client, transport: FakeTransport) -> None:
+    answer = transport.IngestFeedback
+
+    def two_answers(requests: Iterator[v1.IngestFeedbackRequest]) -> Iterator[Any]:
+        return itertools.islice(answer(requests), 2)
+
+    transport.IngestFeedback = two_answers  # type: ignore[method-assign]
+
+    assert client.ingest(records(5500)).stored == 5500
+    assert len(transport.streams) == 3
+
+
+def test_outage_beyond_the_timeout_is_told_with_what_is_stored(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    answer = transport.IngestFeedback
+
+    def then_down(requests: Iterator[v1.IngestFeedbackRequest]) -> Iterator[Any]:
+        if len(transport.streams) == 1:
+            yield next(answer(requests))
+        transport.time.now += 0.5
+        yield DOWN
+
+    transport.IngestFeedback = then_down  # type: ignore[method-assign]
+
+    with pytest.raises(plaudit.UnavailableError, match="down") as raised:
+        client.ingest(records(1700))
+    assert raised.value.__notes__[0].startswith("1000 records are stored, 700 more may be")
+    assert 15 < len(transport.streams) < 25
+
+
+def test_first_refusal_ends_the_reading_and_is_raised(client: plaudit.Client, transport: FakeTransport) -> None:
+    Picky(transport, 1500, 1501, 2500)
+    read = []
+
+    with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\[1500\]\.ref: no") as raised:
+        client.ingest(record(number) for number in range(100_000) if not read.append(number))  # type: ignore[func-returns-value]
+
+    # What was on its way is answered first, so that the number is exact.
+    assert raised.value.__notes__[0].startswith(f"{len(transport.requests) * 1000 - 3} records are stored; sending")
+    assert len(read) < 7000
+
+
+def test_record_that_no_message_holds_ends_the_reading(client: plaudit.Client, transport: FakeTransport) -> None:
+    with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\[2\]\.nonsense") as raised:
+        client.ingest([record(0), record(1), record(2, nonsense=1), record(3)])
+
+    assert raised.value.__notes__[0].startswith("2 records are stored;")
+    assert [row.payload_json for row in transport.rows] == ['{"n":0}', '{"n":1}']
+
+
+def test_partial_collects_the_refused_with_their_positions(client: plaudit.Client, transport: FakeTransport) -> None:
+    Picky(transport, 7, 2500)
+    given = [record(number) for number in range(3000)]
+    given[5] = record(5, nonsense=1, id="0192AAAA-0000-7000-8000-000000000001")
+
+    done = client.ingest(given, partial=True)
+
+    assert done.stored == 2997
+    assert sorted(refused.position for refused in done.refused) == [5, 7, 2500]
+    errors = {refused.position: str(refused.error) for refused in done.refused}
+    assert "feedback[5].nonsense" in errors[5]
+    assert errors[2500] == "feedback[2500].ref: no"
+    assert {r.position: r.id for r in done.refused}[5] == "0192aaaa-0000-7000-8000-000000000001"
+
+
+def test_record_larger_than_a_request_is_refused_alone(client: plaudit.Client, transport: FakeTransport) -> None:
+    reasons = {str(number): "é" * 10_000 for number in range(100)}
+    large = record(scorer_tag_reasons=reasons, scorer_rating_reasons=reasons)
+
+    done = client.ingest([record(0), large, record(2)], partial=True)
+
+    assert done.stored == 2
+    assert [(refused.position, refused.error.reason) for refused in done.refused] == [(1, "MESSAGE_TOO_LARGE")]
+    with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\[0\] has \d+ bytes"):
+        client.ingest([large])
+
+
+def test_request_that_ends_the_stream_is_refused_and_the_others_go_on(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    answer = transport.IngestFeedback
+
+    def not_x(requests: Iterator[v1.IngestFeedbackRequest]) -> Iterator[Any]:
+        for request in requests:
+            if request.project == "x/y":
+                yield plaudit.InvalidArgumentError("no such project")
+            else:
+                yield from answer(iter([request]))
+
+    transport.IngestFeedback = not_x  # type: ignore[method-assign]
+
+    done = client.ingest([record(0), record(1, project="x/y"), record(2), record(3, project="x/y")], partial=True)
+
+    assert done.stored == 2
+    assert [refused.position for refused in done.refused] == [1, 3]
+
+
+def test_answer_to_another_request_is_a_defect(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.IngestFeedback = lambda requests: iter([v1.IngestFeedbackResponse(sequence=7)])  # type: ignore[method-assign]
+
+    with pytest.raises(plaudit.InternalError, match="answered message 7 in place of 1"):
+        client.ingest(records(1))
+
+
+def test_progress_is_told_after_each_answer(client: plaudit.Client) -> None:
+    stored = []
+    client.ingest(records(3500), progress=lambda done: stored.append(done.stored))
+
+    assert stored == [1000, 2000, 3000, 3500]
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_progress_bar_is_drawn_on_stderr(
+    client: plaudit.Client, capsys: pytest.CaptureFixture[str], sized: bool
+) -> None:
+    client.ingest(list(records(1500)) if sized else records(1500), progress=True)
+
+    printed = capsys.readouterr()
+    assert "1,500 stored, 0 refused" in printed.err
+    assert printed.out == ""
+
+
+def test_everything_is_stored_once_over_a_network_that_breaks(running: RunningServer, project: str) -> None:
+    chance = random.Random(3)
+    total = 8_000
+    with Network(running.target).running() as network, plaudit.Client(project, target=network.target) as client:
+
+        def break_at_times(done: plaudit.Ingested) -> None:
+            if chance.random() < 0.7:
+                network.cut()
+
+        done = client.ingest(records(total), progress=break_at_times)
+        assert network.connections > 2
+        assert (done.stored, done.revision) == (total, total)
+        assert running.client(project).count() == total
+        newest = client.get_feedback(order_by="-created_at", limit=100)
+        assert [row.payload["n"] for row in newest] == list(range(total - 1, total - 101, -1))
+
+
+def test_what_the_server_refuses_is_told_by_position(running: RunningServer, project: str) -> None:
+    client = running.client(project)
+    given = [record(0), record(1, ref="no uri"), record(2), record(3, feedback_type="wandb.note.1")]
+
+    done = client.ingest(given, partial=True)
+
+    assert done.stored == 2
+    assert [refused.position for refused in done.refused] == [1, 3]
+    assert "feedback[3].payload.note" in str(done.refused[1].error)
+    assert client.count() == 2
