@@ -22,7 +22,7 @@ class Network:
 
     def cut(self) -> None:
         """Break every connection there is; new ones may come."""
-        self._loop.call_soon_threadsafe(self._cut)
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def go_down(self) -> None:
         """Break every connection, and refuse new ones."""
@@ -33,9 +33,11 @@ class Network:
         """Let connections through again."""
         self._is_up = True
 
-    def _cut(self) -> None:
-        for link in self._links:
+    async def _cut(self) -> None:
+        links = list(self._links)
+        for link in links:
             link.cancel()
+        await asyncio.gather(*links, return_exceptions=True)
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -59,9 +61,7 @@ class Network:
         ready.set()
         await self._ended.wait()
         server.close()
-        self._cut()
-        await asyncio.gather(*self._links, return_exceptions=True)
-        await asyncio.sleep(0)
+        await self._cut()
 
     @contextmanager
     def running(self) -> Iterator[Network]:

@@ -214,6 +214,60 @@ def test_get(client: plaudit.Client, transport: FakeTransport) -> None:
     assert transport.requests[0] == v1.GetFeedbackRequest(project=PROJECT, id=message(1).id, version=2)
 
 
+def test_replace_sends_the_whole_record(client: plaudit.Client, transport: FakeTransport) -> None:
+    transport.rows.append(message(1, creator="Jane"))
+    read = client.get(message(1).id)
+
+    replaced = client.replace({**read.to_dict(), "payload": {"a": 1}, "id": read.id.upper()}, expected_version=1)
+
+    assert (replaced.version, replaced.payload, replaced.creator) == (2, {"a": 1}, "Jane")
+    request = transport.requests[1]
+    assert (request.project, request.expected_version) == (PROJECT, 1)
+    assert (request.feedback.id, request.feedback.creator, request.feedback.version) == (read.id, "Jane", 0)
+
+
+@pytest.mark.parametrize("given", [{}, {"id": ""}, {"id": None}])
+def test_replace_without_an_id_is_told(client: plaudit.Client, transport: FakeTransport, given: dict[str, Any]) -> None:
+    with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\.id: is required"):
+        client.replace(record(**given))
+    assert transport.calls == 0
+
+
+def test_history_reads_all_pages(client: plaudit.Client, transport: FakeTransport) -> None:
+    versions = [message(1, version=n) for n in range(1, 6)]
+
+    def pages(request: v1.ListFeedbackVersionsRequest) -> v1.ListFeedbackVersionsResponse:
+        start = int(request.page_token or 0)
+        token = str(start + 2) if start + 2 < 5 else ""
+        return v1.ListFeedbackVersionsResponse(versions=versions[start : start + 2], next_page_token=token)
+
+    transport.ListFeedbackVersions = pages  # type: ignore[attr-defined]
+
+    history = client.history(message(1).id.upper())
+
+    assert [version.version for version in history] == [1, 2, 3, 4, 5]
+    assert history.tombstone is None
+    assert {request.id for request in transport.requests} == {message(1).id}
+    assert repr(history) == "History(5 versions, tombstone=None)"
+    assert history == client.history(message(1).id)
+
+
+def test_history_of_a_record_that_is_purged_meanwhile_is_its_tombstone(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    answers = [
+        v1.ListFeedbackVersionsResponse(versions=[message(1)], next_page_token="1"),
+        v1.ListFeedbackVersionsResponse(tombstone=v1.Tombstone(id=message(1).id, ref=REF, revision=9)),
+    ]
+    transport.ListFeedbackVersions = lambda request: answers.pop(0)  # type: ignore[attr-defined]
+
+    history = client.history(message(1).id)
+
+    assert list(history) == []
+    assert history.tombstone is not None
+    assert (history.tombstone.id, history.tombstone.revision) == (message(1).id, 9)
+
+
 def test_purge_by_ids_is_cut_and_counts(client: plaudit.Client, transport: FakeTransport) -> None:
     transport.rows.extend(message(number) for number in range(3))
     ids = [message(number).id for number in range(20_001)]

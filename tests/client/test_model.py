@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -142,6 +142,59 @@ def test_to_dict_may_be_stored_again() -> None:
 
     assert (again.id, again.payload_json, again.creator, again.version) == (read.id, '{"a":1}', "Jane", 0)
     assert list(read.to_dict()) == list(_model.FIELDS)
+
+
+def test_import_keeps_all_but_the_revision() -> None:
+    read = plaudit.Feedback(message(1, payload_json='{"a":5.00}', version=3))
+
+    of_dict, of_record = to_message(read.to_dict(), imported=True), to_message(read, imported=True)
+
+    expected = message(1, payload_json='{"a":5.00}', version=3, revision=0)
+    assert of_record == expected
+    assert of_dict.payload_json == '{"a":5.0}'
+    of_dict.payload_json = expected.payload_json
+    assert of_dict == expected
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime(2020, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+        datetime(2020, 1, 2, 5, 4, 5, 6, tzinfo=timezone(timedelta(hours=2))),
+        datetime(2020, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001
+        "2020-01-02T03:04:05.000006Z",
+        "2020-01-02 05:04:05.000006+02:00",
+    ],
+)
+def test_times_of_an_import(time: Any) -> None:
+    made = to_message({"created_at": time, "updated_at": None}, imported=True)
+
+    assert plaudit.Feedback(made).created_at == datetime(2020, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    assert not made.HasField("updated_at")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("created_at", 5),
+        ("created_at", "yesterday"),
+        ("updated_at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2)))),
+        ("version", "1"),
+        ("version", True),
+        ("version", -1),
+        ("version", 2**63),
+        ("wb_user_id", 5),
+    ],
+)
+def test_what_no_import_can_keep_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(plaudit.InvalidArgumentError) as raised:
+        to_message({field: value}, imported=True)
+    assert raised.value.violations[0].field == f"feedback.{field.removeprefix('wb_')}"
+
+
+def test_record_read_is_no_record_to_create() -> None:
+    with pytest.raises(TypeError, match="a mapping of its fields"):
+        to_message(feedback(1))
 
 
 def test_repr_is_one_line_and_short() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from google.rpc import error_details_pb2
 import plaudit
 from plaudit import v1
 from plaudit._retry import Attempts, RetryPolicy
-from plaudit._transport import QUERY, SERVER_INFO, Address, GrpcTransport, Method
+from plaudit._transport import INGEST, QUERY, SERVER_INFO, Address, GrpcTransport, Method
 from tests.client.fakes import Time
 from tests.client.test_errors import FailedCall, failed
 
@@ -198,6 +199,10 @@ class Servicer:
         while not self.cancelled.wait(0.01):
             yield v1.StreamFeedbackResponse()
 
+    def echo(self, requests: Any, context: grpc.ServicerContext) -> Iterator[v1.IngestFeedbackResponse]:
+        for request in requests:
+            yield v1.IngestFeedbackResponse(sequence=request.sequence)
+
     def query(self, request: Any, context: grpc.ServicerContext) -> v1.QueryFeedbackResponse:
         return v1.QueryFeedbackResponse(feedback=[v1.Feedback(payload_json="x" * (4 * 1024 * 1024))])
 
@@ -211,6 +216,9 @@ def service() -> Iterator[tuple[Servicer, str]]:
         ),
         "StreamFeedback": grpc.unary_stream_rpc_method_handler(
             servicer.stream, v1.StreamFeedbackRequest.FromString, v1.StreamFeedbackResponse.SerializeToString
+        ),
+        "IngestFeedback": grpc.stream_stream_rpc_method_handler(
+            servicer.echo, v1.IngestFeedbackRequest.FromString, v1.IngestFeedbackResponse.SerializeToString
         ),
         "QueryFeedback": grpc.unary_unary_rpc_method_handler(
             servicer.query, v1.QueryFeedbackRequest.FromString, v1.QueryFeedbackResponse.SerializeToString
@@ -251,6 +259,49 @@ def test_stream_ends_with_its_iterator(service: tuple[Servicer, str]) -> None:
 
     assert servicer.cancelled.wait(5)
     transport.close()
+
+
+def test_stream_is_cancelled_from_another_thread(service: tuple[Servicer, str]) -> None:
+    transport = GrpcTransport(service[1])
+    answers = transport.both_streams(INGEST, iter(queue.SimpleQueue[v1.IngestFeedbackRequest]().get, None))
+    threading.Timer(0.05, answers.cancel).start()
+
+    with pytest.raises(plaudit.PlauditError) as raised:
+        next(answers)
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+    transport.close()
+
+
+def test_both_streams_answer_each_request_as_it_comes(service: tuple[Servicer, str]) -> None:
+    transport = GrpcTransport(service[1])
+    requests: queue.SimpleQueue[v1.IngestFeedbackRequest | None] = queue.SimpleQueue()
+    answers = transport.both_streams(INGEST, iter(requests.get, None))
+    for sequence in range(3):
+        requests.put(v1.IngestFeedbackRequest(sequence=sequence))
+        assert next(answers).sequence == sequence
+    requests.put(None)
+
+    assert list(answers) == []
+    transport.close()
+
+
+def test_retry_of_a_transport_has_its_policy_and_its_timeout() -> None:
+    transport, clock = transport_over(FakeChannel(), timeout=3.0, retry=RetryPolicy(initial_delay=2.0, jitter=0.0))
+    error = plaudit.UnavailableError("down")
+
+    assert transport.retry().remaining() == 3.0
+    assert transport.retry(7.0).remaining() == 7.0
+    assert transport.retry().delay(error) == 1.0  # no longer than max_delay
+    assert clock.naps == []
+
+
+def test_call_that_is_not_to_be_retried_is_sent_once() -> None:
+    channel = FakeChannel(unavailable())
+    transport, clock = transport_over(channel)
+
+    with pytest.raises(plaudit.UnavailableError):
+        transport.unary(SERVER_INFO, REQUEST, retried=False)
+    assert (channel.timeouts, clock.naps) == ([10.0], [])
 
 
 def test_error_of_a_stream(service: tuple[Servicer, str]) -> None:
@@ -304,14 +355,27 @@ FORK = """
 import os, sys
 import plaudit
 
+from plaudit import v1
+from plaudit._transport import Method
+
+STREAM = Method("StreamFeedback", v1.StreamFeedbackRequest, v1.StreamFeedbackResponse)
 client = plaudit.Client(target=sys.argv[1])
 assert client.server_info().version == "real"
+answers = client.transport.stream(STREAM, v1.StreamFeedbackRequest())
+assert next(answers).feedback[0].id == "1"
 child = os.fork()
 if child == 0:
+    try:
+        next(answers)
+    except plaudit.UnavailableError as error:
+        assert "opened by the parent" in str(error)
+    answers.cancel()
     ok = client.server_info().version == "real"
+    ok = ok and next(client.transport.stream(STREAM, v1.StreamFeedbackRequest())).feedback[0].id == "1"
     client.close()
-    os._exit(0 if ok else 3)
+    sys.exit(0 if ok else 3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert next(answers) == v1.StreamFeedbackResponse()
 assert client.server_info().version == "real"
 client.close()
 """

@@ -144,7 +144,7 @@ def test_no_answer_at_all_is_an_error_within_the_timeout() -> None:
         client = plaudit.Client(PROJECT, target=target, timeout=0.3)
         with client, pytest.raises(plaudit.UnavailableError, match="no answer to the watch"):
             client.watch()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
 
 def record(number: int, **fields: Any) -> dict[str, Any]:

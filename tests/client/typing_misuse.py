@@ -25,6 +25,11 @@ def misuse(client: plaudit.Client, feedback: plaudit.Feedback, query: plaudit.Fe
     client.get_feedback(5)  # type: ignore[arg-type]
     client.purge(5)  # type: ignore[arg-type]
     client.replace_everything()  # type: ignore[attr-defined]
+    client.replace([])  # type: ignore[arg-type]
+    client.ingest([feedback])  # type: ignore[list-item]
+    client.watch(after="5")  # type: ignore[arg-type]
+    client.buffered("spool")  # type: ignore[misc]
+    next(client.watch()).feedback.id  # type: ignore[union-attr]  # noqa: B018
     feedback.unknown  # type: ignore[attr-defined]  # noqa: B018
     feedback.creator.upper()  # type: ignore[union-attr]
     feedback.creator = "Jane"  # type: ignore[misc]

@@ -75,7 +75,7 @@ def test_reconnects_at_random_show_each_change_once_in_order(tmp_path: Path) -> 
                 WatchFeedbackRequest(project=PROJECT, after_revision=seen[-1] if seen else 0), timeout=300
             )
             connections += 1
-            until = len(seen) + chance.randint(0, 2 * total // RECONNECTS)
+            until = len(seen) + chance.randint(0, total // RECONNECTS // 2)
             for response in stream:
                 seen += [change.revision for change in response.changes]
                 if len(seen) >= min(until, total):
@@ -84,5 +84,5 @@ def test_reconnects_at_random_show_each_change_once_in_order(tmp_path: Path) -> 
         for writer in writers:
             writer.join(60)
     assert seen == list(range(1, total + 1))
-    assert connections >= RECONNECTS * 0.5
+    assert connections > RECONNECTS
     print(f"{total} changes, {connections} connections, each change once, in order")

@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+# What a program needs to talk to plaudit: a stub, ids, and what errors say.
+
+$LOAD_PATH.unshift File.expand_path('gen', __dir__)
+
+require 'google/rpc/error_details_pb'
+require 'grpc'
+require 'plaudit/v1/feedback_service_services_pb'
+require 'securerandom'
+
+module Plaudit
+  # What every call gets, its retries included.
+  DEADLINE_SECONDS = 10
+
+  # Tells gRPC which calls to retry, when, and how often.
+  SERVICE_CONFIG = File.read(File.expand_path('../../proto/plaudit/v1/feedback_grpc_service_config.json', __dir__))
+
+  # What the details of a status say; `retry_delay` is nil when the server did not say when to come back.
+  Refusal = Struct.new(:code, :reason, :metadata, :fields, :retry_delay)
+
+  module_function
+
+  # The one stub, and with it the one channel, that a program needs; it is safe to share.
+  def connect(target)
+    V1::FeedbackService::Stub.new(target, :this_channel_is_insecure, timeout: DEADLINE_SECONDS,
+                                                                    channel_args: { 'grpc.service_config' => SERVICE_CONFIG })
+  end
+
+  # The id of a record, a UUIDv7. Made here and not by the server, it makes every retry safe.
+  def new_id
+    return SecureRandom.uuid_v7 if SecureRandom.respond_to?(:uuid_v7)
+
+    milliseconds = Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond)
+    high = milliseconds << 16 | 0x7000 | SecureRandom.random_number(1 << 12)
+    low = 0b10 << 62 | SecureRandom.random_number(1 << 62)
+    format('%032x', high << 64 | low).sub(/(.{8})(.{4})(.{4})(.{4})(.{12})/, '\1-\2-\3-\4-\5')
+  end
+
+  # The details of a Google::Rpc::Status: of one record, or of a call's error by its `to_rpc_status`.
+  def explain(status)
+    refusal = Refusal.new(Google::Rpc::Code.lookup(status.code).to_s, '', {}, [], nil)
+    status.details.each do |detail|
+      if detail.is(Google::Rpc::ErrorInfo)
+        info = detail.unpack(Google::Rpc::ErrorInfo)
+        refusal.reason = info.reason
+        refusal.metadata = info.metadata.to_h
+      elsif detail.is(Google::Rpc::BadRequest)
+        refusal.fields = detail.unpack(Google::Rpc::BadRequest).field_violations.map(&:field).sort
+      elsif detail.is(Google::Rpc::RetryInfo)
+        delay = detail.unpack(Google::Rpc::RetryInfo).retry_delay
+        refusal.retry_delay = delay.seconds + delay.nanos / 1e9
+      end
+    end
+    refusal
+  end
+end
