@@ -8,9 +8,10 @@ LISTEN ?= 127.0.0.1:50051
 JOBS   ?= 2
 KILLS  ?= 200
 EXAMPLES ?= 20000
-# Where `make proto` writes, and which commit `make breaking` compares with.
+# Where `make proto` writes.
 PROTO_OUT ?= client
-AGAINST   ?= HEAD
+# Languages that `make test-polyglot` may not leave out.
+REQUIRED  ?=
 
 BIN       := .venv/bin
 PROTO_BIN := .venv-proto/bin
@@ -76,11 +77,20 @@ proto: $(PROTO_READY) ## Generate the stubs in client/plaudit/v1 from proto/
 		--grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) $(filter %_service.proto,$(PROTOS))
 
 .PHONY: breaking
-breaking: $(DEV_READY) ## Refuse protos that break clients of the commit AGAINST (default HEAD)
-	@if git rev-parse --verify --quiet '$(AGAINST)^{commit}' >/dev/null 2>&1; then \
-		echo '$(BIN)/buf breaking --against .git#ref=$(AGAINST)'; \
-		$(BIN)/buf breaking --against '.git#ref=$(AGAINST)'; \
-	else echo 'breaking: no commit $(AGAINST) here to compare the protos with'; fi
+breaking: $(DEV_READY) ## Refuse protos that break clients of the last release, kept in proto/released.binpb
+	$(BIN)/buf breaking proto --against proto/released.binpb
+
+.PHONY: release-image
+release-image: $(DEV_READY) breaking ## Keep the protos as they are now as those of the last release
+	$(BIN)/buf build proto --exclude-source-info --output proto/released.binpb
+
+.PHONY: test-polyglot
+test-polyglot: $(DEV_READY) ## Have the same conversation in each language that is here (REQUIRED='go node' may not lack)
+	@PLAUDIT_TEST_LANGUAGES='$(REQUIRED)' $(BIN)/python -m pytest tests/polyglot/test_languages.py $(ARGS)
+
+.PHONY: test-range
+test-range: $(DEV_READY) ## Talk through the wheel on the oldest and newest dependencies, on each Python that is here
+	@$(BIN)/python -m pytest tests/polyglot/test_range.py $(ARGS)
 
 .PHONY: test-postgres
 test-postgres: $(DEV_READY) ## Run what PostgreSQL needs, on a throwaway cluster or PLAUDIT_TEST_POSTGRES=postgresql://...

@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 
 from plaudit import limits, v1
 from plaudit._errors import UnavailableError, from_rpc_error
+from plaudit._fork import Gate
 from plaudit._retry import Attempts, Retry, RetryPolicy
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -40,6 +41,8 @@ _CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.primary_user_agent", "plaudit-python"),
 )
 _Kind = Literal["unary_unary", "unary_stream", "stream_stream"]
+# A fork waits for calls under way no longer than this; a child made in the middle of one may not work.
+_FORK_SECONDS: Final = 2.0
 _SECURE_SCHEMES: Final = ("https", "grpcs")
 _PLAIN_SCHEMES: Final = ("http", "grpc")
 
@@ -130,35 +133,54 @@ class Address:
 
 
 class GrpcStream(Generic[ResponseT]):
-    """A `Stream` of grpc's, with its errors as ours. In a forked child it has ended: the parent goes on with it."""
+    """A `Stream` of grpc's, with its errors as ours. A fork ends it, with an UnavailableError: open it again."""
 
-    __slots__ = ("__weakref__", "_call")
+    __slots__ = ("__weakref__", "_call", "_ended", "_is_forked")
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._is_forked = False
+        self._ended = threading.Event()
+        if not call.add_callback(self._ended.set):
+            self._ended.set()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ResponseT:
-        call = self._call
-        if call is None:
-            raise UnavailableError("the stream was opened by the parent process; open one in this process")
         try:
-            response: ResponseT = next(call)
+            if self._is_forked:
+                raise _ended_by_fork()
+            response: ResponseT = next(self._call)
         except grpc.RpcError as failure:
+            if self._is_forked:
+                raise _ended_by_fork() from failure
             raise from_rpc_error(failure) from failure
         return response
 
     def cancel(self) -> None:
         """End the call, also from another thread: who waits for an answer gets a PlauditError (CANCELLED)."""
-        if self._call is not None:
-            self._call.cancel()
+        with _gate:
+            if not self._is_forked:
+                self._call.cancel()
+
+    def end_for_fork(self) -> None:
+        """End the call because the process forks: gRPC's own thread must not be at work meanwhile."""
+        self._is_forked = True
+        self._call.cancel()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until gRPC's thread has nothing more to do for the call."""
+        self._ended.wait(seconds)
 
     def forget(self) -> Any:
-        """Leave the call to the process that opened it."""
+        """In a forked child: what is the parent's, to be kept and not touched."""
         call, self._call = self._call, None
         return call
+
+
+def _ended_by_fork() -> UnavailableError:
+    return UnavailableError("the stream was ended by a fork of the process; open it again")
 
 
 class GrpcTransport:
@@ -202,9 +224,10 @@ class GrpcTransport:
         """
         attempts = Attempts(self._retry, self._clock() + self._timeout)
         while True:
-            call: Callable[..., ResponseT] = self._call(method, "unary_unary")
             try:
-                return call(request, timeout=attempts.remaining(self._clock()), metadata=self._metadata)
+                with _gate:
+                    call: Callable[..., ResponseT] = self._call(method, "unary_unary")
+                    return call(request, timeout=attempts.remaining(self._clock()), metadata=self._metadata)
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure)
                 delay = attempts.delay_after(error, self._clock(), random.random()) if retried else None
@@ -214,11 +237,11 @@ class GrpcTransport:
 
     def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> GrpcStream[ResponseT]:
         """One request, a stream of answers, in one attempt. Iterating raises PlauditError."""
-        return self._opened(self._call(method, "unary_stream")(request, metadata=self._metadata))
+        return self._opened(method, "unary_stream", request)
 
     def both_streams(self, method: Method[RequestT, ResponseT], requests: Iterator[RequestT]) -> GrpcStream[ResponseT]:
         """A stream of requests, a stream of answers, in one attempt. `requests` is iterated in another thread."""
-        return self._opened(self._call(method, "stream_stream")(requests, metadata=self._metadata))
+        return self._opened(method, "stream_stream", requests)
 
     def retry(self, patience: float | None = None) -> Retry:
         """When to open a stream again: within `patience` seconds, None for a unary call's deadline, inf for ever."""
@@ -232,7 +255,8 @@ class GrpcTransport:
             self._closed = True
             self._calls.clear()
         if channel is not None:
-            channel.close()
+            with _gate:
+                channel.close()
 
     def _call(self, method: Method[Any, Any], kind: _Kind) -> Callable[..., Any]:
         call = self._calls.get(method.name)
@@ -252,10 +276,11 @@ class GrpcTransport:
             self._calls[method.name] = made
             return made
 
-    def _opened(self, call: Any) -> GrpcStream[Any]:
-        stream = GrpcStream[Any](call)
-        with self._lock:
-            self._streams.add(stream)
+    def _opened(self, method: Method[Any, Any], kind: _Kind, sent: Any) -> GrpcStream[Any]:
+        with _gate:
+            stream = GrpcStream[Any](self._call(method, kind)(sent, metadata=self._metadata))
+            with self._lock:
+                self._streams.add(stream)
         return stream
 
     def _open(self) -> grpc.Channel:
@@ -275,15 +300,28 @@ class GrpcTransport:
         self._lock = threading.Lock()
 
 
+_gate = Gate()
 _open_transports: weakref.WeakSet[GrpcTransport] = weakref.WeakSet()
 # Kept alive: destroying the parent's channels and streams in the child would touch threads that are not there.
 _of_parents: list[Any] = []
 
 
-def _forget_parents() -> None:
+def _before_fork() -> None:
+    """Wait for the calls under way, and end the streams: those who read them open them again, and miss nothing."""
+    _gate.shut(_FORK_SECONDS)
+    streams = [stream for transport in list(_open_transports) for stream in list(transport._streams)]
+    for stream in streams:
+        stream.end_for_fork()
+    for stream in streams:
+        stream.wait_for_end(_FORK_SECONDS)
+
+
+def _after_fork_in_child() -> None:
+    global _gate  # noqa: PLW0603
+    _gate = Gate()  # the parent's may be held by a thread that is not there
     for transport in list(_open_transports):
         transport._forget_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)
+    os.register_at_fork(before=_before_fork, after_in_parent=lambda: _gate.open(), after_in_child=_after_fork_in_child)

@@ -4,6 +4,8 @@
 
 $LOAD_PATH.unshift File.expand_path('gen', __dir__)
 
+require 'google/protobuf/well_known_types'
+require 'google/rpc/code_pb'
 require 'google/rpc/error_details_pb'
 require 'grpc'
 require 'plaudit/v1/feedback_service_services_pb'

@@ -443,7 +443,8 @@ client = plaudit.Client(sys.argv[2], target=sys.argv[1], timeout=5)
 record = {{"ref": "urn:x", "feedback_type": "t"}}
 {code}
 """
-    command = [sys.executable, "-c", program, running.target, *arguments]
+    # From 3.12 on Python warns of every fork beside a thread; that is what is tried here.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, running.target, *arguments]
     return subprocess.run(command, check=False, timeout=30, capture_output=True, text=True)
 
 

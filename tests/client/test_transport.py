@@ -196,7 +196,8 @@ class Servicer:
         yield v1.StreamFeedbackResponse(feedback=[v1.Feedback(id="1")])
         if request.limit:
             context.abort(grpc.StatusCode.NOT_FOUND, "gone")
-        while not self.cancelled.wait(0.01):
+        while context.is_active():
+            time.sleep(0.01)
             yield v1.StreamFeedbackResponse()
 
     def echo(self, requests: Any, context: grpc.ServicerContext) -> Iterator[v1.IngestFeedbackResponse]:

@@ -28,7 +28,7 @@ def misuse(client: plaudit.Client, feedback: plaudit.Feedback, query: plaudit.Fe
     client.replace([])  # type: ignore[arg-type]
     client.ingest([feedback])  # type: ignore[list-item]
     client.watch(after="5")  # type: ignore[arg-type]
-    client.buffered("spool")  # type: ignore[misc]
+    client.buffered("spool")  # type: ignore[call-arg]
     next(client.watch()).feedback.id  # type: ignore[union-attr]  # noqa: B018
     feedback.unknown  # type: ignore[attr-defined]  # noqa: B018
     feedback.creator.upper()  # type: ignore[union-attr]

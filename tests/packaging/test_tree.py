@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,24 +15,10 @@ import pytest
 from plaudit.v1 import ErrorReason
 
 ROOT = Path(__file__).parents[2]
-_NOT_OURS = re.compile(r"\.git|\.venv.*|build|dist|\..*_cache|\.hypothesis|__pycache__|.*\.egg-info|plaudit\.db.*")
-_TEXT = {
-    "",
-    ".cfg",
-    ".in",
-    ".json",
-    ".jsonl",
-    ".md",
-    ".proto",
-    ".py",
-    ".pyi",
-    ".sh",
-    ".sql",
-    ".toml",
-    ".txt",
-    ".yaml",
-    ".yml",
-}
+# What the tools leave behind; only for a tree that is no git checkout.
+_LEFT_BEHIND = re.compile(
+    r"\.git|\.venv.*|build|dist|node_modules|target|\..*_cache|\.hypothesis|__pycache__|plaudit\.db.*"
+)
 
 # Written in pieces, so that this file passes its own test.
 _MACHINE_PATH = re.compile(r"(?:^|[^\w.])/(?:work|farm|root|home|Users|tmp/(?:dev|gen))" + "/")
@@ -39,6 +28,7 @@ _REGISTRY_HOST = re.compile(
             r"pypi\.o" + "rg",
             r"pythonhosted\.o" + "rg",
             r"registry\.npmjs",
+            r"rubygems\.o" + "rg",
             r"crates\.i" + "o",
             r"proxy\.golang",
             r"maven\.o" + "rg",
@@ -49,30 +39,39 @@ _REGISTRY_HOST = re.compile(
 _HOLE = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|XX" + r"X)\b|pytest\.mark\.xf" + "ail")
 
 
-def _files(folder: Path = ROOT) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if _NOT_OURS.fullmatch(path.name):
-            continue
-        if path.is_dir():
-            yield from _files(path)
-        elif path.suffix in _TEXT:
-            yield path
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if not _LEFT_BEHIND.fullmatch(path.name):
+            yield from _walk(path) if path.is_dir() else (path,)
+
+
+@cache
+def _files() -> dict[str, str]:
+    """The text of every file that is, or would be, in the repository, by its name in it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    names = listed.stdout.split("\0")[:-1] if listed.returncode == 0 else []
+    paths = [ROOT / name for name in names] or list(_walk(ROOT))
+    texts = {}
+    for path in sorted(path for path in paths if path.is_file()):
+        with suppress(UnicodeDecodeError):
+            texts[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
+    return texts
 
 
 def _hits(pattern: re.Pattern[str], *suffixes: str) -> list[str]:
     return [
-        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
-        for path in _files()
-        if not suffixes or path.suffix in suffixes
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        f"{name}:{number}: {line.strip()[:200]}"
+        for name, text in _files().items()
+        if not suffixes or name.endswith(suffixes)
+        for number, line in enumerate(text.splitlines(), 1)
         if pattern.search(line)
     ]
 
 
 def test_files_are_found() -> None:
-    names = {path.relative_to(ROOT).as_posix() for path in _files()}
-
-    assert {"Makefile", ".ci/run", "client/plaudit/__init__.py", "proto/plaudit/v1/query.proto"} <= names
+    assert {"Makefile", ".ci/run", "client/plaudit/__init__.py", "proto/plaudit/v1/query.proto"} <= _files().keys()
 
 
 def test_no_file_names_a_machine() -> None:
@@ -109,22 +108,20 @@ def test_floor_is_what_the_distribution_declares() -> None:
     assert {name: floor.get(name) for name in declared} == declared
 
 
-@pytest.mark.parametrize(
-    "document", [path for path in _files() if path.suffix == ".md"], ids=lambda path: path.relative_to(ROOT).as_posix()
-)
-def test_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+@pytest.mark.parametrize("document", [name for name in _files() if name.endswith(".md")])
+def test_links_lead_somewhere(document: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", _files()[document])
 
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []
 
 
 def test_every_target_that_a_document_names_is_in_the_makefile() -> None:
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z-]*):", _files()["Makefile"], re.MULTILINE))
     named = {
-        name
-        for path in _files()
-        if path.suffix == ".md"
-        for name in re.findall(r"(?:`|^)make ([a-z][a-z-]*)", path.read_text(), re.MULTILINE)
+        target
+        for name, text in _files().items()
+        if name.endswith(".md")
+        for target in re.findall(r"(?:`|^)make ([a-z][a-z-]*)", text, re.MULTILINE)
     }
 
     assert {"run", "test", "demo", "lint", "proto"} <= named

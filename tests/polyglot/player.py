@@ -40,7 +40,7 @@ def difference(expected: Any, actual: Any, path: str = "answer") -> str | None:
 
 def explain(status: status_pb2.Status) -> dict[str, Any]:
     """The code, the reason, the fields and the delay of a refusal."""
-    refusal: dict[str, Any] = {"code": code_pb2.Code.Name(status.code)}  # type: ignore[arg-type]
+    refusal: dict[str, Any] = {"code": code_pb2.Code.Name(status.code)}
     for packed in status.details:
         info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if packed.Unpack(info):
@@ -65,6 +65,11 @@ def _json(message: Any) -> Any:
     return answer
 
 
+def _trailers(error: Any) -> Any:
+    """The trailing metadata of a call's error, as pairs; grpcio's stubs do not say that they are."""
+    return error.trailing_metadata() or ()
+
+
 class Player:
     """One conversation with a server, in a project of its own."""
 
@@ -78,7 +83,7 @@ class Player:
         try:
             answer = self._call(step)
         except grpc.RpcError as error:
-            trailers = {key: value for key, value in error.trailing_metadata() or ()}
+            trailers = dict(_trailers(error))
             details = status_pb2.Status.FromString(trailers.get("grpc-status-details-bin", b""))
             details.code = error.code().value[0]
             answer = {"refused": explain(details)}

@@ -13,7 +13,7 @@ import grpc
 _STREAMS = ("IngestFeedback", "ImportFeedback", "StreamFeedback", "WatchFeedback")
 
 
-class FlakyProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio's stubs leave it untyped
+class FlakyProxy(grpc.GenericRpcHandler):
     """Passes calls on, but answers every third unary one with UNAVAILABLE; `failed` counts those.
 
     Of these every second one reaches the server, only its answer is lost: a retry must not store anything twice.
@@ -26,7 +26,7 @@ class FlakyProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio's stub
         self._lock = threading.Lock()
         self._channel = channel
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of any method; messages stay bytes."""
         path: str = handler_call_details.method
         if path.endswith(_STREAMS):
@@ -66,9 +66,10 @@ class FlakyProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio's stub
 def _or_abort(call: Callable[[], Any], context: grpc.ServicerContext) -> Any:
     try:
         return call()
-    except grpc.RpcError as error:
+    except grpc.RpcError as failed:
+        error: Any = failed
         kept = [(key, value) for key, value in error.trailing_metadata() or () if key == "grpc-status-details-bin"]
-        context.set_trailing_metadata(kept)
+        context.set_trailing_metadata(tuple(kept))
         context.abort(error.code(), error.details())
 
 

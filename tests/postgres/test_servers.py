@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+import plaudit
 from plaudit.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
@@ -163,10 +164,10 @@ def test_workers_share_a_port_and_are_started_anew(shared_database: Database, em
         assert len(workers) == 2
 
         def create() -> None:
-            # A connection of its own each time, so that the kernel chooses a worker each time.
-            with grpc.insecure_channel(process.target) as channel:
-                request = CreateFeedbackRequest(project=PROJECT, feedback=feedback(uuid7()))
-                FeedbackServiceStub(channel).CreateFeedback(request, timeout=20, wait_for_ready=True)
+            # A client of its own each time, so that the kernel chooses a worker each time; what meets the killed one
+            # is sent again, as every client does.
+            with plaudit.Client(PROJECT, target=process.target) as client:
+                client.create({"ref": "urn:workers", "feedback_type": "t"})
 
         for _ in range(10):
             create()
