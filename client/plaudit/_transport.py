@@ -166,8 +166,9 @@ class GrpcStream(Generic[ResponseT]):
 
     def end_for_fork(self) -> None:
         """End the call because the process forks: gRPC's own thread must not be at work meanwhile."""
-        self._is_forked = True
-        self._call.cancel()
+        if not self._ended.is_set():
+            self._is_forked = True
+            self._call.cancel()
 
     def wait_for_end(self, seconds: float) -> None:
         """Wait until gRPC's thread has nothing more to do for the call."""
@@ -175,7 +176,7 @@ class GrpcStream(Generic[ResponseT]):
 
     def forget(self) -> Any:
         """In a forked child: what is the parent's, to be kept and not touched."""
-        call, self._call = self._call, None
+        call, self._call, self._is_forked = self._call, None, True
         return call
 
 
@@ -323,5 +324,9 @@ def _after_fork_in_child() -> None:
         transport._forget_parent()
 
 
+def _after_fork_in_parent() -> None:
+    _gate.open()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=lambda: _gate.open(), after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

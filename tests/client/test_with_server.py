@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -175,3 +177,59 @@ def test_import_without_a_time_is_refused(client: plaudit.Client) -> None:
 
     assert [refused.position for refused in done.refused] == [0]
     assert "created_at" in str(done.refused[0].error)
+
+
+FORK = """
+import os, sys, threading
+import plaudit
+
+client = plaudit.Client(sys.argv[2], target=sys.argv[1])
+record = {"ref": "urn:x", "feedback_type": "t"}
+watch = client.watch(after=0)
+seen = []
+threading.Thread(target=lambda: seen.extend(change.revision for change in watch), daemon=True).start()
+running = True
+
+def call():
+    while running:
+        client.count()
+
+def records():
+    while running:
+        yield record
+
+ingested = []
+callers = [threading.Thread(target=call) for _ in range(3)]
+callers.append(threading.Thread(target=lambda: ingested.append(client.ingest(records()))))
+for caller in callers:
+    caller.start()
+with client.buffered(linger=0.001) as writer:
+    for _ in range(8):
+        for _ in range(20):
+            writer.add(record)
+        child = os.fork()
+        if child == 0:
+            client.create(record)
+            with client.watch(after=0) as own:
+                next(own)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    running = False
+for caller in callers:
+    caller.join()
+last = client.create(record).revision
+assert last == ingested[0].stored + 8 * 20 + 8 + 1, (last, ingested)
+while not seen or seen[-1] < last:
+    pass
+assert seen == list(range(1, last + 1))
+watch.close()
+client.close()
+"""
+
+
+def test_forks_while_every_kind_of_call_is_under_way(running: RunningServer) -> None:
+    # From 3.12 on Python warns of every fork beside a thread; that is what is tried here.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, running.target, "acme/forks"]
+    done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
