@@ -78,6 +78,7 @@ class Server:
         if self._server is not None:
             await self._health.drain()
             self._watches.close()
+            self._service.drain()
             await self._server.stop(grace)
         await self._writer.close()
         await self._authenticator.close()

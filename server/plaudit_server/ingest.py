@@ -35,11 +35,19 @@ class _Batch:
 
 
 async def answers(
-    store: Store, writer: Writer, requests: AsyncIterator[_Request], call: Call, *, imported: bool
+    store: Store,
+    writer: Writer,
+    requests: AsyncIterator[_Request],
+    call: Call,
+    draining: asyncio.Event,
+    *,
+    imported: bool,
 ) -> AsyncGenerator[bytes, None]:
     """An encoded answer for each request, in order, as soon as it is durable.
 
     While the writer is full or answers are not taken, no further request is read: the client's stream waits.
+    When the server begins to drain, what has been read is answered, and then the stream ends: the client goes on
+    elsewhere with what has no answer.
     """
     line: asyncio.Queue[_Batch | _Failure | None] = asyncio.Queue(_IN_FLIGHT)
 
@@ -56,13 +64,20 @@ async def answers(
         except Exception as error:
             await line.put(error)
 
+    async def end_when_draining() -> None:
+        await draining.wait()
+        reader.cancel()
+        await line.put(None)
+
     reader = asyncio.create_task(read())
+    drain = asyncio.create_task(end_when_draining())
     try:
         while (batch := await line.get()) is not None:
             if isinstance(batch, _Failure):
                 raise batch
             yield await _answer(store, batch)
     finally:
+        drain.cancel()
         reader.cancel()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Final
@@ -81,6 +82,11 @@ class FeedbackService:
         self._writer = writer
         self._watches = watches
         self._version = version
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """End the streams of requests, each behind the answers to what it has read; watches end by themselves."""
+        self._draining.set()
 
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -118,10 +124,10 @@ class FeedbackService:
         return _batch_response(results)
 
     def IngestFeedback(self, call: Call, requests: AsyncIterator[IngestFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(self._store, self._writer, requests, call, imported=False)
+        return ingest.answers(self._store, self._writer, requests, call, self._draining, imported=False)
 
     def ImportFeedback(self, call: Call, requests: AsyncIterator[ImportFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(self._store, self._writer, requests, call, imported=True)
+        return ingest.answers(self._store, self._writer, requests, call, self._draining, imported=True)
 
     async def GetFeedback(self, call: Call, request: GetFeedbackRequest) -> bytes:
         out: list[Violation] = []

@@ -7,6 +7,7 @@ import json
 import queue
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -132,6 +133,19 @@ def test_an_import_keeps_what_the_server_sets_otherwise(stub: FeedbackServiceStu
     assert (again.stored_count, again.revision) == (1, 1)
     created = stub.CreateFeedback(CreateFeedbackRequest(project=project, feedback=feedback(project, 2))).feedback
     assert created.created_at.seconds > 1_700_000_000
+
+
+def test_a_draining_server_ends_a_stream_behind_its_answers() -> None:
+    with plaudit_server.testing.server() as running, grpc.insecure_channel(running.target) as channel:
+        outgoing: queue.Queue[IngestFeedbackRequest | None] = queue.Queue()
+        answers = FeedbackServiceStub(channel).IngestFeedback(iter(outgoing.get, None), timeout=30)
+        outgoing.put(IngestFeedbackRequest(project="a/b", sequence=1, feedback=[feedback("a/b", 1)]))
+        assert next(answers).sequence == 1
+        started = time.monotonic()
+        running.run(running.server.stop(grace=20.0))
+        assert time.monotonic() - started < 10, "the stream kept the server waiting for its whole grace"
+        assert list(answers) == []
+        outgoing.put(None)
 
 
 # ── Replace and history ──────────────────────────────────────────────────────────────────────────────────

@@ -364,6 +364,24 @@ def test_a_read_cancelled_between_two_statements_is_stopped(tmp_path: Path) -> N
     with_store(tmp_path / "plaudit.db", scenario)
 
 
+def test_an_error_holds_no_cursor_of_a_connection_that_others_go_on_to_use() -> None:
+    """Its traceback is freed on the event loop, which an open cursor would make wait for the connection."""
+
+    def failing() -> sql.Steps[None]:
+        yield sql.Statement("SELECT 1")
+        yield sql.Statement("SELECT abs(-9223372036854775808)")
+
+    with pytest.raises(apsw.SQLError) as raised:
+        sqlite._drive(apsw.Connection(":memory:"), failing())
+
+    held = [value for entry in raised.traceback for value in entry.frame.f_locals.values()]
+    cursors = [value for value in held if isinstance(value, apsw.Cursor)]
+    assert cursors
+    for cursor in cursors:
+        with pytest.raises(apsw.CursorClosedError):
+            cursor.get_connection()
+
+
 def test_the_log_starts_over_even_when_reads_never_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_LOG_BYTES", 200_000)
     monkeypatch.setattr(sqlite, "_LOG_RETRY_SECONDS", 0.0)

@@ -492,6 +492,10 @@ def _drive(connection: apsw.Connection, steps: sql.Steps[T]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    finally:
+        # Not left to an exception's traceback: it is dropped on the event loop, where freeing the cursor would
+        # wait for the statement that this connection then runs for somebody else.
+        cursor.close(True)
 
 
 def _insert(cursor: apsw.Cursor, step: sql.Insert) -> None:
