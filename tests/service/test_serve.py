@@ -21,7 +21,7 @@ REF = "weave:///acme/chat/call/1"
 
 def serve(*flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "plaudit_server", "serve", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
