@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -11,8 +10,6 @@ import pytest
 import plaudit_server.testing
 from plaudit.v1 import FeedbackServiceStub
 from plaudit_server.testing import RunningServer
-
-SHARED = Path(__file__).parents[2] / "shared"
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import click
 
 from plaudit_server import commands_store
 from plaudit_server import config as configuration
+from plaudit_server.commands_store import failures
 from plaudit_server.config import SETTINGS, Config, ConfigError, Setting
 from plaudit_server.principals import Role
 
@@ -82,19 +83,6 @@ def _settings(command: F) -> F:
     return config(command)
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Print what an operator can repair as one line, and leave with exit code 1."""
-    from plaudit_server.errors import StartError
-    from plaudit_server.store.base import StoreError
-
-    try:
-        yield
-    except (ConfigError, StartError, StoreError) as error:
-        print(f"plaudit-server: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 def _load(toml_path: str | None, flags: Mapping[str, object]) -> Config:
     return configuration.load(flags, os.environ, toml_path)
 
@@ -120,7 +108,7 @@ def cli() -> None:
 @_settings
 def serve(toml_path: str | None, **flags: object) -> None:
     """Serve feedback until SIGINT or SIGTERM."""
-    with _failures():
+    with failures():
         config = _load(toml_path, flags)
         _set_up_logging(config)
         for line in config.warnings():
@@ -135,7 +123,7 @@ def serve(toml_path: str | None, **flags: object) -> None:
 @_settings
 def show_config(toml_path: str | None, **flags: object) -> None:
     """Print the settings in force as TOML, each with its origin, secrets hidden."""
-    with _failures():
+    with failures():
         config = _load(toml_path, flags)
         given = configuration.gather(flags, os.environ, toml_path)
     click.echo(configuration.render(config, given), nl=False)
@@ -156,7 +144,7 @@ def _of_store(command: F) -> F:
 @contextmanager
 def _keys(toml_path: str | None, store: str | None) -> Iterator[StoredKeys]:
     """The keys of the store in force, which is made or migrated as `serve` would."""
-    with _failures():
+    with failures():
         config = _load(toml_path, {"store": store})
         from plaudit_server import app
         from plaudit_server.auth.keystore import open_keys
@@ -198,7 +186,7 @@ def create_key(
 
     now = _microseconds()
     expires_at = None if days is None else now + round(days * 86_400 * 1_000_000)
-    with _failures():
+    with failures():
         try:
             text, key = new_key(principal, Role.parse(role), projects, now, expires_at)
         except ValueError as error:

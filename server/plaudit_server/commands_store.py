@@ -21,7 +21,7 @@ _WAITING: Final = 3
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def failures() -> Iterator[None]:
     """Print what an operator can repair as one line, and leave with exit code 1."""
     from plaudit_server.errors import StartError
     from plaudit_server.store.base import StoreError
@@ -44,7 +44,7 @@ def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) 
     Several may run at once: one migrates, the others wait for it. Servers of the version before go on meanwhile;
     they do not start again on the new schema.
     """
-    with _failures():
+    with failures():
         url = configuration.load({"store": store}, os.environ, toml_path).store
         shown = without_password(url)
         if url.startswith("sqlite:"):
@@ -103,7 +103,7 @@ def copy(source: str, target: str) -> None:
     Stop the servers of the source first. A copy that was broken off goes on where it was when the same command is
     given again. At the end both stores are read and compared.
     """
-    with _failures():
+    with failures():
         if source == target:
             raise ConfigError("--from and --to name the same store")
         asyncio.run(_copy(source, target))

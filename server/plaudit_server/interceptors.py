@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
 import grpc
@@ -25,6 +25,8 @@ from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge
 from plaudit_server.principals import ANONYMOUS, Principal
 
 logger = logging.getLogger("plaudit_server")
+
+T = TypeVar("T")
 
 REQUEST_ID_METADATA: Final = "x-request-id"
 PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
@@ -118,32 +120,23 @@ class Chain:
     def _unary(self, name: str, parse: Parser, behaviour: Unary) -> Any:
         async def run(raw: bytes, context: Context) -> bytes:
             call = Call(name, context)
-            try:
-                encoded = _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
-            except asyncio.CancelledError:
-                self._done(call, grpc.StatusCode.CANCELLED)
-                raise
-            except Exception as error:
-                await self._fail(call, error)
-                raise AssertionError("abort returned") from error
-            self._done(call, grpc.StatusCode.OK)
-            return encoded
+
+            async def answer() -> bytes:
+                return _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
+
+            return await self._concluded(call, answer())
 
         return run
 
     def _stream(self, name: str, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
         async def run(raw: bytes, context: Context) -> None:
             call = Call(name, context)
-            try:
+
+            async def answer() -> None:
                 request = await self._admitted(call, raw, parse)
                 await _send_all(context, behaviour(call, request), send_timeout)
-            except asyncio.CancelledError:
-                self._done(call, grpc.StatusCode.CANCELLED)
-                raise
-            except Exception as error:
-                await self._fail(call, error)
-            else:
-                self._done(call, grpc.StatusCode.OK)
+
+            await self._concluded(call, answer())
 
         return run
 
@@ -155,19 +148,27 @@ class Chain:
                 async for raw in raws:
                     yield await self._admitted(call, raw, parse)
 
-            try:
+            async def answer() -> None:
                 # Also before the first message: an idle stream holds a place, too.
                 self._enter(call)
                 await _send_all(context, behaviour(call, requests()), None)
-            except asyncio.CancelledError:
-                self._done(call, grpc.StatusCode.CANCELLED)
-                raise
-            except Exception as error:
-                await self._fail(call, error)
-            else:
-                self._done(call, grpc.StatusCode.OK)
+
+            await self._concluded(call, answer())
 
         return run
+
+    async def _concluded(self, call: Call, answer: Awaitable[T]) -> T:
+        """What `answer` gives; however it ends, observers hear of it once, and an error becomes a status."""
+        try:
+            answered = await answer
+        except asyncio.CancelledError:
+            self._done(call, grpc.StatusCode.CANCELLED)
+            raise
+        except Exception as error:
+            await self._fail(call, error)
+            raise AssertionError("abort returned") from error
+        self._done(call, grpc.StatusCode.OK)
+        return answered
 
     def _enter(self, call: Call) -> None:
         for gate in self.gates:

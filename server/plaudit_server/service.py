@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeVar
 
 from plaudit import limits, refs
 from plaudit import v1 as wire
@@ -65,6 +65,8 @@ from plaudit_server.store.base import (
 from plaudit_server.watch import Watches
 from plaudit_server.writer import Writer
 
+T = TypeVar("T")
+
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
@@ -94,8 +96,8 @@ class FeedbackService:
         record = validation.new_record(request.feedback, request.project, call.user_id, out)
         _refuse(out)
         assert record is not None
-        [row] = _rows(await self._writer.submit(Create(request.project, (record,), atomic=False)))
-        return _encoded(_stored(row))
+        [row] = _accepted(await self._writer.submit(Create(request.project, (record,), atomic=False)))
+        return _encoded(_accepted(row))
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -118,7 +120,7 @@ class FeedbackService:
         _refuse(out)
         if good:
             records = tuple(record for _, record in good)
-            stored = _rows(await self._writer.submit(Create(request.project, records, atomic=not request.partial)))
+            stored = _accepted(await self._writer.submit(Create(request.project, records, atomic=not request.partial)))
             for (index, _), row in zip(good, stored, strict=True):
                 results[index] = row
         return _batch_response(results)
@@ -223,7 +225,7 @@ class FeedbackService:
         _refuse(out)
         assert record is not None
         return _encoded(
-            _stored(await self._writer.submit(Replace(request.project, record, request.expected_version, call.owner)))
+            _accepted(await self._writer.submit(Replace(request.project, record, request.expected_version, call.owner)))
         )
 
     async def ListFeedbackVersions(self, call: Call, request: ListFeedbackVersionsRequest) -> bytes:
@@ -285,9 +287,8 @@ class FeedbackService:
                 owner=call.owner,
             )
         )
-        if isinstance(purged, DomainError):
-            raise purged
-        return PurgeFeedbackResponse(purged_count=purged.purged, more=purged.more)
+        done = _accepted(purged)
+        return PurgeFeedbackResponse(purged_count=done.purged, more=done.more)
 
     async def GetServerInfo(self, call: Call, request: GetServerInfoRequest) -> GetServerInfoResponse:
         return GetServerInfoResponse(
@@ -329,17 +330,11 @@ def _question(
         return filter, ()
 
 
-def _rows(outcome: list[Row | DomainError] | DomainError) -> list[Row | DomainError]:
-    """The outcome of a Create; a refused batch is raised."""
+def _accepted(outcome: T | DomainError) -> T:
+    """What a command came to; what the store's rules refused is raised."""
     if isinstance(outcome, DomainError):
         raise outcome
     return outcome
-
-
-def _stored(result: Row | DomainError) -> Row:
-    if isinstance(result, DomainError):
-        raise result
-    return result
 
 
 def _encoded(row: Row) -> bytes:

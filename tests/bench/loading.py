@@ -18,8 +18,8 @@ import grpc
 
 import plaudit
 from tests.bench.echo import METHOD, echo_server
-from tests.conftest import SHARED
 from tests.service.process import server_process
+from tests.shared import FEEDBACK, read_lines
 
 ROUNDS = 5
 ECHOES = 2000
@@ -54,9 +54,8 @@ def echo(target: str, message: bytes) -> float:
 
 def main() -> None:
     """Measure in turn, and print medians with their spread."""
-    lines = (SHARED / "data" / "squality-feedback.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    message = lines[0].encode()
+    records = read_lines(FEEDBACK)
+    message = json.dumps(records[0]).encode()
     loads, echoes = [], []
     with echo_server() as target:
         for _ in range(ROUNDS):

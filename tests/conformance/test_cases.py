@@ -17,19 +17,11 @@ from plaudit_server import validation
 from plaudit_server.errors import Violation
 from plaudit_server.store.base import Create
 from plaudit_server.testing import RunningServer
-from tests.conftest import SHARED
+from tests.shared import as_parameters, worked_cases
 
-CASES = SHARED / "conformance" / "cases.jsonl"
 PROJECT = "acme/chat"
 
 ALIASES = {"project_id": "project", "weave_ref": "ref", "wb_user_id": "user_id", "feedback_id": "id"}
-
-
-def load() -> list[Any]:
-    if not CASES.exists():
-        reason = f"the worked cases are not there: {CASES.parent.name} lies beside the repository, in shared/"
-        return [pytest.param({}, id="none", marks=pytest.mark.skip(reason=reason))]
-    return [pytest.param(case, id=case["id"]) for case in map(json.loads, CASES.read_text().splitlines())]
 
 
 def uuid_of(name: str) -> str:
@@ -310,7 +302,7 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.mark.parametrize("data", load())
+@pytest.mark.parametrize("data", as_parameters(worked_cases()))
 def test_case(data: dict[str, Any], server: RunningServer) -> None:
     case = Case(data, server)
     case.store_given()

@@ -11,6 +11,7 @@ import plaudit_server.testing
 from plaudit_server.testing import RunningServer
 from tests.conformance import test_cases
 from tests.postgres.cluster import Database
+from tests.shared import as_parameters, worked_cases
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,6 @@ def running_on_postgres(shared_database: Database) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.mark.parametrize("data", test_cases.load())
+@pytest.mark.parametrize("data", as_parameters(worked_cases()))
 def test_case(data: dict[str, Any], running_on_postgres: RunningServer, empty_database: Database) -> None:
     test_cases.test_case(data, running_on_postgres)

@@ -15,19 +15,19 @@ from uuid import UUID
 import pytest
 
 import plaudit
-from tests.conftest import SHARED
 from tests.service.process import ServerProcess, server_process
+from tests.shared import FEEDBACK, read_lines
 
-DATA = SHARED / "data" / "squality-feedback.jsonl"
 PROJECT = "nyu-mll/squality"
 
 pytestmark = pytest.mark.skipif(
-    not DATA.exists(), reason="squality-feedback.jsonl is not there: it lies beside the repository, in shared/data"
+    not read_lines(FEEDBACK),
+    reason="squality-feedback.jsonl is not there: it lies beside the repository, in shared/data",
 )
 
 
 def lines() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in DATA.read_text().splitlines()]
+    return read_lines(FEEDBACK)
 
 
 def with_ids() -> list[dict[str, Any]]:

@@ -14,25 +14,21 @@ from plaudit_server.errors import InvalidQuery
 from plaudit_server.query.evaluate import matches, sort_key
 from plaudit_server.query.fields import ALIASES, COLUMNS, MAPS
 from plaudit_server.query.parse import Operation, parse_order, parse_query
-from tests.conftest import SHARED
+from tests.shared import as_parameters, worked_cases
 from tests.unit.querytable import Table
-
-CASES = SHARED / "conformance" / "cases.jsonl"
 
 
 def load() -> list[Any]:
     """The cases that the language decides; a limit, an offset or a total is the service's."""
-    if not CASES.exists():
-        reason = f"the worked cases are not there: {CASES.parent.name} lies beside the repository, in shared/"
-        return [pytest.param({}, id="none", marks=pytest.mark.skip(reason=reason))]
-    cases = map(json.loads, CASES.read_text(encoding="utf-8").splitlines())
-    return [
-        pytest.param(case, id=case["id"])
-        for case in cases
-        if case["area"] == "query"
-        and ("ids" in case["expect"] or "error" in case["expect"])
-        and (case["when"].get("limit") or 0) >= 0
-    ]
+    return as_parameters(
+        [
+            case
+            for case in worked_cases()
+            if case["area"] == "query"
+            and ("ids" in case["expect"] or "error" in case["expect"])
+            and (case["when"].get("limit") or 0) >= 0
+        ]
+    )
 
 
 def full_row(given: dict[str, Any]) -> dict[str, Any]:

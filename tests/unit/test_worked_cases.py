@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,23 +12,17 @@ from plaudit.v1 import Feedback
 from plaudit_server import validation
 from plaudit_server.errors import Violation
 from plaudit_server.records import Record
+from tests.shared import as_parameters, worked_cases
 
-CASES = Path(__file__).parents[3] / "shared" / "conformance" / "cases.jsonl"
 COLUMNS = {"project_id": "project", "weave_ref": "ref", "wb_user_id": "user_id"}
 # Whether an id is taken is the store's to say.
 UNDECIDED = {"already_exists", "not_found"}
 
 
 def load(*areas: str) -> list[Any]:
-    if not CASES.exists():
-        reason = f"the worked cases are not there: {CASES.parent.name} lies beside the repository, in shared/"
-        return [pytest.param({}, id="none", marks=pytest.mark.skip(reason=reason))]
-    cases = map(json.loads, CASES.read_text(encoding="utf-8").splitlines())
-    return [
-        pytest.param(case, id=case["id"])
-        for case in cases
-        if case["area"] in areas and case["expect"].get("error") not in UNDECIDED
-    ]
+    return as_parameters(
+        [case for case in worked_cases() if case["area"] in areas and case["expect"].get("error") not in UNDECIDED]
+    )
 
 
 def written_out(value: Any) -> Any:
