@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from plaudit import limits
 from plaudit_server.config import Config, Limits
+from tests.service.process import server_process
 from tests.service.secured import SERVICE, call, secured
 from tests.service.status import refusal
 
@@ -153,3 +155,19 @@ def test_the_service_config_names_each_method_once() -> None:
     named = [name for entry in json.loads(SERVICE_CONFIG.read_text("utf-8"))["methodConfig"] for name in entry["name"]]
     assert {name["service"] for name in named} == {SERVICE.full_name}
     assert sorted(name["method"] for name in named) == sorted(SERVICE.methods_by_name)
+
+
+def test_a_client_with_as_many_calls_in_flight_as_it_may_is_never_refused(tmp_path: Path) -> None:
+    async def calls(target: str) -> int:
+        async with grpc.aio.insecure_channel(target) as channel:
+            ask = channel.unary_unary(f"/{SERVICE.full_name}/GetServerInfo")
+            waiting = iter(range(3000))
+
+            async def one_after_another() -> int:
+                return sum([1 for _ in waiting if await ask(b"")])
+
+            return sum(await asyncio.gather(*(one_after_another() for _ in range(100))))
+
+    with server_process(tmp_path / "plaudit.db") as running:
+        # No retry in between: grpc itself would refuse calls here, see app._options.
+        assert asyncio.run(calls(running.target)) == 3000
