@@ -160,7 +160,7 @@ def test_the_service_config_names_each_method_once() -> None:
 def test_a_client_with_as_many_calls_in_flight_as_it_may_is_never_refused(tmp_path: Path) -> None:
     async def calls(target: str) -> int:
         async with grpc.aio.insecure_channel(target) as channel:
-            ask = channel.unary_unary(f"/{SERVICE.full_name}/GetServerInfo")
+            ask: Any = channel.unary_unary(f"/{SERVICE.full_name}/GetServerInfo")
             waiting = iter(range(3000))
 
             async def one_after_another() -> int:
