@@ -16,12 +16,12 @@ from tests.postgres.cluster import Database
 from tests.store import test_model
 from tests.store.suite import Clock
 
-EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "4"))
+RUNS = int(os.environ.get("PLAUDIT_TEST_MODEL_RUNS", "4"))
 
 
-@pytest.mark.timeout(60 + 10 * EXAMPLES)
+@pytest.mark.timeout(60 + 10 * RUNS)
 def test_stores_agree(shared_database: Database) -> None:
-    """PLAUDIT_EXAMPLES runs of up to 50 steps each."""
+    """PLAUDIT_TEST_MODEL_RUNS runs of up to 50 steps each."""
 
     class Congruence(test_model.Congruence):
         def __init__(self) -> None:
@@ -40,7 +40,7 @@ def test_stores_agree(shared_database: Database) -> None:
     run_state_machine_as_test(
         Congruence,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=RUNS,
             stateful_step_count=test_model.STEPS,
             deadline=None,
             database=None,
