@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from plaudit._aio import AsyncClient, AsyncFeedbackQuery, AsyncRefFeedbackQuery, AsyncWatch
     from plaudit._buffered import BufferedWriter
     from plaudit._client import Client
     from plaudit._config import init
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "AbortedError": "_errors",
     "AlreadyExistsError": "_errors",
+    "AsyncClient": "_aio",
+    "AsyncFeedbackQuery": "_aio",
+    "AsyncRefFeedbackQuery": "_aio",
+    "AsyncWatch": "_aio",
     "BufferedWriter": "_buffered",
     "Change": "_history",
     "Client": "_client",
@@ -70,6 +75,10 @@ _HOMES: Final = {
 __all__ = [
     "AbortedError",
     "AlreadyExistsError",
+    "AsyncClient",
+    "AsyncFeedbackQuery",
+    "AsyncRefFeedbackQuery",
+    "AsyncWatch",
     "BufferedWriter",
     "Change",
     "Client",

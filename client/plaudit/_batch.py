@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -38,38 +38,74 @@ class Batch(Generic[RequestT]):
         )
 
 
-def cut(
-    records: Iterable[Mapping[str, Any] | Feedback],
-    project_of: Callable[[v1.Feedback], str],
-    *,
-    new_request: Callable[[str], RequestT],
-    refuse: Refuse,
-    imported: bool = False,
-) -> Iterator[Batch[RequestT]]:
-    """Requests of at most 1,000 records of one project and 3 MiB; a larger record goes alone, to be refused.
+class Cutter(Generic[RequestT]):
+    """Cuts records into requests of at most 1,000 records of one project and 3 MiB; a larger record goes alone.
 
     `new_request` makes an empty request for a project. A record that no message can hold is given to `refuse` and
     left out; it ends the input when `refuse` says so. What only the server sets is left out too, unless `imported`.
-    Reads no more of the input than the request at hand needs, and one record.
     """
-    batch: Batch[RequestT] | None = None
-    for position, record in enumerate(records):
+
+    def __init__(
+        self,
+        project_of: Callable[[v1.Feedback], str],
+        *,
+        new_request: Callable[[str], RequestT],
+        refuse: Refuse,
+        imported: bool = False,
+    ) -> None:
+        self._project_of = project_of
+        self._new_request: Callable[[str], RequestT] = new_request
+        self._refuse = refuse
+        self._imported = imported
+        self._position = -1
+        self.batch: Batch[RequestT] | None = None
+        """The request that still has room; None when no record has come."""
+        self.is_ended = False
+        """Whether a refused record has ended the input."""
+
+    def add(self, record: Mapping[str, Any] | Feedback) -> Batch[RequestT] | None:
+        """Take in the next record; the request that was full before it, if it was."""
+        self._position += 1
         try:
-            message = to_message(record, f"feedback[{position}]", imported=imported)
+            message = to_message(record, f"feedback[{self._position}]", imported=self._imported)
         except PlauditError as error:
-            if refuse(position, record, error):
-                continue
-            break
-        project = project_of(message)
+            self.is_ended = not self._refuse(self._position, record, error)
+            return None
+        project = self._project_of(message)
         if message.project == project:
             message.ClearField("project")  # the request says it once
         size = message.ByteSize() + FRAME_BYTES
+        full, batch = None, self.batch
         if batch is None or not batch.has_room(project, size):
-            if batch is not None:
-                yield batch
-            batch = Batch(new_request(project))
+            full, batch = batch, Batch(self._new_request(project))
+            self.batch = batch
         batch.request.feedback.append(message)
-        batch.positions.append(position)
+        batch.positions.append(self._position)
         batch.size += size
-    if batch is not None:
-        yield batch
+        return full
+
+
+def cut(records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]) -> Iterator[Batch[RequestT]]:
+    """The requests of an iterable, read no further than the request at hand needs, and one record."""
+    for record in records:
+        full = cutter.add(record)
+        if full is not None:
+            yield full
+        if cutter.is_ended:
+            break
+    if cutter.batch is not None:
+        yield cutter.batch
+
+
+async def cut_async(
+    records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]
+) -> AsyncIterator[Batch[RequestT]]:
+    """The same of an asynchronous iterable."""
+    async for record in records:
+        full = cutter.add(record)
+        if full is not None:
+            yield full
+        if cutter.is_ended:
+            break
+    if cutter.batch is not None:
+        yield cutter.batch

@@ -1,21 +1,22 @@
 """Bulk storing over one stream: a window of unanswered requests, sent again on a new stream when one breaks.
 
-`Window` is the protocol without the I/O; `ingest` is the thin shell that sends what it says and gives it the answers.
+`Window` and `Ingestion` are the protocol without the I/O; a `Line` is the thin shell that sends what they say.
 """
 
 from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from plaudit import limits, v1
-from plaudit._batch import Batch, cut
+from plaudit._batch import Batch, Cutter
 from plaudit._errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError, from_status
-from plaudit._model import Feedback, canonical_id
+from plaudit._model import canonical_id
+from plaudit._steps import Steps
 
 if TYPE_CHECKING:
     from plaudit._transport import Method, Stream, Transport
@@ -120,102 +121,164 @@ class Window(Generic[RequestT]):
             self._result.refused.append(Refused(position, item.id, error))
 
 
-def ingest(
-    transport: Transport,
-    method: Method[RequestT, Any],
-    records: Iterable[Mapping[str, Any] | Feedback],
-    project_of: Callable[[v1.Feedback], str],
-    *,
-    partial: bool,
-    imported: bool = False,
-    progress: Progress | None = None,
-) -> Ingested:
-    """Store records from any iterable, which is read no faster than the server stores. Raises PlauditError.
+class Line(Protocol[RequestT]):
+    """The way to the server, blocking or awaited: what is `Any` is the answer, or an awaitable of it."""
 
-    Without `partial`, the first record that is refused ends the reading; what was read before it is still stored, so
-    that what the error tells is exact.
-    """
-    result = Ingested()
-    window = Window(method.request, result)
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream."""
 
-    def refuse(position: int, record: object, error: PlauditError) -> bool:
-        result.refused.append(Refused(position, _id_of(record), error))
-        return partial
+    def next_batch(self) -> Any:
+        """The next request of the input, or None at its end."""
 
-    batches = cut(records, project_of, new_request=window.new_request, refuse=refuse, imported=imported)
-    retry = transport.retry()
-    stream: _Sending[RequestT] | None = None
-    reading = True
-    try:
-        while True:
-            while reading and not window.is_full:
-                batch = next(batches, None)
-                reading = batch is not None and (partial or not result.refused)
-                if batch is not None and window.enter(batch) and stream is not None:
-                    stream.send(batch.request)
-            if not window:
-                break
-            try:
-                if stream is None:
-                    stream = _Sending(transport, method, window.requests())
-                window.answered(stream.answer())
-            except PlauditError as error:
-                if stream is not None:
-                    stream.cancel()
-                    stream = None
-                if partial and isinstance(error, InvalidArgumentError):
-                    window.refuse_oldest(error)
-                elif not retry.wait(error):
-                    raise
-            else:
-                retry.succeeded()
-                reading = reading and (partial or not result.refused)
-            if progress is not None:
-                progress(result)
-        if stream is not None:
-            stream.finish()
-        if result.refused and not partial:
-            raise result.refused[0].error
-    except BaseException as error:
-        error.add_note(_what_was_stored(result, window.records))
-        raise
-    finally:
-        if stream is not None:
-            stream.cancel()
-    return result
+    def open(self, unanswered: list[RequestT]) -> Any:
+        """Open a stream, and send what is unanswered."""
+
+    def send(self, request: RequestT) -> Any:
+        """Send a request; the window bounds how many there are."""
+
+    def answer(self) -> Any:
+        """The next answer. Raises UnavailableError when the server ends the stream instead."""
+
+    def wait(self, error: PlauditError) -> Any:
+        """Wait until a stream may be opened again; False when the error is final."""
+
+    def succeeded(self) -> None:
+        """An answer has come: delays and deadline of `wait` begin anew."""
+
+    def finish(self) -> Any:
+        """Tell the server that all is answered, and wait for its end."""
+
+    def cancel(self) -> None:
+        """End the stream, if there is one, whatever is still unanswered."""
 
 
-class _Sending(Generic[RequestT]):
-    """One stream to the server, fed from a queue: grpc takes the requests in a thread of its own."""
+@dataclass(slots=True)
+class Ingestion(Generic[RequestT]):
+    """One bulk storing: what is read, on its way, and answered."""
 
-    def __init__(self, transport: Transport, method: Method[RequestT, Any], unanswered: Iterable[RequestT]) -> None:
+    request: type[RequestT]
+    project_of: Callable[[v1.Feedback], str]
+    partial: bool
+    imported: bool = False
+    progress: Progress | None = None
+    result: Ingested = field(default_factory=Ingested)
+    window: Window[RequestT] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.window = Window(self.request, self.result)
+
+    def cutter(self) -> Cutter[RequestT]:
+        """What cuts the input into requests."""
+        return Cutter(self.project_of, new_request=self.window.new_request, refuse=self._refuse, imported=self.imported)
+
+    def _refuse(self, position: int, record: object, error: PlauditError) -> bool:
+        self.result.refused.append(Refused(position, _id_of(record), error))
+        return self.partial
+
+    def run(self, line: Line[RequestT]) -> Steps[Ingested]:
+        """Store the records of a line's input, which is read no faster than the server stores. Raises PlauditError.
+
+        Without `partial`, the first record that is refused ends the reading; what was read before it is still
+        stored, so that what the error tells is exact.
+        """
+        partial, result, window = self.partial, self.result, self.window
+        reading = True
+        try:
+            while True:
+                while reading and not window.is_full:
+                    batch = yield line.next_batch()
+                    reading = batch is not None and (partial or not result.refused)
+                    if batch is not None and window.enter(batch) and line.is_open:
+                        yield line.send(batch.request)
+                if not window:
+                    break
+                try:
+                    if not line.is_open:
+                        yield line.open(window.requests())
+                    window.answered((yield line.answer()))
+                except PlauditError as error:
+                    line.cancel()
+                    if partial and isinstance(error, InvalidArgumentError):
+                        window.refuse_oldest(error)
+                    elif not (yield line.wait(error)):
+                        raise
+                else:
+                    line.succeeded()
+                    reading = reading and (partial or not result.refused)
+                if self.progress is not None:
+                    self.progress(result)
+            if line.is_open:
+                yield line.finish()
+            if result.refused and not partial:
+                raise result.refused[0].error
+        except BaseException as error:
+            error.add_note(_what_was_stored(result, window.records))
+            raise
+        finally:
+            line.cancel()
+        return result
+
+
+class BlockingLine(Generic[RequestT]):
+    """Streams fed from a queue: grpc takes the requests in a thread of its own."""
+
+    def __init__(self, transport: Transport, method: Method[RequestT, Any], batches: Iterator[Batch[RequestT]]) -> None:
+        self._transport = transport
+        self._method: Method[RequestT, Any] = method
+        self._batches: Iterator[Batch[RequestT]] = batches
+        self._retry = transport.retry()
         self._outgoing: queue.SimpleQueue[RequestT | None] = queue.SimpleQueue()
+        self._answers: Stream[Any] | None = None
+        self.succeeded = self._retry.succeeded
+        self.wait = self._retry.wait
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream."""
+        return self._answers is not None
+
+    def next_batch(self) -> Batch[RequestT] | None:
+        """The next request of the input."""
+        return next(self._batches, None)
+
+    def open(self, unanswered: list[RequestT]) -> None:
+        """Open a stream, and send what is unanswered."""
+        self._outgoing = queue.SimpleQueue()
         for request in unanswered:
             self._outgoing.put(request)
-        self._answers: Stream[Any] = transport.both_streams(method, iter(self._outgoing.get, None))
+        self._answers = self._transport.both_streams(self._method, iter(self._outgoing.get, None))
 
     def send(self, request: RequestT) -> None:
-        """Put a request on its way; the window bounds how many there are."""
+        """Put a request on its way."""
         self._outgoing.put(request)
 
     def answer(self) -> _Response:
-        """The next answer. Raises UnavailableError when the server ends the stream instead."""
-        response: _Response | None = next(self._answers, None)
-        if response is None:
-            raise UnavailableError("the server ended the stream: it is about to stop")
-        return response
+        """The next answer."""
+        assert self._answers is not None
+        return answered(next(self._answers, None))
 
     def finish(self) -> None:
         """Tell the server that all is answered, and wait for its end."""
+        assert self._answers is not None
         self._outgoing.put(None)
         with suppress(PlauditError):
             for _ in self._answers:
                 pass
 
     def cancel(self) -> None:
-        """End the stream, whatever is still unanswered, and the thread that waits for requests."""
-        self._outgoing.put(None)
-        self._answers.cancel()
+        """End the stream, and the thread that waits for requests."""
+        if self._answers is not None:
+            self._outgoing.put(None)
+            self._answers.cancel()
+            self._answers = None
+
+
+def answered(response: _Response | None) -> _Response:
+    """The answer, if there is one. Raises UnavailableError for the end of the stream."""
+    if response is None:
+        raise UnavailableError("the server ended the stream: it is about to stop")
+    return response
 
 
 def _id_of(record: object) -> str:

@@ -1,6 +1,7 @@
 """Feedback that is read when it is looked at: queries, their paging, and the feedback of one ref.
 
-`Pages` is the paging without the I/O; a query object asks its client for one page after the other.
+`Pages` is the paging, `Asked` and `AskedOfRef` are what both clients share: they do no I/O. The classes of `_aio` are
+the same, awaited.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from plaudit._errors import InvalidArgumentError, Violation
 from plaudit._expr import Query, QueryLike, all_of, as_query, field
 from plaudit._feedbacks import Feedbacks, Refs
 from plaudit._model import Feedback, canonical_id
-from plaudit._transport import COUNT, PURGE, QUERY
+from plaudit._steps import Steps, finish
+from plaudit._transport import COUNT, PURGE, QUERY, Method
 from plaudit.refs import Ref, parse_ref
 
 if TYPE_CHECKING:
     import pandas
 
     from plaudit._client import Client
+    from plaudit._operations import Operations
 
 REACTION_TYPE: Final = "wandb.reaction.1"
 NOTE_TYPE: Final = "wandb.note.1"
@@ -48,6 +51,7 @@ class _PagedResponse(Protocol):
 
 
 PagedRequestT = TypeVar("PagedRequestT", bound=_PagedRequest)
+ClientT = TypeVar("ClientT", bound="Operations[Any]")
 
 
 class Pages(Generic[PagedRequestT]):
@@ -94,7 +98,158 @@ class _Result:
         self.rows.extend(map(Feedback, response.feedback))
 
 
-class FeedbackQuery:
+class Asked(Generic[ClientT]):
+    """What a query asks and what was read of it, for both clients; the bodies yield their calls."""
+
+    _project_id: str | None
+    _result: _Result | None
+
+    def _start(
+        self,
+        project_id: str | None,
+        query: QueryLike | None,
+        offset: int | None,
+        limit: int | None,
+        show_refs: bool,
+        order_by: str | Iterable[str] | None,
+        client: ClientT | None,
+    ) -> None:
+        self._project_id = project_id
+        self._query = None if query is None else as_query(query)
+        self._offset = _integer(offset, "offset") or 0
+        self._limit = _integer(limit, "limit")
+        self._order_by = (order_by,) if isinstance(order_by, str) else tuple(order_by or ())
+        self._order_keys = [_order_key(name) for name in self._order_by]
+        self.show_refs = show_refs
+        self._client = client
+        self._result = None
+        self._forgotten = 0
+
+    @property
+    def client(self) -> ClientT:
+        """The client that is asked: the one given, else the default one."""
+        if self._client is None:
+            self._client = self._default_client()
+        return self._client
+
+    def _default_client(self) -> ClientT:
+        raise NotImplementedError
+
+    @property
+    def project_id(self) -> str:
+        """`entity/project`."""
+        return self._project_id or self.client.project_for(None)
+
+    @property
+    def entity(self) -> str:
+        """The first part of the project."""
+        return self.project_id.partition("/")[0]
+
+    @property
+    def project(self) -> str:
+        """The second part of the project."""
+        return self.project_id.partition("/")[2]
+
+    @property
+    def query(self) -> Query | None:
+        """What is asked for; None for every record."""
+        return self._query
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._described()})"
+
+    def _described(self) -> str:
+        parts = [repr(part) for part in self.project_id.split("/")] + [repr(self._query)]
+        if self._offset:
+            parts.append(f"offset={self._offset}")
+        if self._limit is not None:
+            parts.append(f"limit={self._limit}")
+        if self.show_refs:
+            parts.append("show_refs=True")
+        if self._order_by:
+            parts.append(f"order_by={self._order_by!r}")
+        return ", ".join(parts)
+
+    def _unary(self, method: Method[Any, Any], request: Any) -> Any:
+        return self.client.transport.unary(method, request)
+
+    def _started(self) -> _Result:
+        if self._result is None:
+            self._result = _Result(self._request())
+        return self._result
+
+    def _all(self) -> Steps[Feedbacks]:
+        return self._finish(self._started())
+
+    def _again(self) -> Steps[Feedbacks]:
+        old = self._result
+        if old is not None and old.kept is not None and (yield from self._is_current(old)):
+            old.kept = Feedbacks(self.show_refs, old.rows)
+            return old.kept
+        result, forgotten = _Result(self._request()), self._forgotten
+        rows = yield from self._finish(result)
+        if forgotten == self._forgotten:  # else something was stored meanwhile, that the rows may lack
+            self._result = result
+        return rows
+
+    def _counted(self) -> Steps[int]:
+        request = v1.CountFeedbackRequest(project=self.project_id, query=self._query_message())
+        count: int = (yield self._unary(COUNT, request)).count
+        return count
+
+    def _any(self) -> Steps[bool]:
+        result = self._result
+        if result is not None and (result.rows or result.pages.request is None):
+            return bool(result.rows)
+        if self._limit == 0:
+            return False
+        request = self._request()
+        request.limit = 1
+        return bool((yield self._unary(QUERY, request)).feedback)
+
+    def _finish(self, result: _Result) -> Steps[Feedbacks]:
+        while (yield from self._read_page(result)):
+            pass
+        if result.kept is None:
+            result.kept = Feedbacks(self.show_refs, result.rows)
+        return result.kept
+
+    def _read_beyond(self, result: _Result, position: int) -> Steps[bool]:
+        """Read pages until there is a row at `position`; False when there is none."""
+        while position >= len(result.rows):
+            if not (yield from self._read_page(result)):
+                return False
+        return True
+
+    def _read_page(self, result: _Result) -> Steps[bool]:
+        """Read one page more; False at the end."""
+        request = result.pages.request
+        if request is None:
+            return False
+        result.add((yield self._unary(QUERY, request)))
+        return True
+
+    def _is_current(self, result: _Result) -> Steps[bool]:
+        """Whether the project has not changed since the rows were read, by one call that returns no rows."""
+        if not result.rows or not result.revision:
+            return False  # reading again costs no more than asking
+        probe = v1.QueryFeedbackRequest(project=self.project_id, limit=0)
+        return bool((yield self._unary(QUERY, probe)).revision == result.revision)
+
+    def _request(self) -> v1.QueryFeedbackRequest:
+        return v1.QueryFeedbackRequest(
+            project=self.project_id,
+            query=self._query_message(),
+            order_by=self._order_keys,
+            offset=self._offset,
+            limit=self._limit,
+        )
+
+    def _query_message(self) -> v1.Query | None:
+        return None if self._query is None else self._query.to_proto()
+
+
+class FeedbackQuery(Asked["Client"]):
     """The feedback of a project that matches a query; nothing is asked before it is looked at.
 
     `query` is a dict `{"$expr": …}`, a `Query`, an expression of `field(…)`, or None for every record.
@@ -117,74 +272,23 @@ class FeedbackQuery:
         order_by: str | Iterable[str] | None = None,
         client: Client | None = None,
     ) -> None:
-        self._start(_project_id(entity, project), query, offset, limit, show_refs, order_by, client)
-
-    def _start(
-        self,
-        project_id: str | None,
-        query: QueryLike | None,
-        offset: int | None,
-        limit: int | None,
-        show_refs: bool,
-        order_by: str | Iterable[str] | None,
-        client: Client | None,
-    ) -> None:
-        self._project_id = project_id
-        self._query = None if query is None else as_query(query)
-        self._offset = _integer(offset, "offset") or 0
-        self._limit = _integer(limit, "limit")
-        self._order_by = (order_by,) if isinstance(order_by, str) else tuple(order_by or ())
-        self._order_keys = [_order_key(name) for name in self._order_by]
-        self.show_refs = show_refs
-        self._client = client
-        self._result: _Result | None = None
         self._lock = threading.RLock()
+        self._start(project_id_of(entity, project), query, offset, limit, show_refs, order_by, client)
 
-    @property
-    def client(self) -> Client:
-        """The client that is asked: the one given, else the default one."""
-        if self._client is None:
-            from plaudit._config import default_client
+    def _default_client(self) -> Client:
+        from plaudit._config import default_client
 
-            self._client = default_client()
-        return self._client
-
-    @property
-    def project_id(self) -> str:
-        """`entity/project`."""
-        return self._project_id or self.client.project_for(None)
-
-    @property
-    def entity(self) -> str:
-        """The first part of the project."""
-        return self.project_id.partition("/")[0]
-
-    @property
-    def project(self) -> str:
-        """The second part of the project."""
-        return self.project_id.partition("/")[2]
-
-    @property
-    def query(self) -> Query | None:
-        """What is asked for; None for every record."""
-        return self._query
+        return default_client()
 
     def execute(self) -> Feedbacks:
         """All rows; fetched at the first time, then the same object until `refresh()`."""
         with self._lock:
-            return self._finish(self._started())
+            return finish(self._all())
 
     def refresh(self) -> Feedbacks:
         """Fetch again; the new result is kept and returned. One small call while nothing in the project has changed."""
         with self._lock:
-            old = self._result
-            if old is not None and old.kept is not None and self._is_current(old):
-                old.kept = Feedbacks(self.show_refs, old.rows)
-                return old.kept
-            result = _Result(self._request())
-            rows = self._finish(result)
-            self._result = result
-            return rows
+            return finish(self._again())
 
     def refs(self) -> Refs:
         """The unique refs of the rows, in the order in which they are first seen."""
@@ -192,8 +296,7 @@ class FeedbackQuery:
 
     def count(self) -> int:
         """How many records match now, whatever `offset` and `limit` are; counted on the server, fetching none."""
-        request = v1.CountFeedbackRequest(project=self.project_id, query=self._query_message())
-        return self.client.transport.unary(COUNT, request).count
+        return finish(self._counted())
 
     def to_pandas(self) -> pandas.DataFrame:
         """A DataFrame with a row for each record and a column for each field. Needs pandas."""
@@ -204,9 +307,13 @@ class FeedbackQuery:
         with self._lock:
             result = self._started()
         position = 0
-        while position < len(result.rows) or self._read_beyond(result, position):
+        while position < len(result.rows) or self._there_is(result, position):
             yield result.rows[position]
             position += 1
+
+    def _there_is(self, result: _Result, position: int) -> bool:
+        with self._lock:
+            return finish(self._read_beyond(result, position))
 
     def __len__(self) -> int:
         return len(self.execute())
@@ -221,29 +328,7 @@ class FeedbackQuery:
     def __bool__(self) -> bool:
         """Whether there is any row; asks for one at most, and only when none is kept."""
         with self._lock:
-            result = self._result
-            if result is not None and (result.rows or result.pages.request is None):
-                return bool(result.rows)
-            if self._limit == 0:
-                return False
-            request = self._request()
-            request.limit = 1
-            return bool(self.client.transport.unary(QUERY, request).feedback)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._described()})"
-
-    def _described(self) -> str:
-        parts = [repr(part) for part in self.project_id.split("/")] + [repr(self._query)]
-        if self._offset:
-            parts.append(f"offset={self._offset}")
-        if self._limit is not None:
-            parts.append(f"limit={self._limit}")
-        if self.show_refs:
-            parts.append("show_refs=True")
-        if self._order_by:
-            parts.append(f"order_by={self._order_by!r}")
-        return ", ".join(parts)
+            return finish(self._any())
 
     def __rich__(self) -> Feedbacks:
         return self.execute()
@@ -257,55 +342,89 @@ class FeedbackQuery:
     def _repr_html_(self) -> str:
         return self.execute()._repr_html_()
 
-    def _started(self) -> _Result:
-        if self._result is None:
-            self._result = _Result(self._request())
-        return self._result
 
-    def _finish(self, result: _Result) -> Feedbacks:
-        while self._read_page(result):
-            pass
-        if result.kept is None:
-            result.kept = Feedbacks(self.show_refs, result.rows)
-        return result.kept
+class AskedOfRef(Asked[ClientT]):
+    """What a query of exactly one ref asks, and the records that are added to it."""
 
-    def _read_beyond(self, result: _Result, position: int) -> bool:
-        """Read pages until there is a row at `position`; False when there is none."""
-        with self._lock:
-            while position >= len(result.rows):
-                if not self._read_page(result):
-                    return False
-        return True
+    def _start_ref(self, ref: str | Ref, client: ClientT | None) -> None:
+        self._uri = str(ref) if isinstance(ref, Ref) else ref
+        self._ref = parse_ref(self._uri)
+        self._start(self._ref.project_id, field("ref") == self._uri, None, None, False, None, client)
 
-    def _read_page(self, result: _Result) -> bool:
-        """Read one page more; False at the end."""
-        request = result.pages.request
-        if request is None:
-            return False
-        result.add(self.client.transport.unary(QUERY, request))
-        return True
+    @property
+    def ref(self) -> str:
+        """The URI."""
+        return self._uri
 
-    def _is_current(self, result: _Result) -> bool:
-        """Whether the project has not changed since the rows were read, by one call that returns no rows."""
-        if not result.rows or not result.revision:
-            return False  # reading again costs no more than asking
-        probe = v1.QueryFeedbackRequest(project=self.project_id, limit=0)
-        return self.client.transport.unary(QUERY, probe).revision == result.revision
+    def _described(self) -> str:
+        return repr(self._uri)
 
-    def _request(self) -> v1.QueryFeedbackRequest:
-        return v1.QueryFeedbackRequest(
-            project=self.project_id,
-            query=self._query_message(),
-            order_by=self._order_keys,
-            offset=self._offset,
-            limit=self._limit,
+    def _added(
+        self,
+        feedback_type: str,
+        payload: Mapping[str, Any] | None,
+        creator: str | None,
+        annotation_ref: str | Ref | None,
+        more: Mapping[str, Any],
+    ) -> Steps[str]:
+        if not isinstance(feedback_type, str):
+            raise TypeError(f"a feedback type is a str, not {type(feedback_type).__name__}")
+        if annotation_ref is None:
+            if feedback_type.startswith(_RESERVED_PREFIX):
+                raise ValueError(f"types that start with {_RESERVED_PREFIX} are reserved: {feedback_type!r}")
+        else:
+            if not feedback_type.startswith(_ANNOTATION_PREFIX):
+                raise ValueError(f"annotation_ref goes with a type {_ANNOTATION_PREFIX}…, not with {feedback_type!r}")
+            annotation = annotation_ref if isinstance(annotation_ref, Ref) else parse_ref(annotation_ref)
+            if annotation.kind not in ("object", "op"):
+                raise TypeError(f"annotation_ref must be the ref of an object or op, not of kind {annotation.kind}")
+        if payload is not None and not isinstance(payload, Mapping):
+            problem = f"must be a JSON object, not a {type(payload).__name__}"
+            raise InvalidArgumentError.of([Violation("feedback.payload", problem)])
+        return self._stored(
+            feedback_type=feedback_type,
+            payload={**(payload or {}), **more},
+            creator=creator,
+            annotation_ref=None if annotation_ref is None else str(annotation_ref),
         )
 
-    def _query_message(self) -> v1.Query | None:
-        return None if self._query is None else self._query.to_proto()
+    def _reaction(self, emoji: str, creator: str | None) -> Steps[str]:
+        if self._ref.kind not in _AGENT_KINDS:
+            return self._stored(feedback_type=REACTION_TYPE, payload={"emoji": emoji}, creator=creator)
+        return self._stored(
+            feedback_type=AGENT_USER_FEEDBACK_TYPE,
+            payload={"emoji": emoji, "scorer_tags": [emoji]},
+            creator=creator,
+            scorer_tags=[emoji],
+            scorer_tag_reasons={emoji: "Set by user"},
+            scorer_tag_confidences={emoji: 1.0},
+        )
+
+    def _note(self, note: str, creator: str | None) -> Steps[str]:
+        return self._stored(feedback_type=NOTE_TYPE, payload={"note": note}, creator=creator)
+
+    def _purged(self, feedback_id: str) -> Steps[None]:
+        this = Query((field("id") == canonical_id(feedback_id)) & (field("ref") == self._uri))
+        request = v1.PurgeFeedbackRequest(project=self.project_id, query=this.to_proto())
+        try:
+            yield self._unary(PURGE, request)
+        finally:
+            self._forget()
+
+    def _stored(self, **record: Any) -> Steps[str]:
+        try:
+            stored: Feedback = yield from self.client._create({"ref": self._uri, **record}, self.project_id)
+        finally:
+            # Also after an error: a call without an answer may have stored the record.
+            self._forget()
+        return stored.id
+
+    def _forget(self) -> None:
+        self._result = None
+        self._forgotten += 1
 
 
-class RefFeedbackQuery(FeedbackQuery):
+class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
     """The feedback of exactly this ref, and the place to add some.
 
     The project is the ref's own; for an external ref (`https://…`) the client's. Adding returns the new id when
@@ -315,9 +434,8 @@ class RefFeedbackQuery(FeedbackQuery):
     """
 
     def __init__(self, ref: str | Ref, *, client: Client | None = None) -> None:
-        self._uri = str(ref) if isinstance(ref, Ref) else ref
-        self._ref = parse_ref(self._uri)
-        self._start(self._ref.project_id, field("ref") == self._uri, None, None, False, None, client)
+        self._lock = threading.RLock()
+        self._start_ref(ref, client)
 
     @classmethod
     def _of(cls, ref: str | Ref, client: Client, project: str | None) -> RefFeedbackQuery:
@@ -326,11 +444,6 @@ class RefFeedbackQuery(FeedbackQuery):
         if project is not None:
             made._project_id = client.project_for(project)
         return made
-
-    @property
-    def ref(self) -> str:
-        """The URI."""
-        return self._uri
 
     def add(
         self,
@@ -346,66 +459,19 @@ class RefFeedbackQuery(FeedbackQuery):
         `annotation_ref` with a type that is no `wandb.annotation.…`, and for a payload that JSON can not hold;
         TypeError for an `annotation_ref` that is no object and no op.
         """
-        if not isinstance(feedback_type, str):
-            raise TypeError(f"a feedback type is a str, not {type(feedback_type).__name__}")
-        if annotation_ref is None:
-            if feedback_type.startswith(_RESERVED_PREFIX):
-                raise ValueError(f"types that start with {_RESERVED_PREFIX} are reserved: {feedback_type!r}")
-        else:
-            if not feedback_type.startswith(_ANNOTATION_PREFIX):
-                raise ValueError(f"annotation_ref goes with a type {_ANNOTATION_PREFIX}…, not with {feedback_type!r}")
-            annotation = annotation_ref if isinstance(annotation_ref, Ref) else parse_ref(annotation_ref)
-            if annotation.kind not in ("object", "op"):
-                raise TypeError(f"annotation_ref must be the ref of an object or op, not of kind {annotation.kind}")
-        if payload is not None and not isinstance(payload, Mapping):
-            problem = f"must be a JSON object, not a {type(payload).__name__}"
-            raise InvalidArgumentError.of([Violation("feedback.payload", problem)])
-        return self._add(
-            feedback_type=feedback_type,
-            payload={**(payload or {}), **kwargs},
-            creator=creator,
-            annotation_ref=None if annotation_ref is None else str(annotation_ref),
-        )
+        return finish(self._added(feedback_type, payload, creator, annotation_ref, kwargs))
 
     def add_reaction(self, emoji: str, creator: str | None = None) -> str:
         """Store a reaction: exactly one emoji. On an agent's turn, span or conversation it is feedback on the agent."""
-        if self._ref.kind not in _AGENT_KINDS:
-            return self._add(feedback_type=REACTION_TYPE, payload={"emoji": emoji}, creator=creator)
-        return self._add(
-            feedback_type=AGENT_USER_FEEDBACK_TYPE,
-            payload={"emoji": emoji, "scorer_tags": [emoji]},
-            creator=creator,
-            scorer_tags=[emoji],
-            scorer_tag_reasons={emoji: "Set by user"},
-            scorer_tag_confidences={emoji: 1.0},
-        )
+        return finish(self._reaction(emoji, creator))
 
     def add_note(self, note: str, creator: str | None = None) -> str:
         """Store a note: a text of 1 to 10,000 characters."""
-        return self._add(feedback_type=NOTE_TYPE, payload={"note": note}, creator=creator)
+        return finish(self._note(note, creator))
 
     def purge(self, feedback_id: str) -> None:
         """Remove one record of this ref for good; an id that is not there is no error."""
-        this = Query((field("id") == canonical_id(feedback_id)) & (field("ref") == self._uri))
-        request = v1.PurgeFeedbackRequest(project=self.project_id, query=this.to_proto())
-        try:
-            self.client.transport.unary(PURGE, request)
-        finally:
-            self._forget()
-
-    def _described(self) -> str:
-        return repr(self._uri)
-
-    def _add(self, **record: Any) -> str:
-        try:
-            return self.client.create({"ref": self._uri, **record}, project=self.project_id).id
-        finally:
-            # Also after an error: a call without an answer may have stored the record.
-            self._forget()
-
-    def _forget(self) -> None:
-        with self._lock:
-            self._result = None
+        finish(self._purged(feedback_id))
 
 
 def reaction_query(emoji: str, query: QueryLike | None) -> Query:
@@ -416,7 +482,8 @@ def reaction_query(emoji: str, query: QueryLike | None) -> Query:
     return Query(all_of([as_query(query).expr, reaction]))
 
 
-def _project_id(entity: str, project: str) -> str:
+def project_id_of(entity: str, project: str) -> str:
+    """`entity/project`. Raises TypeError for what is no text, ValueError for an empty part or one with a slash."""
     for name, part in (("entity", entity), ("project", project)):
         if not isinstance(part, str):
             raise TypeError(f"{name} is a str, not {type(part).__name__}")

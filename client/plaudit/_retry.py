@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from plaudit._errors import PlauditError, ResourceExhaustedError, UnavailableError
 
@@ -76,7 +77,7 @@ class Retry:
     __slots__ = ("_attempts", "_clock", "_patience", "_policy", "_sleep")
 
     def __init__(
-        self, policy: RetryPolicy, patience: float, *, sleep: Callable[[float], None], clock: Callable[[], float]
+        self, policy: RetryPolicy, patience: float, *, sleep: Callable[[float], Any], clock: Callable[[], float]
     ) -> None:
         self._policy = policy
         self._patience = patience
@@ -110,4 +111,12 @@ class Retry:
             self._sleep(delay)
         else:
             stopped.wait(delay)
+        return True
+
+    async def wait_async(self, error: PlauditError) -> bool:
+        """The same for a `sleep` that is awaited."""
+        delay = self.delay(error)
+        if delay is None:
+            return False
+        await self._sleep(delay)
         return True

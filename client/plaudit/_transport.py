@@ -28,7 +28,7 @@ RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 ResponseT_co = TypeVar("ResponseT_co", bound=Message, covariant=True)
 
-_CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
+CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     # A response may have 4 MiB, which is grpc's own default limit to the byte: leave room.
     ("grpc.max_receive_message_length", limits.GRPC_RECEIVE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
@@ -132,6 +132,11 @@ class Address:
         return cls(rest.rstrip("/"), secure=scheme in _SECURE_SCHEMES)
 
 
+def metadata_of(api_key: str | None) -> tuple[tuple[str, str]] | None:
+    """What is sent with each call."""
+    return None if api_key is None else (("authorization", f"Bearer {api_key}"),)
+
+
 class GrpcStream(Generic[ResponseT]):
     """A `Stream` of grpc's, with its errors as ours. A fork ends it, with an UnavailableError: open it again."""
 
@@ -206,7 +211,7 @@ class GrpcTransport:
         self._address = Address.parse(target)
         self._credentials = credentials
         self._timeout = timeout
-        self._metadata = None if api_key is None else (("authorization", f"Bearer {api_key}"),)
+        self._metadata = metadata_of(api_key)
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self._clock = clock
@@ -286,9 +291,9 @@ class GrpcTransport:
 
     def _open(self) -> grpc.Channel:
         if self._credentials is None and not self._address.secure:
-            return grpc.insecure_channel(self._address.target, _CHANNEL_OPTIONS)
+            return grpc.insecure_channel(self._address.target, CHANNEL_OPTIONS)
         credentials = self._credentials or grpc.ssl_channel_credentials()
-        return grpc.secure_channel(self._address.target, credentials, _CHANNEL_OPTIONS)
+        return grpc.secure_channel(self._address.target, credentials, CHANNEL_OPTIONS)
 
     def _forget_parent(self) -> None:
         """In a forked child: the parent's channel is not ours to use, nor to close; the next call opens one."""

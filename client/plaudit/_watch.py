@@ -125,16 +125,16 @@ class Watch:
 
     def _next(self) -> v1.WatchFeedbackResponse:
         if self._stream is not None:
-            return _response(self._stream)
+            return watched(next(self._stream, None))
         stream = self._stream = self._transport.stream(WATCH, self._position.request())
         if self._closed.is_set():
             stream.cancel()  # `close` has not seen it
         with _first_answer_within(self._retry.remaining(), stream):
-            return _response(stream)
+            return watched(next(stream, None))
 
 
-def _response(stream: Stream[v1.WatchFeedbackResponse]) -> v1.WatchFeedbackResponse:
-    response = next(stream, None)
+def watched(response: v1.WatchFeedbackResponse | None) -> v1.WatchFeedbackResponse:
+    """The response, if there is one. Raises UnavailableError for the end of the stream."""
     if response is None:
         raise UnavailableError("the server ended the watch: it is about to stop")
     return response

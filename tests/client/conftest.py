@@ -1,10 +1,14 @@
-"""A client over a transport that answers from memory."""
+"""A client over a transport that answers from memory; blocking, and of asyncio behind the same methods."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import plaudit
+from tests.client.blocking import AsyncFake, Loop, blocking_client
 from tests.client.fakes import PROJECT, FakeTransport, message
 
 
@@ -14,6 +18,17 @@ def transport() -> FakeTransport:
     return FakeTransport([message(number) for number in range(1, 6)], page_rows=2)
 
 
-@pytest.fixture
-def client(transport: FakeTransport) -> plaudit.Client:
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    """An event loop for the clients of asyncio."""
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def client(request: pytest.FixtureRequest, transport: FakeTransport, loop: Loop) -> Any:
+    """Either client: what a test says of the one holds for the other."""
+    if request.param == "asyncio":
+        return blocking_client(PROJECT, loop, transport=AsyncFake(transport))
     return plaudit.Client(PROJECT, transport=transport)

@@ -11,6 +11,7 @@ from plaudit._retry import Retry, RetryPolicy
 from plaudit._transport import Method
 
 PROJECT = "acme/chat"
+POLICY = RetryPolicy(initial_delay=0.002, max_delay=0.02)
 REF = "weave:///acme/chat/call/1"
 
 
@@ -122,7 +123,7 @@ class FakeTransport:
         return self.streams[-1]
 
     def retry(self, patience: float | None = None) -> Retry:
-        policy = RetryPolicy(initial_delay=0.002, max_delay=0.02)
+        policy = POLICY
         return Retry(policy, 10.0 if patience is None else patience, sleep=self.time.sleep, clock=self.time)
 
     def close(self) -> None:

@@ -12,6 +12,10 @@ import plaudit
 NAMES = [
     "AbortedError",
     "AlreadyExistsError",
+    "AsyncClient",
+    "AsyncFeedbackQuery",
+    "AsyncRefFeedbackQuery",
+    "AsyncWatch",
     "BufferedWriter",
     "Change",
     "Client",

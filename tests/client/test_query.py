@@ -13,6 +13,7 @@ import pytest
 import plaudit
 from plaudit import v1
 from plaudit.v1 import feedback_service_pb2
+from tests.client.blocking import query_class, ref_query_class
 from tests.client.fakes import PROJECT, REF, FakeTransport, feedback, message
 
 SERVICE = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
@@ -22,14 +23,14 @@ def numbers(rows: Any) -> list[int]:
     return [int(row.id[-4:], 16) for row in rows]
 
 
-def everything(client: plaudit.Client, **options: Any) -> plaudit.FeedbackQuery:
-    return plaudit.FeedbackQuery("acme", "chat", None, client=client, **options)
+def everything(client: plaudit.Client, **options: Any) -> Any:
+    return query_class(client)("acme", "chat", None, client=client, **options)
 
 
 def test_building_sends_nothing(client: plaudit.Client, transport: FakeTransport) -> None:
     everything(client, offset=1, limit=2, order_by="-created_at")
-    plaudit.FeedbackQuery("acme", "chat", plaudit.field("id") == "x", client=client)
-    plaudit.RefFeedbackQuery(REF, client=client)
+    query_class(client)("acme", "chat", plaudit.field("id") == "x", client=client)
+    ref_query_class(client)(REF, client=client)
     client.ref(REF)
     client.get_feedback("x", reaction="👍")
 
@@ -294,24 +295,24 @@ def test_bad_entity_or_project_is_refused_when_built(entity: str, project: str) 
 
 def test_bad_query_is_refused_when_built(client: plaudit.Client) -> None:
     with pytest.raises(plaudit.InvalidArgumentError) as raised:
-        plaudit.FeedbackQuery("acme", "chat", {"$expr": {"$and": []}}, client=client)
+        query_class(client)("acme", "chat", {"$expr": {"$and": []}}, client=client)
     assert [v.field for v in raised.value.violations] == ["query.$expr.$and"]
     with pytest.raises(TypeError):
-        plaudit.FeedbackQuery("acme", "chat", "id", client=client)  # type: ignore[arg-type]
+        query_class(client)("acme", "chat", "id", client=client)
 
 
 def test_query_may_be_dict_query_or_expression(client: plaudit.Client) -> None:
     expression = plaudit.field("payload.score") > 0.5
     query = plaudit.Query(expression)
 
-    made = [plaudit.FeedbackQuery("acme", "chat", q, client=client).query for q in (expression, query, query.to_dict())]
+    made = [query_class(client)("acme", "chat", q, client=client).query for q in (expression, query, query.to_dict())]
 
     assert made == [query] * 3
 
 
 def test_later_changes_of_the_dict_do_not_matter(client: plaudit.Client, transport: FakeTransport) -> None:
     given = {"$expr": {"$eq": [{"$getField": "id"}, {"$literal": message(2).id}]}}
-    query = plaudit.FeedbackQuery("acme", "chat", given, client=client)
+    query = query_class(client)("acme", "chat", given, client=client)
     given.clear()
 
     assert numbers(query) == [2]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import plaudit
+from tests.client.blocking import ref_query_class
 from tests.client.fakes import PROJECT, REF, FakeTransport, message
 
 OBJECT = "weave:///acme/chat/object/quality:d1"
@@ -52,7 +53,7 @@ def test_project_may_be_told(client: plaudit.Client, transport: FakeTransport) -
 @pytest.mark.parametrize("uri", ["", "weave:///a/b/call", "weave:/a/b/call/1", "no uri"])
 def test_bad_ref_is_refused_when_built(uri: str, client: plaudit.Client) -> None:
     with pytest.raises(plaudit.InvalidRefError):
-        plaudit.RefFeedbackQuery(uri, client=client)
+        ref_query_class(client)(uri, client=client)
 
 
 def test_parsed_ref_will_do(client: plaudit.Client) -> None:

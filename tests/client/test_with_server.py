@@ -12,10 +12,12 @@ import pytest
 
 import plaudit
 from plaudit import v1
+from plaudit._aio_transport import GrpcAsyncTransport
 from plaudit._retry import Retry
 from plaudit._transport import GrpcTransport, Method
 from plaudit.uuid7 import uuid7
 from plaudit_server.testing import RunningServer
+from tests.client.blocking import Loop, blocking_client
 
 
 class Counted:
@@ -44,11 +46,34 @@ class Counted:
         self.inner.close()
 
 
-@pytest.fixture
-def client(running: RunningServer) -> plaudit.Client:
-    client = running.client()
-    client.transport = Counted(client.transport)
-    return client
+class AsyncCounted(Counted):
+    """The same for an AsyncClient."""
+
+    async def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
+        self.names.append(method.name)
+        return await self.inner.unary(method, request, retried=retried)
+
+    def both_streams(self, method: Method[Any, Any]) -> Any:  # type: ignore[override]
+        self.names.append(method.name)
+        return self.inner.both_streams(method)
+
+    def retry(self, patience: float | None = None) -> Retry:
+        return GrpcAsyncTransport.retry(self.inner, patience)
+
+    async def close(self) -> None:  # type: ignore[override]
+        await self.inner.close()
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def client(request: pytest.FixtureRequest, running: RunningServer, loop: Loop) -> Iterator[Any]:
+    if request.param == "blocking":
+        blocking = running.client()
+        blocking.transport = Counted(blocking.transport)
+        yield blocking
+        return
+    with blocking_client("acme/chat", loop, target=running.target) as of_asyncio:
+        of_asyncio.transport = AsyncCounted(of_asyncio.transport)
+        yield of_asyncio
 
 
 @pytest.fixture
@@ -147,28 +172,29 @@ def test_what_is_not_there_has_no_versions_and_can_not_be_replaced(client: plaud
 
 
 def test_import_keeps_what_else_only_the_server_sets(running: RunningServer, client: plaudit.Client) -> None:
+    imported, moved_to = f"imported/{uuid7()}", f"moved/{uuid7()}"
     record = {"ref": "urn:x", "feedback_type": "t", "payload": {"n": 5.0}, "created_at": "2020-02-03T04:05:06.789012Z"}
     given = {"updated_at": datetime(2021, 2, 3, tzinfo=UTC), "user_id": "bob", "version": 3}
 
-    done = client.import_records([record | given, record], project="acme/imported")
-    [first, second] = client.get_feedback(project="acme/imported")
-    moved = client.import_records((f.to_dict() | {"project": None} for f in (first, second)), project="acme/moved")
+    done = client.import_records([record | given, record], project=imported)
+    [first, second] = client.get_feedback(project=imported)
+    moved = client.import_records((f.to_dict() | {"project": None} for f in (first, second)), project=moved_to)
 
     assert (done.stored, done.refused, done.revision, moved.stored) == (2, [], 2, 2)
     assert first.created_at == datetime(2020, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
     assert (first.updated_at, first.user_id, first.version) == (given["updated_at"], "bob", 3)
-    assert list(client.get_feedback(project="acme/moved", order_by="id")) != []
-    copies = {f.id: f.to_dict() | {"project": ""} for f in client.get_feedback(project="acme/moved")}
+    assert list(client.get_feedback(project=moved_to, order_by="id")) != []
+    copies = {f.id: f.to_dict() | {"project": ""} for f in client.get_feedback(project=moved_to)}
     assert copies == {f.id: f.to_dict() | {"project": ""} for f in (first, second)}
 
 
 def test_import_of_what_was_read_keeps_payloads_to_the_character(client: plaudit.Client) -> None:
-    message = v1.Feedback(id=uuid7(), project="acme/read", ref="urn:x", feedback_type="t", version=1)
+    message = v1.Feedback(id=uuid7(), project=f"read/{uuid7()}", ref="urn:x", feedback_type="t", version=1)
     message.payload_json = '{"a": 5.00, "b": 1E5}'
     message.created_at.GetCurrentTime()
 
     assert client.import_records([plaudit.Feedback(message)]).stored == 1
-    [read] = client.get_feedback(project="acme/read")
+    [read] = client.get_feedback(project=message.project)
     assert read.payload_json == message.payload_json
 
 
