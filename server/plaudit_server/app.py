@@ -73,10 +73,13 @@ class Server:
         self._server = server
         return f"{self._config.listen.rpartition(':')[0]}:{port}"
 
-    async def stop(self, grace: float = 10.0) -> None:
-        """Say that we leave, finish what is in flight within `grace` seconds, then close the store."""
+    async def stop(self, grace: float = 10.0, delay: float = 0.0) -> None:
+        """Say that we leave, take calls for `delay` seconds more, finish what is in flight within `grace` seconds, then
+        close the store.
+        """
         if self._server is not None:
             await self._health.drain()
+            await asyncio.sleep(delay)
             self._watches.close()
             self._service.drain()
             await self._server.stop(grace)
@@ -97,7 +100,8 @@ class Server:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
-        _add_reflection(server)
+        if self._config.reflection:
+            _add_reflection(server)
 
 
 def build_server(config: Config, store: Store | None = None) -> Server:
@@ -144,8 +148,16 @@ def run(config: Config) -> int:
 async def _serve(config: Config, *, as_worker: bool = False) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+
+    def stop(number: int) -> None:
+        if stopping.is_set():
+            logger.warning("a second signal: ending at once")
+            os._exit(128 + number)  # what was acknowledged is on disk
+        stopping.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)
+    # A terminal's Ctrl-C goes to workers as well: theirs is the signal that their parent sends.
+    loop.add_signal_handler(signal.SIGINT, *((lambda: None,) if as_worker else (stop, signal.SIGINT)))
     server = build_server(config)
     try:
         address = await server.start()
@@ -161,7 +173,8 @@ async def _serve(config: Config, *, as_worker: bool = False) -> int:
         await stopping.wait()
         logger.info("stopping")
     finally:
-        await server.stop(config.connections.shutdown_grace_seconds)
+        delay = config.connections.drain_delay_seconds if stopping.is_set() else 0.0
+        await server.stop(config.connections.shutdown_grace_seconds, delay)
     return 0
 
 

@@ -129,6 +129,23 @@ def show_config(toml_path: str | None, **flags: object) -> None:
     click.echo(configuration.render(config, given), nl=False)
 
 
+@cli.command()
+@click.option("--target", metavar="HOST:PORT", help="Where the server listens; where `serve` would, if not given.")
+@click.option("--service", default="", help="The service to ask for; the server as a whole, if not given.")
+@click.option("--timeout", default=3.0, show_default=True, type=click.FloatRange(0.1, 600), help="Seconds to wait.")
+@click.option("--tls-ca", "ca", metavar="PATH", help="Ask over TLS, trusting the certificates of this file.")
+@click.option("--config", "toml_path", metavar="PATH", help="TOML file of settings. [PLAUDIT_CONFIG]")
+def health(target: str | None, service: str, timeout: float, ca: str | None, toml_path: str | None) -> None:
+    """Ask a running server whether it can do its work; exit with 0 when it says SERVING, else with 1."""
+    with failures():
+        from plaudit_server import health as state
+
+        listen = target or _load(toml_path, {}).listen
+        said = state.ask(listen, service, timeout, ca)
+    click.echo(f"{listen}: {said}")
+    sys.exit(0 if said == "SERVING" else 1)
+
+
 @cli.group()
 def keys() -> None:
     """Make, list and revoke the API keys that a store knows."""

@@ -129,6 +129,12 @@ class Connections:
     watch_stall_seconds: float = _setting(
         20.0, "A watcher that takes nothing for so long is ended, and may come back.", minimum=0.1, maximum=3600
     )
+    drain_delay_seconds: float = _setting(
+        0.0,
+        "How long a server that stops still takes calls, its health NOT_SERVING, so that balancers look away first.",
+        minimum=0,
+        maximum=3600,
+    )
     shutdown_grace_seconds: float = _setting(10.0, "Time for calls to end when the server stops.", minimum=0)
 
     def __post_init__(self) -> None:
@@ -145,6 +151,7 @@ class Config:
         1, "Server processes on the one port; more than one for a PostgreSQL store alone.", minimum=1, maximum=256
     )
     insecure: bool = _setting(False, "Whether to listen beyond this machine although nobody is authenticated.")
+    reflection: bool = _setting(True, "Whether the server tells its methods and messages to tools that ask for them.")
     log_level: str = _setting("info", "How much is logged on standard error.", choices=LOG_LEVELS)
     audit_log: str = _setting(
         "auto", "Where writes and refusals are logged: stderr, off, a file; auto: stderr, off without authentication."

@@ -1,14 +1,16 @@
-"""Health that follows the store: NOT_SERVING from a write that the store could not take until it can write again."""
+"""Health that follows the store, NOT_SERVING from a failed write until one works again; and asking for it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Final
 
-from grpc_health.v1 import health, health_pb2
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from plaudit_server.errors import StoreUnavailable
+from plaudit_server.errors import StartError, StoreUnavailable
 from plaudit_server.store.base import Store
 
 logger = logging.getLogger("plaudit_server")
@@ -71,3 +73,27 @@ class StoreHealth:
     async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
         await self.servicer.set(SERVICE, status)
         await self.servicer.set("", status)
+
+
+def ask(target: str, service: str, timeout: float, ca: str | None = None) -> str:
+    """What a server says of a service within `timeout` seconds: SERVING, NOT_SERVING, SERVICE_UNKNOWN or no answer.
+
+    `ca` is the path of the certificates to trust, for TLS. Raises StartError when it can not be read.
+    """
+    if ca is None:
+        channel = grpc.insecure_channel(target)
+    else:
+        try:
+            credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes())
+        except OSError as error:
+            raise StartError(f"can not read {ca}: {error.strerror}") from error
+        channel = grpc.secure_channel(target, credentials)
+    with channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        try:
+            response = check(health_pb2.HealthCheckRequest(service=service), timeout=timeout, wait_for_ready=True)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return "SERVICE_UNKNOWN"
+            return f"no answer ({error.code().name})"
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))

@@ -73,7 +73,7 @@ class _Workers:
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+            signal.signal(number, self._signalled)
         try:
             for worker in range(self._config.workers):
                 self._start(worker)
@@ -115,14 +115,20 @@ class _Workers:
                 self._release(worker)
                 self._start(number)
 
-    def _stop(self, *_: object) -> None:
-        self._stopping = True
+    def _signalled(self, number: int, _: object) -> None:
+        """Have all workers drain; at a second signal, end them and ourselves at once."""
+        again, self._stopping = self._stopping, True
         for worker in self._running.values():
             if worker.poll() is None:
-                worker.send_signal(signal.SIGTERM)
+                worker.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+        if again:
+            os._exit(128 + number)
 
     def _end(self) -> None:
-        self._stop()
+        for worker in self._running.values():
+            assert worker.stdin is not None
+            with suppress(OSError):
+                worker.stdin.close()  # stops also one that was started as the signal came
         for worker in self._running.values():
             worker.wait()
             self._release(worker)

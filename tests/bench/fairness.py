@@ -22,7 +22,7 @@ from tests.service.process import server_process
 
 QUOTA = 20
 TIMES = 10
-ROUNDS = 6
+ROUNDS = 12
 SECONDS = 2.5
 
 

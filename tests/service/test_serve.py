@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import apsw
 import grpc
@@ -13,7 +14,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from plaudit.v1 import CountFeedbackRequest, CreateFeedbackRequest, Feedback, FeedbackServiceStub
+from plaudit.v1 import (
+    CountFeedbackRequest,
+    CreateFeedbackRequest,
+    Feedback,
+    FeedbackServiceStub,
+    WatchFeedbackRequest,
+)
 from tests.service.process import ServerProcess, server_process
 
 REF = "weave:///acme/chat/call/1"
@@ -121,3 +128,63 @@ def test_health_and_reflection_answer(tmp_path: Path) -> None:
             names = {service.name for service in answer.list_services_response.service}
             assert "plaudit.v1.FeedbackService" in names
         assert reflection_pb2_grpc.ServerReflectionStub(channel)
+
+
+def health(target: str, *flags: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "plaudit_server", "health", "--target", target, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout.strip()
+
+
+def test_health_is_asked_on_the_command_line(tmp_path: Path) -> None:
+    with server_process(tmp_path / "plaudit.db") as running:
+        target = running.target
+        assert health(target) == (0, f"{target}: SERVING")
+        assert health(target, "--service", "plaudit.v1.FeedbackService") == (0, f"{target}: SERVING")
+        assert health(target, "--service", "no.Such") == (1, f"{target}: SERVICE_UNKNOWN")
+    code, said = health(target, "--timeout", "0.5")
+    assert code == 1
+    assert said.startswith(f"{target}: no answer")
+
+
+def test_a_server_that_stops_takes_calls_until_balancers_have_looked_away(tmp_path: Path) -> None:
+    process = ServerProcess(tmp_path / "plaudit.db", "127.0.0.1:0", "--connections-drain-delay-seconds", "3")
+    with grpc.insecure_channel(process.target) as channel:
+        service = FeedbackServiceStub(channel)
+        watch = service.WatchFeedback(WatchFeedbackRequest(project="acme/chat", after_revision=0))
+        next(watch)
+        process.process.send_signal(signal.SIGTERM)
+        while health(process.target) != (1, f"{process.target}: NOT_SERVING"):
+            assert process.process.poll() is None
+        request = CreateFeedbackRequest(project="acme/chat", feedback=Feedback(ref=REF, feedback_type="custom"))
+        stored = service.CreateFeedback(request).feedback
+        told = list(watch)
+        assert stored.id in [change.feedback.id for response in told for change in response.changes]
+        assert told[-1].revision == stored.revision
+    assert process.process.wait(20) == 0
+    process.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    store = tmp_path / "plaudit.db"
+    process = ServerProcess(store, "127.0.0.1:0", "--connections-drain-delay-seconds", "3600")
+    with grpc.insecure_channel(process.target) as channel:
+        request = CreateFeedbackRequest(project="acme/chat", feedback=Feedback(ref=REF, feedback_type="custom"))
+        FeedbackServiceStub(channel).CreateFeedback(request)
+    process.process.send_signal(number)
+    while "stopping" not in "".join(process.log):
+        assert process.process.poll() is None
+    assert process.stop(number) == 128 + number
+    with server_process(store) as restarted, grpc.insecure_channel(restarted.target) as channel:
+        assert FeedbackServiceStub(channel).CountFeedback(CountFeedbackRequest(project="acme/chat")).count == 1
+
+
+def test_reflection_is_off_when_told(tmp_path: Path) -> None:
+    with server_process(tmp_path / "plaudit.db", "127.0.0.1:0", "--no-reflection") as running:
+        with grpc.insecure_channel(running.target) as channel:
+            call: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+            with pytest.raises(grpc.RpcError) as raised:
+                list(call(iter([b""])))
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
