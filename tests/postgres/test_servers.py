@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -189,6 +190,21 @@ def test_workers_do_not_outlive_a_killed_parent(shared_database: Database) -> No
     workers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     process.stop(signal.SIGKILL)
     until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_workers_drain_at_a_signal_and_end_at_the_second(shared_database: Database) -> None:
+    flags = ("--workers", "2", "--connections-drain-delay-seconds", "3600")
+    process = ServerProcess(shared_database.url, "127.0.0.1:0", *flags)
+    parent = process.process.pid
+    workers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    process.process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.process.wait(1)
+    assert process.stop() == 128 + signal.SIGTERM
+    until = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < until
         time.sleep(0.1)

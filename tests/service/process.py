@@ -36,6 +36,7 @@ class ServerProcess:
             env={k: v for k, v in os.environ.items() if not k.startswith("PLAUDIT_")} | dict(env or {}),
         )
         self.log: list[str] = []
+        self._drainer = threading.Thread(target=self._drain, daemon=True)
         self.target = self._wait_until_ready()
 
     def _wait_until_ready(self) -> str:
@@ -47,7 +48,7 @@ class ServerProcess:
             for line in stderr:
                 self.log.append(line)
                 if found := READY.search(line):
-                    threading.Thread(target=self._drain, daemon=True).start()
+                    self._drainer.start()
                     return found[1]
         finally:
             watchdog.cancel()
@@ -70,6 +71,7 @@ class ServerProcess:
             raise
         finally:
             if self.process.stderr is not None and self.process.poll() is not None:
+                self._drainer.join()  # workers of a killed server hold its standard error until they end, too
                 self.process.stderr.close()
 
 
