@@ -188,9 +188,6 @@ def _options(config: Config) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", 2 * limits.RESPONSE_BYTES),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_concurrent_streams", connections.max_concurrent_streams),
-        # grpc would count calls that are over, but not yet freed here, against max_concurrent_streams, and refuse new
-        # ones: a client within its 64 calls in flight failed. Our own bounds, and grpc's on calls, take its place.
-        ("grpc.http.overload_protection", 0),
         ("grpc.server_handshake_timeout_ms", round(connections.handshake_timeout_seconds * 1000)),
         ("grpc.max_connection_idle_ms", round(connections.max_idle_seconds * 1000)),
         ("grpc.max_connection_age_ms", round(connections.max_age_seconds * 1000)),

@@ -120,7 +120,7 @@ class Limits:
 class Connections:
     """How connections are kept; the defaults have answered attacks and failures, see docs/operations.md."""
 
-    max_concurrent_streams: int = _setting(100, "Calls at a time on one connection.", minimum=1, maximum=10_000)
+    max_concurrent_streams: int = _setting(200, "Calls at a time on one connection.", minimum=1, maximum=10_000)
     handshake_timeout_seconds: float = _setting(10.0, "Time for TLS and HTTP/2 to begin.", minimum=0.1, maximum=600)
     max_idle_seconds: float = _setting(300.0, "Idle connections are closed after this time.", minimum=1)
     max_age_seconds: float = _setting(900.0, "Connections are asked to reconnect after this time.", minimum=1)

@@ -157,7 +157,7 @@ def test_the_service_config_names_each_method_once() -> None:
     assert sorted(name["method"] for name in named) == sorted(SERVICE.methods_by_name)
 
 
-def test_a_client_with_as_many_calls_in_flight_as_it_may_is_never_refused(tmp_path: Path) -> None:
+def test_a_client_with_a_hundred_calls_in_flight_is_not_refused(tmp_path: Path) -> None:
     async def calls(target: str) -> int:
         async with grpc.aio.insecure_channel(target) as channel:
             ask: Any = channel.unary_unary(f"/{SERVICE.full_name}/GetServerInfo")
@@ -169,5 +169,5 @@ def test_a_client_with_as_many_calls_in_flight_as_it_may_is_never_refused(tmp_pa
             return sum(await asyncio.gather(*(one_after_another() for _ in range(100))))
 
     with server_process(tmp_path / "plaudit.db") as running:
-        # No retry in between: grpc itself would refuse calls here, see app._options.
+        # No retry in between: with 100 streams a connection grpc itself refused calls here, see ADR 0011.
         assert asyncio.run(calls(running.target)) == 3000
