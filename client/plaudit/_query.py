@@ -7,6 +7,7 @@ the same, awaited.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
@@ -98,7 +99,7 @@ class _Result:
         self.rows.extend(map(Feedback, response.feedback))
 
 
-class Asked(Generic[ClientT]):
+class Asked(ABC, Generic[ClientT]):
     """What a query asks and what was read of it, for both clients; the bodies yield their calls."""
 
     _project_id: str | None
@@ -132,8 +133,9 @@ class Asked(Generic[ClientT]):
             self._client = self._default_client()
         return self._client
 
+    @abstractmethod
     def _default_client(self) -> ClientT:
-        raise NotImplementedError
+        """The client of `init`, else one made from the environment."""
 
     @property
     def project_id(self) -> str:
