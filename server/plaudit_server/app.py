@@ -148,11 +148,15 @@ def run(config: Config) -> int:
 async def _serve(config: Config, *, as_worker: bool = False) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    signalled = False
 
     def stop(number: int) -> None:
-        if stopping.is_set():
+        nonlocal signalled
+        # Not whether we are stopping: a worker may be, because its parent has closed the pipe behind its first signal.
+        if signalled:
             logger.warning("a second signal: ending at once")
             os._exit(128 + number)  # what was acknowledged is on disk
+        signalled = True
         stopping.set()
 
     loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)

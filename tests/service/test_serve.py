@@ -21,6 +21,7 @@ from plaudit.v1 import (
     FeedbackServiceStub,
     WatchFeedbackRequest,
 )
+from plaudit_server.workers import LISTEN_VARIABLE
 from tests.service.process import ServerProcess, server_process
 
 REF = "weave:///acme/chat/call/1"
@@ -179,6 +180,29 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals)
     assert process.stop(number) == 128 + number
     with server_process(store) as restarted, grpc.insecure_channel(restarted.target) as channel:
         assert FeedbackServiceStub(channel).CountFeedback(CountFeedbackRequest(project="acme/chat")).count == 1
+
+
+def test_a_worker_whose_parent_has_gone_still_drains_at_its_first_signal(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "plaudit_server", "serve", "--store", f"sqlite:{tmp_path / 'plaudit.db'}"]
+    with subprocess.Popen(
+        [*command, "--connections-drain-delay-seconds", "3600"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={LISTEN_VARIABLE: "127.0.0.1:0"},
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        worker.stdout.readline()  # ready
+        worker.stdin.close()
+        assert b"stopping" in worker.stderr.readline()
+        # What the parent sent before it closed its end may be handled after that: it is the first signal all the same.
+        worker.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(1)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(20) == 128 + signal.SIGTERM
 
 
 def test_reflection_is_off_when_told(tmp_path: Path) -> None:
