@@ -16,6 +16,9 @@ from plaudit_server.store.base import Store
 logger = logging.getLogger("plaudit_server")
 
 SERVICE: Final = "plaudit.v1.FeedbackService"
+LIVENESS: Final = "liveness"
+"""Not a service: SERVING while the process answers at all, whatever the store does. A restart mends no database."""
+
 _PROBE_SECONDS: Final = 0.5
 _PATROL_SECONDS: Final = 1.0
 
@@ -36,6 +39,7 @@ class StoreHealth:
 
     async def serving(self) -> None:
         """Say that the store works."""
+        await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self._set(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:

@@ -25,6 +25,7 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     ReplaceFeedbackRequest,
 )
+from plaudit_server.health import LIVENESS
 from tests.faults.disk import Disk, faulty_disk
 from tests.service.process import ServerProcess
 from tests.service.status import Refusal
@@ -99,8 +100,8 @@ def feedback(id: str, number: int) -> Feedback:
     return Feedback(id=id, ref=f"weave:///{PROJECT}/call/1", feedback_type="disk", payload_json=payload)
 
 
-def health_of(channel: grpc.Channel) -> int:
-    return int(health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status)
+def health_of(channel: grpc.Channel, service: str = "") -> int:
+    return int(health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service)).status)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -155,6 +156,7 @@ def test_health_follows_a_disk_that_takes_no_writes(tmp_path: Path, disk: Disk, 
         assert {(r.code, r.reason) for r in script.refused} == {(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")}
         assert "as told" not in "".join(r.message for r in script.refused)
         until(lambda: health_of(script.channel) == not_serving)
+        assert health_of(script.channel, LIVENESS) == serving
         script.check(running.target)  # reading goes on
         disk.fail_always = False
         until(lambda: health_of(script.channel) == serving)
