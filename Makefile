@@ -95,6 +95,7 @@ test-range: $(DEV_READY) ## Talk through the wheel on the oldest and newest depe
 .PHONY: test-postgres
 test-postgres: $(DEV_READY) ## Run the whole campaign on PostgreSQL, a throwaway cluster or PLAUDIT_TEST_POSTGRES=postgresql://...
 	@CI=$(or $(CI),true) PLAUDIT_TEST_KILLS=$$(($(KILLS) / 4)) PLAUDIT_TEST_DATABASE_KILLS=$$(($(KILLS) / 10)) \
+		PLAUDIT_TEST_ROLLOUTS=$$(($(KILLS) / 10)) \
 		PLAUDIT_TEST_ROWS=$$(($(KILLS) * 5000)) PLAUDIT_TEST_MODEL_RUNS=$(KILLS) PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 10)) \
 		$(BIN)/python -m pytest --timeout=0 tests/postgres $(ARGS)
 
