@@ -1,14 +1,17 @@
 """What a project at ten times its quota costs another: `python -m tests.bench.fairness` prints a line of JSON.
 
-A quiet project's calls are timed in turns on one server, so that what the machine does meanwhile falls on all of them:
-alone, beside a project that uses its quota, and beside the same project at ten times its quota. What the quota allows
-is that project's due, commits included; the figure is what the calls beyond it cost, the third against the second.
+A quiet project's calls are timed in turns on one server, each round in another order: alone, alone once more, beside a
+project that uses its quota, and beside the same project at ten times its quota. What the quota allows is that project's
+due, commits included, so `p99_ratio` is what the calls beyond it cost: ten times against at quota. `against_alone` is
+the same against an idle server, and `noise` is alone against alone: what the machine does by itself, below which no
+ratio of the others says anything. Each is taken within a round, and told as the median (and quartiles) of the rounds.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -66,9 +69,17 @@ def _percentile(taken: list[float], share: float) -> float:
     return round(sorted(taken)[int(len(taken) * share)] * 1000, 3)
 
 
+def _ratios(rounds: dict[str, list[list[float]]], name: str, control: str) -> dict[str, float]:
+    """p99 of one phase over that of another of the same round: the quartiles of all rounds."""
+    pairs = zip(rounds[name], rounds[control], strict=True)
+    low, median, high = statistics.quantiles([_percentile(a, 0.99) / _percentile(b, 0.99) for a, b in pairs], n=4)
+    return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3)}
+
+
 def main() -> None:
     """Run the rounds; times are in milliseconds."""
-    taken: dict[str, list[float]] = {"alone": [], "at quota": [], "at ten times": []}
+    rates = {"alone": 0, "alone again": 0, "at quota": QUOTA, "at ten times": TIMES * QUOTA}
+    rounds: dict[str, list[list[float]]] = {name: [] for name in rates}
     loud: dict[str, int] = {}
     flags = ("--limits-calls-per-second", str(QUOTA))
     with (
@@ -78,23 +89,40 @@ def main() -> None:
     ):
         create = FeedbackServiceStub(channel).CreateFeedback
         listen(create, 1.0, 0)
-        for _ in range(ROUNDS):
-            taken["alone"] += listen(create, SECONDS, len(taken["alone"]))
-            for name, rate in (("at quota", QUOTA), ("at ten times", TIMES * QUOTA)):
-                arguments = [server.target, str(SECONDS + 1.5), str(rate)]
-                shouting = [sys.executable, "-m", __spec__.name, *arguments]
-                with subprocess.Popen(shouting, stdout=subprocess.PIPE, text=True) as process:
-                    time.sleep(1.0)
-                    taken[name] += listen(create, SECONDS, len(taken[name]))
-                    outcomes = json.loads(process.communicate()[0])
-                if rate > QUOTA:
+        for number in range(ROUNDS):
+            names = list(rates)
+            first = number % len(names)
+            for place, name in enumerate(names[first:] + names[:first]):
+                outcomes = _phase(server.target, create, rates[name], rounds[name], number + place)
+                if name == "at ten times":
                     loud = {code: loud.get(code, 0) + outcomes.get(code, 0) for code in {*loud, *outcomes}}
     figures: dict[str, object] = {"loud": loud}
-    for name, seconds in taken.items():
-        p50, p99 = _percentile(seconds, 0.5), _percentile(seconds, 0.99)
-        figures[name] = {"calls": len(seconds), "p50_ms": p50, "p99_ms": p99}
-    ratio = _percentile(taken["at ten times"], 0.99) / _percentile(taken["at quota"], 0.99)
-    print(json.dumps({**figures, "p99_ratio": round(ratio, 3)}))
+    for name, phases in rounds.items():
+        taken = [seconds for phase in phases for seconds in phase]
+        figures[name] = {"calls": len(taken), "p50_ms": _percentile(taken, 0.5), "p99_ms": _percentile(taken, 0.99)}
+    figures["noise"] = _ratios(rounds, "alone again", "alone")
+    figures["against_alone"] = _ratios(rounds, "at ten times", "alone")
+    figures["p99_ratio"] = _ratios(rounds, "at ten times", "at quota")
+    print(json.dumps(figures))
+
+
+def _phase(
+    target: str,
+    create: grpc.UnaryUnaryMultiCallable,  # type: ignore[type-arg]
+    rate: int,
+    taken: list[list[float]],
+    start: int,
+) -> dict[str, int]:
+    """Time quiet calls beside a loud project's, which begin before and end after; how the loud calls went."""
+    if not rate:
+        taken.append(listen(create, SECONDS, start))
+        return {}
+    shouting = [sys.executable, "-m", __spec__.name, target, str(SECONDS + 1.5), str(rate)]
+    with subprocess.Popen(shouting, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(1.0)
+        taken.append(listen(create, SECONDS, start))
+        outcomes: dict[str, int] = json.loads(process.communicate()[0])
+    return outcomes
 
 
 if __name__ == "__main__":
