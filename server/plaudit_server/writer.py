@@ -1,4 +1,8 @@
-"""Group commit: commands that arrive while one group commits are the next group; each is answered after its commit."""
+"""Group commit: commands that arrive while one group commits are the next group; each is answered after its commit.
+
+A commit costs about the same whether it holds one row or twenty, so the next group also waits, a millisecond at most,
+for most of those whom the last one answered: who writes in a loop is about to ask again. A lone writer never waits.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,12 @@ logger = logging.getLogger("plaudit_server")
 
 _RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
 _COMMAND_BYTES: Final = 512  # what a command costs beside its texts
+
+# Which part of the callers of late a group waits for, how long (seconds), and from how many rows on it does not: a
+# row in a group of 64 costs the store little more than in one of 1,000.
+_GATHER_SHARE: Final = 0.7
+_GATHER_SECONDS: Final = 0.001
+_GATHER_ROWS: Final = 64
 
 
 class _Waiting(NamedTuple):
@@ -56,9 +66,12 @@ class Writer:
         self._on_failure = on_failure
         self._queue: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._idle: asyncio.Future[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        self._awaited = 0.0
+        self._callers = 0
         self._closing = False
         self.pending_commands = 0
+        self.pending_rows = 0
         self.pending_bytes = 0
         self.groups = 0
         self.commands = 0
@@ -73,7 +86,7 @@ class Writer:
     async def close(self) -> None:
         """Take no more commands, commit those that wait, and end. Safe to call twice, or without a start."""
         self._closing = True
-        self._wake()
+        self._go_on()
         task, self._task = self._task, None
         if task is not None:
             await task
@@ -104,13 +117,19 @@ class Writer:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(command, outcome, rows, size))
         self.pending_commands = pending + 1
+        self.pending_rows += rows
         self.pending_bytes += size
-        self._wake()
+        if self._enough():
+            self._go_on()
         return outcome
 
-    def _wake(self) -> None:
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+    def _enough(self) -> bool:
+        """Whether as much waits as the next group waits for."""
+        return len(self._queue) >= self._awaited or self.pending_rows >= _GATHER_ROWS or self._closing
+
+    def _go_on(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def _delay(self) -> float:
         """About how long the queue takes to empty, in seconds."""
@@ -120,14 +139,26 @@ class Writer:
 
     async def _run(self) -> None:
         while True:
+            await self._arrived(1)
+            await self._arrived(self._callers * _GATHER_SHARE, _GATHER_SECONDS)
             group = self._take()
             if group:
                 await self._commit(group)
+                self._callers = len(group) + len(self._queue)
             elif self._closing:
                 return
-            else:
-                self._idle = asyncio.get_running_loop().create_future()
-                await self._idle
+
+    async def _arrived(self, commands: float, seconds: float | None = None) -> None:
+        """Wait until so many commands are in the queue, or enough rows, or for so long."""
+        self._awaited = commands
+        if self._enough():
+            return
+        loop = asyncio.get_running_loop()
+        self._arrival = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._go_on)
+        await self._arrival
+        if timer is not None:
+            timer.cancel()
 
     def _take(self) -> list[_Waiting]:
         """The next group: what waits, within the bounds of one; nobody waits any more for what was cancelled."""
@@ -148,6 +179,7 @@ class Writer:
 
     def _forget(self, waiting: _Waiting) -> None:
         self.pending_commands -= 1
+        self.pending_rows -= waiting.rows
         self.pending_bytes -= waiting.size
 
     async def _commit(self, group: list[_Waiting]) -> None:

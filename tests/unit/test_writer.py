@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plaudit_server import writer as writing
 from plaudit_server.errors import BatchRejected, Overloaded, StoreUnavailable
 from plaudit_server.store.base import Command, Create, Outcome, Purge, Purged, Replace, WriteFailed, Written
 from plaudit_server.store.memory import MemoryStore
@@ -77,6 +78,45 @@ def test_what_arrives_while_one_group_commits_is_the_next_in_order() -> None:
         assert [outcome.purged for outcome in outcomes] == list(range(9))
         assert (writer.groups, writer.commands, writer.pending_commands, writer.pending_bytes) == (2, 9, 0, 0)
         await writer.close()
+
+    run(scenario)
+
+
+def test_the_next_group_waits_for_most_of_those_whom_the_last_one_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
+
+    async def scenario(store: GatedStore) -> None:
+        writer = Writer(store)
+        writer.start()
+        for number in range(3):
+            await writer.submit(purge(number))  # each alone, so none waits
+        await asyncio.gather(*await started(writer, *map(purge, range(10))))
+        tasks = await started(writer, *map(purge, range(6)))
+        assert [len(group) for group in store.groups] == [1, 1, 1, 10]
+        tasks += await started(writer, purge(6))
+        await asyncio.gather(*tasks)
+        tasks = await started(writer, Create(PROJECT, [record(n) for n in range(64)]))
+        await asyncio.gather(*tasks)  # as many rows as are worth waiting for
+        assert [len(group) for group in store.groups] == [1, 1, 1, 10, 7, 1]
+        await writer.submit(purge(0))
+        await writer.close()
+
+    run(scenario)
+
+
+def test_nobody_waits_long_for_callers_who_do_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(store: GatedStore) -> None:
+        writer = Writer(store)
+        writer.start()
+        await asyncio.gather(*await started(writer, *map(purge, range(10))))
+        await writer.submit(purge(10))
+        monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
+        await writer.submit(purge(11))
+        await asyncio.gather(*await started(writer, *map(purge, range(10))))
+        [task] = await started(writer, purge(12))
+        await writer.close()
+        await task
+        assert [len(group) for group in store.groups] == [10, 1, 1, 10, 1]
 
     run(scenario)
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -84,13 +85,10 @@ ENGINE: Final = sql.Engine(
 )
 
 _ROW: Final = f"({', '.join('?' * len(sql.COLUMNS))})"
-# One statement for many rows: the interpreter lock changes hands once for each step, and not for each row.
-_CHUNKS: Final = (64, 16, 4, 1)
-_INSERTS: Final = {
-    (table, size): f"INSERT INTO {table} ({', '.join(sql.COLUMNS)}) VALUES {', '.join([_ROW] * size)}"
-    for table in ("feedback", "feedback_history")
-    for size in _CHUNKS
-}
+# One statement for many rows: the interpreter lock changes hands once for each statement, and not for each row.
+_INSERT_ROWS: Final = 64
+# Every number of rows has a statement of its own, in two tables, beside all that are not inserts.
+_STATEMENTS_CACHED: Final = 2 * _INSERT_ROWS + 64
 
 
 def microseconds() -> int:
@@ -234,7 +232,8 @@ class SqliteStore(Store):
 
     def _connect(self) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        return _configured(apsw.Connection(str(self._path), flags=flags), _WRITER_CACHE_KIB, "temp_store = MEMORY")
+        connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=_STATEMENTS_CACHED)
+        return _configured(connection, _WRITER_CACHE_KIB, "temp_store = MEMORY")
 
     def _connect_reader(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -499,12 +498,14 @@ def _drive(connection: apsw.Connection, steps: sql.Steps[T]) -> T:
 
 
 def _insert(cursor: apsw.Cursor, step: sql.Insert) -> None:
-    rows, start = step.rows, 0
-    for size in _CHUNKS:
-        statement = _INSERTS[step.table, size]
-        while len(rows) - start >= size:
-            cursor.execute(statement, tuple(chain.from_iterable(rows[start : start + size])))
-            start += size
+    for start in range(0, len(step.rows), _INSERT_ROWS):
+        rows = step.rows[start : start + _INSERT_ROWS]
+        cursor.execute(_insert_statement(step.table, len(rows)), tuple(chain.from_iterable(rows)))
+
+
+@cache
+def _insert_statement(table: str, rows: int) -> str:
+    return f"INSERT INTO {table} ({', '.join(sql.COLUMNS)}) VALUES {', '.join([_ROW] * rows)}"
 
 
 def _probe_steps() -> sql.Steps[None]:
