@@ -208,10 +208,16 @@ _CLASSES: Final[Mapping[grpc.StatusCode, type[PlauditError]]] = {
 }
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
+# How grpc's core begins what it says of a stream that ended without a status, as when a balancer's server is killed: it
+# calls that UNKNOWN, which no server of plaudit ever answers.
+_STREAM_LOST: Final = "Stream removed"
+
 
 def from_rpc_error(error: grpc.RpcError) -> PlauditError:
     """The client's exception for a failed call, with the gRPC error as its cause."""
     code, message, trailers = _parts_of(error)
+    if code is grpc.StatusCode.UNKNOWN and message.startswith(_STREAM_LOST):
+        code = grpc.StatusCode.UNAVAILABLE
     status = _status_of(trailers)
     if status is None:
         status = status_pb2.Status(code=code.value[0])

@@ -140,6 +140,13 @@ def test_request_id_of_the_trailers_will_do() -> None:
     assert error.request_id == "r-2"
 
 
+def test_stream_that_went_with_its_connection_is_unavailable() -> None:
+    said = "Stream removed (Data frame with END_STREAM flag received)"
+    error = from_rpc_error(FailedCall(grpc.StatusCode.UNKNOWN, said))
+    assert (type(error), error.code) == (plaudit.UnavailableError, grpc.StatusCode.UNAVAILABLE)
+    assert type(from_rpc_error(FailedCall(grpc.StatusCode.UNKNOWN, "gone"))) is plaudit.InternalError
+
+
 def test_rpc_error_that_is_no_call() -> None:
     assert isinstance(from_rpc_error(grpc.RpcError("odd")), plaudit.InternalError)
 

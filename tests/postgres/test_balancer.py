@@ -90,6 +90,13 @@ def watching(target: str) -> Iterator[list[int]]:
         watcher.join(10)
 
 
+def wait_for(seen: list[int], count: int) -> None:
+    """Until a watch has seen so many changes, or long enough to be sure that it will not."""
+    until = time.monotonic() + 20
+    while len(seen) < count and time.monotonic() < until:
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def pair(empty_database: Database, tmp_path: Path) -> Iterator[Pair]:
     if program() is None:
@@ -115,9 +122,7 @@ def test_a_rolling_restart_under_load_costs_nobody_a_call(pair: Pair) -> None:
                 assert pair.renew(number) == 0
         load.go_on()
         stored = load.stop()
-        until = time.monotonic() + 20
-        while len(seen) < stored and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_for(seen, stored)
     # The bare ones too, to whom every refusal would have been a failure: the balancer and the drain suffice.
     assert [writer.failure for writer in load.writers] == [None] * 5
     assert seen == list(range(1, stored + 1))
@@ -127,12 +132,15 @@ def test_a_rolling_restart_under_load_costs_nobody_a_call(pair: Pair) -> None:
 
 
 @pytest.mark.timeout(90 + 30 * ROLLOUTS)
-def test_a_server_that_is_killed_costs_our_clients_no_call(pair: Pair) -> None:
-    load = Load(pair.balancer.target)
-    for round in range(ROLLOUTS):
-        load.go_on()
-        assert pair.renew(round % 2, signal.SIGKILL) == -signal.SIGKILL
-    for writer in load.clients:
-        writer.write_more(WRITES_BETWEEN)
-    assert load.stop() > 0
+def test_a_server_that_is_killed_costs_our_clients_no_call_and_no_change(pair: Pair) -> None:
+    with watching(pair.balancer.target) as seen:
+        load = Load(pair.balancer.target)
+        for round in range(ROLLOUTS):
+            load.go_on()
+            assert pair.renew(round % 2, signal.SIGKILL) == -signal.SIGKILL
+        for writer in load.clients:
+            writer.write_more(WRITES_BETWEEN)
+        stored = load.stop()
+        wait_for(seen, stored)
     assert [writer.failure for writer in load.clients] == [None] * 3
+    assert seen == list(range(1, stored + 1))
