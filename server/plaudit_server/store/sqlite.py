@@ -54,7 +54,7 @@ _ERASE_WAIT_MS: Final = 50
 _ERASE_RETRY_SECONDS: Final = (0.05, 1.0)
 
 _WRITER_CACHE_KIB: Final = 65_536
-_READER_CACHE_KIB: Final = 16_384
+_READER_CACHE_KIB: Final = 8_192  # of each reader: filled by the first long stream, and kept
 _CHECKPOINT_PAGES: Final = 4_000
 # Reads that overlap without a pause keep the log from starting over; above this size it is made to.
 _LOG_BYTES: Final = 64 * 1024 * 1024
