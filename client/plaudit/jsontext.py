@@ -119,7 +119,14 @@ def decode(text: str) -> dict[str, Any]:
 
     Raises ValueError when the text is no JSON object.
     """
-    value = json.loads(text) if text else {}
+    if not text:
+        return {}
+    try:
+        value, end = _scan(text)
+    except ValueError:
+        end = -1
+    if end != len(text):
+        value = json.loads(text)  # with blanks around it; looking for them costs more than the decoding
     if not isinstance(value, dict):
         raise ValueError("the payload is no JSON object")
     return value

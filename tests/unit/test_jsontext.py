@@ -398,5 +398,9 @@ def test_what_encodes_passes_the_check_and_comes_back(payload: dict[str, Any]) -
 def test_decoding_keeps_whole_numbers_exact() -> None:
     assert jsontext.decode('{"a":9007199254740993,"b":5.00}') == {"a": 2**53 + 1, "b": 5.0}
     assert jsontext.decode("") == {}
+    assert jsontext.decode(' \t\r\n{ "a" : 1 } ') == {"a": 1}
+    for broken in ('{"a":1} x', '{"a":1}{}', "{", "x"):
+        with pytest.raises(ValueError, match="line 1"):
+            jsontext.decode(broken)
     with pytest.raises(ValueError, match="no JSON object"):
         jsontext.decode("[1]")
