@@ -20,11 +20,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from plaudit import limits
 from plaudit.v1 import feedback_service_pb2
 from plaudit_server import workers
+from plaudit_server.admin import AdminPorts
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config, without_password
 from plaudit_server.errors import StartError
 from plaudit_server.health import StoreHealth
-from plaudit_server.interceptors import Call, Chain
+from plaudit_server.interceptors import Chain
+from plaudit_server.metrics import Metrics, Sources
 from plaudit_server.security import AuditLog, security
 from plaudit_server.service import FeedbackService
 from plaudit_server.store.base import Store
@@ -45,13 +47,22 @@ class Server:
         self._config = config
         self._health = StoreHealth(store)
         self._watches = Watches(store, poll=store.poll_seconds)
-        self._writer = Writer(store, on_commit=self._watches.committed, on_failure=self._health.store_failed)
-        self._service = FeedbackService(store, self._writer, self._watches, version("plaudit"))
+        self.metrics = Metrics(version("plaudit"), store.name)
+        self._writer = Writer(
+            store,
+            on_commit=self._watches.committed,
+            on_failure=self._health.store_failed,
+            meter=self.metrics,
+        )
+        self._service = FeedbackService(
+            store, self._writer, self._watches, version("plaudit"), self.metrics.acknowledged
+        )
         self._authenticator = Authenticator(config)
         self._audit_log = AuditLog(config)
         around = security(config, self._authenticator)
-        self._chain = Chain(around.gates, around.steps, (*around.observers, self._count))
-        self.calls = 0
+        self.metrics.follow(Sources(around.admission, self._writer, self._watches, self._health))
+        self._chain = Chain(gates=around.gates, steps=around.steps, observers=(*around.observers, self.metrics.observe))
+        self.admin = AdminPorts(config.admin, self._health, self.metrics)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> str:
@@ -59,6 +70,8 @@ class Server:
 
         Raises StoreError when the store can not be used, StartError when the address can not be listened on.
         """
+        # First of all, and closed last of all: how it starts and stops can be seen.
+        await self.admin.start()
         await self.store.open()
         await self._authenticator.start()
         self._audit_log.open()
@@ -87,9 +100,12 @@ class Server:
         await self._authenticator.close()
         self._audit_log.close()
         await self.store.close()
+        await self.admin.close()
 
-    def _count(self, call: Call, code: grpc.StatusCode) -> None:
-        self.calls += 1
+    @property
+    def calls(self) -> int:
+        """How many calls have ended."""
+        return self.metrics.calls
 
     def _register(self, server: grpc.aio.Server) -> None:
         # Only a watcher holds a place that others could use; a reader of StreamFeedback takes the time it needs.
@@ -102,6 +118,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         if self._config.reflection:
             _add_reflection(server)
+        server.add_generic_rpc_handlers((self._chain.unknown(),))
 
 
 def build_server(config: Config, store: Store | None = None) -> Server:
@@ -141,7 +158,8 @@ def run(config: Config) -> int:
     workers.check(config)
     listen = workers.worker_listen(os.environ)
     if listen is not None:
-        return uvloop.run(_serve(replace(config, listen=listen), as_worker=True))
+        admin = config.admin.of_worker(workers.worker_number(os.environ))
+        return uvloop.run(_serve(replace(config, listen=listen, admin=admin), as_worker=True))
     return uvloop.run(_serve(config)) if config.workers == 1 else workers.supervise(config)
 
 
@@ -165,6 +183,8 @@ async def _serve(config: Config, *, as_worker: bool = False) -> int:
     server = build_server(config)
     try:
         address = await server.start()
+        for key, at in server.admin.addresses.items():
+            logger.info("%s on %s", key, at)
         if as_worker:
             loop.add_reader(sys.stdin, stopping.set)
             workers.tell_ready()

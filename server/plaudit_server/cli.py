@@ -33,6 +33,7 @@ _SECTIONS: Final = {
     "jwt": "Tokens (JWT)",
     "limits": "Limits",
     "connections": "Connections",
+    "admin": "Ports for operators",
 }
 
 

@@ -142,6 +142,31 @@ class Connections:
 
 
 @dataclass(frozen=True, slots=True)
+class Admin:
+    """Ports for operators, without keys and TLS; they hold nothing of any feedback."""
+
+    listen: str = _setting(
+        "", "HOST:PORT for HTTP: /metrics, /livez, /readyz; empty: none. Each worker adds its number."
+    )
+    grpc_listen: str = _setting("", "HOST:PORT for gRPC: health and channelz; empty: none. Likewise for workers.")
+
+    def __post_init__(self) -> None:
+        _check_values(self, "admin.")
+        for key, address in self.addresses:
+            split_address(address, key)
+
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        """Those that are set, each with its setting's name."""
+        named = (("admin.listen", self.listen), ("admin.grpc_listen", self.grpc_listen))
+        return [(key, address) for key, address in named if address]
+
+    def of_worker(self, number: int) -> Admin:
+        """The ports of a worker, counted from 0: so many above the first one's; free ones where any would do."""
+        return Admin(_moved(self.listen, number), _moved(self.grpc_listen, number))
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that the server is told. Raises ConfigError when made of settings that do not go together."""
 
@@ -161,9 +186,11 @@ class Config:
     jwt: Jwt = field(default_factory=Jwt)
     limits: Limits = field(default_factory=Limits)
     connections: Connections = field(default_factory=Connections)
+    admin: Admin = field(default_factory=Admin)
 
     def __post_init__(self) -> None:
         _check_values(self, "")
+        _check_ports(self)
         host, _ = split_address(self.listen)
         if not self.authenticated and not self.insecure and not _is_loopback(host):
             raise ConfigError(
@@ -189,6 +216,9 @@ class Config:
             lines.append(f"everybody who reaches {self.listen} can read and purge everything: no authentication is set")
         elif beyond and not self.tls.certificate:
             lines.append(f"credentials travel in clear text to {self.listen}: tls.certificate is not set")
+        for key, address in self.admin.addresses:
+            if not _is_loopback(split_address(address, key)[0]):
+                lines.append(f"everybody who reaches {key} {address} can see how the server is; nothing of feedback")
         return lines
 
 
@@ -414,12 +444,30 @@ def _check_values(section: Any, prefix: str) -> None:
                 raise ConfigError(f"{key} is {value}; use {bounds}")
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, an IPv6 host without its brackets. Raises ConfigError."""
+def split_address(address: str, key: str = "listen") -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, an IPv6 host without its brackets. Raises ConfigError, which names the `key`."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+)):(\d{1,5})", address)
     if match is None or int(match[3]) > 65535:
-        raise ConfigError(f"listen is {address!r}; use HOST:PORT, as 127.0.0.1:50051 or [::1]:50051")
+        raise ConfigError(f"{key} is {address!r}; use HOST:PORT, as 127.0.0.1:50051 or [::1]:50051")
     return match[1] or match[2], int(match[3])
+
+
+def _moved(address: str, by: int) -> str:
+    host, colon, port = address.rpartition(":")
+    return f"{host}:{int(port) + by}" if colon and port != "0" else address
+
+
+def _check_ports(config: Config) -> None:
+    """No two listeners may want one port, nor a worker a port that there is not."""
+    taken = {split_address(config.listen)[1]: "listen"}
+    for key, address in config.admin.addresses:
+        port = split_address(address, key)[1]
+        for wanted in range(port, port + config.workers) if port else ():
+            if wanted > 65535:
+                raise ConfigError(f"{key} is {address}: there is no port {wanted} for the last of the workers")
+            if wanted in taken:
+                raise ConfigError(f"{key} is {address}, and port {wanted} is that of {taken[wanted]} already")
+            taken[wanted] = key
 
 
 def _is_loopback(host: str) -> bool:

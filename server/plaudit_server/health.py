@@ -19,6 +19,9 @@ SERVICE: Final = "plaudit.v1.FeedbackService"
 LIVENESS: Final = "liveness"
 """Not a service: SERVING while the process answers at all, whatever the store does. A restart mends no database."""
 
+SERVING: Final = "serving"
+DRAINING: Final = "draining"
+
 _PROBE_SECONDS: Final = 0.5
 _PATROL_SECONDS: Final = 1.0
 
@@ -28,6 +31,9 @@ class StoreHealth:
 
     def __init__(self, store: Store) -> None:
         self.servicer = health.aio.HealthServicer()
+        self.state = "starting"
+        """In a word or two, for people: `serving`, or why the service can not do its work."""
+        self.failed_checks = 0
         self._store = store
         self._probe: asyncio.Task[None] | None = None
         self._patrol: asyncio.Task[None] | None = None
@@ -39,6 +45,7 @@ class StoreHealth:
 
     async def serving(self) -> None:
         """Say that the store works."""
+        self._tell(SERVING)
         await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self._set(health_pb2.HealthCheckResponse.SERVING)
 
@@ -47,6 +54,7 @@ class StoreHealth:
         for task in (self._patrol, self._probe):
             if task is not None:
                 task.cancel()
+        self.state = DRAINING
         await self.servicer.enter_graceful_shutdown()
 
     def store_failed(self) -> None:
@@ -60,19 +68,26 @@ class StoreHealth:
             try:
                 await self._store.check()
             except StoreUnavailable:
+                self.failed_checks += 1
                 self.store_failed()
 
     async def _until_writable(self) -> None:
+        self._tell("store unavailable")
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
             try:
                 await self._store.check()
             except StoreUnavailable:
+                self.failed_checks += 1
                 continue
             logger.warning("the store can be written to again")
             await self.serving()
             return
+
+    def _tell(self, state: str) -> None:
+        if self.state != DRAINING:
+            self.state = state
 
     async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
         await self.servicer.set(SERVICE, status)

@@ -13,7 +13,7 @@ from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violat
 from plaudit_server.interceptors import Call
 from plaudit_server.records import Record
 from plaudit_server.store.base import Create, Outcome, Store
-from plaudit_server.writer import Writer
+from plaudit_server.writer import Acknowledged, Writer
 
 # Enough for the next groups to form while one commits; more would only wait in memory.
 _IN_FLIGHT: Final = 4
@@ -40,6 +40,7 @@ async def answers(
     requests: AsyncIterator[_Request],
     call: Call,
     draining: asyncio.Event,
+    acknowledged: Acknowledged,
     *,
     imported: bool,
 ) -> AsyncGenerator[bytes, None]:
@@ -76,6 +77,8 @@ async def answers(
             if isinstance(batch, _Failure):
                 raise batch
             yield await _answer(store, batch)
+            # Only now: grpc has taken the answer.
+            acknowledged(Create, len(batch.request.feedback) - len(batch.refused))
     finally:
         drain.cancel()
         reader.cancel()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
-from uuid import uuid4
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
@@ -31,6 +31,9 @@ T = TypeVar("T")
 REQUEST_ID_METADATA: Final = "x-request-id"
 PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
 STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
+OTHER: Final = "_OTHER"
+"""The method of every call whose method the server does not have, as OpenTelemetry names it."""
+
 _REQUEST_ID_CHARACTERS: Final = 64
 _ABORT_SECONDS: Final = 5.0
 
@@ -51,6 +54,10 @@ class Call:
     """Whether the call counts as in flight."""
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows the requests so far were to write, by project."""
+    error: Exception | None = None
+    """What ended the call, if something did."""
+    original: str = ""
+    """The path that a call of no method asked for: text of the caller."""
     _request_id: str = ""
 
     @property
@@ -63,10 +70,19 @@ class Call:
         """The caller's `x-request-id`, or one of our own."""
         if not self._request_id:
             given = next((v for k, v in self.context.invocation_metadata() or () if k == REQUEST_ID_METADATA), "")
-            usable = isinstance(given, str) and 0 < len(given) <= _REQUEST_ID_CHARACTERS and given.isprintable()
-            self._request_id = str(given) if usable else uuid4().hex
+            usable = (
+                isinstance(given, str)
+                and 0 < len(given) <= _REQUEST_ID_CHARACTERS
+                and given.isascii()  # it goes back in a header
+                and given.isprintable()
+            )
+            # It need not be hard to guess, and every call has one.
+            self._request_id = str(given) if usable else f"{random.getrandbits(128):032x}"
         return self._request_id
 
+
+Beginning = Callable[[Call], None]
+"""Done when a call has come in, once, before anything may refuse it; it raises nothing."""
 
 Gate = Callable[[Call], None]
 """Done before bytes are parsed, again for each message of a stream: it lets the call pass or raises a DomainError."""
@@ -93,13 +109,14 @@ class SlowReader(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Everything around a method. In order: each gate, parsing the bytes, each step, the method; errors map to a
-    status in one place; observers see the end.
+    """Everything around a method. In order: each beginning, each gate, parsing the bytes, each step, the method;
+    errors map to a status in one place; observers see the end. Every call's trailers tell its request id.
     """
 
     gates: Sequence[Gate] = ()
     steps: Sequence[Step] = ()
     observers: Sequence[Observer] = ()
+    beginnings: Sequence[Beginning] = ()
 
     def handler(
         self, method: MethodDescriptor, behaviour: Any, send_timeout: float | None = None
@@ -119,7 +136,7 @@ class Chain:
 
     def _unary(self, name: str, parse: Parser, behaviour: Unary) -> Any:
         async def run(raw: bytes, context: Context) -> bytes:
-            call = Call(name, context)
+            call = self._begun(Call(name, context))
 
             async def answer() -> bytes:
                 return _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
@@ -130,7 +147,7 @@ class Chain:
 
     def _stream(self, name: str, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
         async def run(raw: bytes, context: Context) -> None:
-            call = Call(name, context)
+            call = self._begun(Call(name, context))
 
             async def answer() -> None:
                 request = await self._admitted(call, raw, parse)
@@ -142,7 +159,7 @@ class Chain:
 
     def _both_streams(self, name: str, parse: Parser, behaviour: Streaming) -> Any:
         async def run(raws: AsyncIterator[bytes], context: Context) -> None:
-            call = Call(name, context)
+            call = self._begun(Call(name, context))
 
             async def requests() -> AsyncIterator[Message]:
                 async for raw in raws:
@@ -170,6 +187,23 @@ class Chain:
         self._done(call, grpc.StatusCode.OK)
         return answered
 
+    def unknown(self) -> grpc.GenericRpcHandler:
+        """Answers whatever no handler before it does, as grpc itself would; the observers see it as OTHER."""
+        return _Unknown(self)
+
+    async def refuse_unknown(self, path: str, context: Context) -> None:
+        """End a call of no method."""
+        call = self._begun(Call(OTHER, context, original=path))
+        self._done(call, grpc.StatusCode.UNIMPLEMENTED)
+        trailers = ((REQUEST_ID_METADATA, call.request_id),)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!", trailers)
+
+    def _begun(self, call: Call) -> Call:
+        call.context.set_trailing_metadata(((REQUEST_ID_METADATA, call.request_id),))
+        for beginning in self.beginnings:
+            beginning(call)
+        return call
+
     def _enter(self, call: Call) -> None:
         for gate in self.gates:
             gate(call)
@@ -187,6 +221,7 @@ class Chain:
 
     async def _fail(self, call: Call, error: Exception) -> None:
         """The only place that ends a call with an error."""
+        call.error = error
         problem = describe(error)
         if not isinstance(error, DomainError):
             logger.error("%s failed, request %s", call.method, call.request_id, exc_info=error)
@@ -202,6 +237,22 @@ class Chain:
         # A client that reads nothing keeps the status waiting behind its data; we do not wait along.
         async with asyncio.timeout(_ABORT_SECONDS):
             await call.context.abort(problem.code, status.message, tuple(trailers))
+
+
+class _Unknown(grpc.GenericRpcHandler):
+    """Knows every method, so that it goes last."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A handler that refuses, whether requests and answers are streams or not."""
+        path = str(handler_call_details.method)
+
+        async def refuse(_: AsyncIterator[bytes], context: Context) -> None:
+            await self._chain.refuse_unknown(path, context)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 async def _send_all(

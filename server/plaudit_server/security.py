@@ -32,6 +32,7 @@ _WATCH: Final = "WatchFeedback"
 class Security(NamedTuple):
     """What a server runs before the bytes of a call are parsed, before its method, and at its end."""
 
+    admission: Admission
     gates: Sequence[Gate]
     steps: Sequence[Step]
     observers: Sequence[Observer]
@@ -49,15 +50,15 @@ def security(config: Config, authenticator: Authenticator) -> Security:
     steps.append(Accounting(config.limits))
     if config.audit_log != "off" and (config.authenticated or config.audit_log != "auto"):
         observers.append(audit)
-    return Security(gates, steps, observers)
+    return Security(admission, gates, steps, observers)
 
 
 class Admission:
     """Counts the calls in flight; a stream of requests is one call."""
 
     def __init__(self, limits: Limits) -> None:
-        self._calls = InFlight("in_flight_calls", limits.in_flight_calls)
-        self._watches = InFlight("in_flight_watches", limits.in_flight_watches, retry_delay=1.0)
+        self.calls = InFlight("in_flight_calls", limits.in_flight_calls)
+        self.watches = InFlight("in_flight_watches", limits.in_flight_watches, retry_delay=1.0)
 
     def enter(self, call: Call) -> None:
         """Let the call in, or raise QuotaExceeded."""
@@ -72,7 +73,7 @@ class Admission:
             self._of(call).leave()
 
     def _of(self, call: Call) -> InFlight:
-        return self._watches if call.method == _WATCH else self._calls
+        return self.watches if call.method == _WATCH else self.calls
 
 
 class Authentication:

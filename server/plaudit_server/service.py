@@ -63,7 +63,7 @@ from plaudit_server.store.base import (
     Tombstone,
 )
 from plaudit_server.watch import Watches
-from plaudit_server.writer import Writer
+from plaudit_server.writer import Acknowledged, Writer
 
 T = TypeVar("T")
 
@@ -79,11 +79,14 @@ _Filtered = CountFeedbackRequest | ListRefsRequest | QueryFeedbackRequest | Stre
 class FeedbackService:
     """One coroutine, or generator, per RPC, under the RPC's name."""
 
-    def __init__(self, store: Store, writer: Writer, watches: Watches, version: str) -> None:
+    def __init__(
+        self, store: Store, writer: Writer, watches: Watches, version: str, acknowledged: Acknowledged
+    ) -> None:
         self._store = store
         self._writer = writer
         self._watches = watches
         self._version = version
+        self._acknowledged = acknowledged
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
@@ -97,7 +100,9 @@ class FeedbackService:
         _refuse(out)
         assert record is not None
         [row] = _accepted(await self._writer.submit(Create(request.project, (record,), atomic=False)))
-        return _encoded(_accepted(row))
+        answer = _encoded(_accepted(row))
+        self._acknowledged(Create, 1)
+        return answer
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -123,13 +128,19 @@ class FeedbackService:
             stored = _accepted(await self._writer.submit(Create(request.project, records, atomic=not request.partial)))
             for (index, _), row in zip(good, stored, strict=True):
                 results[index] = row
-        return _batch_response(results)
+        answer = _batch_response(results)
+        self._acknowledged(Create, sum([isinstance(result, Row) for result in results]))
+        return answer
 
     def IngestFeedback(self, call: Call, requests: AsyncIterator[IngestFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(self._store, self._writer, requests, call, self._draining, imported=False)
+        return ingest.answers(
+            self._store, self._writer, requests, call, self._draining, self._acknowledged, imported=False
+        )
 
     def ImportFeedback(self, call: Call, requests: AsyncIterator[ImportFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(self._store, self._writer, requests, call, self._draining, imported=True)
+        return ingest.answers(
+            self._store, self._writer, requests, call, self._draining, self._acknowledged, imported=True
+        )
 
     async def GetFeedback(self, call: Call, request: GetFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -224,9 +235,10 @@ class FeedbackService:
         record = validation.new_record(request.feedback, request.project, call.user_id, out, id_lookup=True)
         _refuse(out)
         assert record is not None
-        return _encoded(
-            _accepted(await self._writer.submit(Replace(request.project, record, request.expected_version, call.owner)))
-        )
+        replace = Replace(request.project, record, request.expected_version, call.owner)
+        answer = _encoded(_accepted(await self._writer.submit(replace)))
+        self._acknowledged(Replace, 1)
+        return answer
 
     async def ListFeedbackVersions(self, call: Call, request: ListFeedbackVersionsRequest) -> bytes:
         out: list[Violation] = []

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -43,6 +43,7 @@ class Watches:
         self._tails: dict[_Question, _Tail] = {}
         self._closed = False
         self.watchers = 0
+        self.failed_reads = 0
 
     def committed(self, revisions: Mapping[str, int]) -> None:
         """New revisions by project, durable already."""
@@ -50,6 +51,9 @@ class Watches:
             for tail in self._tails.values():
                 if (revision := revisions.get(tail.project)) is not None:
                     tail.advance(revision)
+
+    def _read_failed(self) -> None:
+        self.failed_reads += 1
 
     def close(self) -> None:
         """End every watch; each tells its revision first."""
@@ -93,7 +97,7 @@ class Watches:
         key = (project, question)
         tail = self._tails.get(key)
         if tail is None:
-            tail = self._tails[key] = _Tail(self._store, project, filter, self._poll)
+            tail = self._tails[key] = _Tail(self._store, project, filter, self._poll, self._read_failed)
         tail.watchers += 1
         self.watchers += 1
         try:
@@ -109,10 +113,18 @@ class Watches:
 class _Tail:
     """The newest changes for one question: a window of batches, each from a revision to a revision."""
 
-    def __init__(self, store: Store, project: str, filter: Operation | None, poll: float | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        project: str,
+        filter: Operation | None,
+        poll: float | None,
+        on_failure: Callable[[], None],
+    ) -> None:
         self.project = project
         self.filter = filter
         self.watchers = 0
+        self._on_failure = on_failure
         self._store = store
         self._known = 0
         self._read: int | None = None  # not before `begin`
@@ -172,6 +184,7 @@ class _Tail:
                     await self._stir(poll)
             except Exception as error:
                 # Watchers keep their place, and see what they missed once the store answers again.
+                self._on_failure()
                 if not isinstance(error, StoreUnavailable):
                     logger.exception("reading the changes of a watched project failed")
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -26,6 +26,9 @@ logger = logging.getLogger("plaudit_server")
 LISTEN_VARIABLE: Final = "_PLAUDIT_WORKER_LISTEN"
 """Set for a worker alone: the address that all of them listen on."""
 
+NUMBER_VARIABLE: Final = "_PLAUDIT_WORKER_NUMBER"
+"""Set beside it: which of the workers this is, from 0 on."""
+
 _LOOK_SECONDS: Final = 0.1
 _RESTART_SECONDS: Final = 1.0
 _READY: Final = b"ready\n"
@@ -34,6 +37,11 @@ _READY: Final = b"ready\n"
 def worker_listen(environ: Mapping[str, str]) -> str | None:
     """The address that this process is to listen on as a worker; None when it is no worker."""
     return environ.get(LISTEN_VARIABLE)
+
+
+def worker_number(environ: Mapping[str, str]) -> int:
+    """Which worker this process is, from 0 on; one that is started anew has the number of the one that ended."""
+    return int(environ.get(NUMBER_VARIABLE, "0"))
 
 
 def tell_ready() -> None:
@@ -98,7 +106,7 @@ class _Workers:
         self._started[number] = time.monotonic()
         self._running[number] = subprocess.Popen(
             [sys.executable, "-m", "plaudit_server", *sys.argv[1:]],
-            env={**os.environ, LISTEN_VARIABLE: self._listen},
+            env={**os.environ, LISTEN_VARIABLE: self._listen, NUMBER_VARIABLE: str(number)},
             # A worker stops when its standard input ends: so none outlives this process, however it ends.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

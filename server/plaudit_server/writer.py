@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Final, NamedTuple, overload
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol, overload
 
 from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
 from plaudit_server.records import Row
@@ -38,12 +38,29 @@ class _Waiting(NamedTuple):
     size: int
 
 
+Acknowledged = Callable[[type[Create] | type[Replace], int], None]
+"""Told how many rows of a kind of command the answer holds that goes to the caller now."""
+
+
+class Meter(Protocol):
+    """Told of what passes through a writer; it counts, and does nothing that takes time or fails."""
+
+    def accepted(self, command: Command) -> None:
+        """A command is in line."""
+
+    def committed(self, commands: Sequence[Command], written: Written, seconds: float) -> None:
+        """A group is durable; its outcomes may tell that single commands of it are not."""
+
+    def failed(self, commands: Sequence[Command], seconds: float) -> None:
+        """The store failed, and nothing of a group was stored."""
+
+
 class Writer:
     """The one way to write to a store: a bounded queue, and a task that commits what is in it, group by group.
 
     Commands commit in the order of `submit`. `on_commit` gets the revisions of the projects that a commit
     has touched, before those who wait for it are woken; `on_failure` is told that the store failed.
-    The counters are for metrics.
+    `meter` counts for metrics.
     """
 
     def __init__(
@@ -56,6 +73,7 @@ class Writer:
         max_group_bytes: int = 8 * 1024 * 1024,
         on_commit: Callable[[dict[str, int]], None] | None = None,
         on_failure: Callable[[], None] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
         self._max_pending_commands = max_pending_commands
@@ -64,6 +82,7 @@ class Writer:
         self._max_group_bytes = max_group_bytes
         self._on_commit = on_commit
         self._on_failure = on_failure
+        self._meter = meter
         self._queue: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
@@ -119,6 +138,8 @@ class Writer:
         self.pending_commands = pending + 1
         self.pending_rows += rows
         self.pending_bytes += size
+        if self._meter is not None:
+            self._meter.accepted(command)
         if self._enough():
             self._go_on()
         return outcome
@@ -186,8 +207,9 @@ class Writer:
         started = time.perf_counter()
         failure: Exception | None = None
         written = Written([])
+        commands = [waiting.command for waiting in group]
         try:
-            written = await self._store.write([waiting.command for waiting in group])
+            written = await self._store.write(commands)
         except StoreUnavailable as error:
             failure = error
         except Exception as error:
@@ -200,10 +222,14 @@ class Writer:
             self._forget(waiting)
         if failure is not None:
             self.failed_groups += 1
+            if self._meter is not None:
+                self._meter.failed(commands, self.last_commit_seconds)
             self._tell(self._on_failure)
             for waiting in group:
                 _raise_in(waiting.outcome, self._answer(failure))
             return
+        if self._meter is not None:
+            self._meter.committed(commands, written, self.last_commit_seconds)
         if written.revisions:
             self._tell(self._on_commit, written.revisions)
         for waiting, outcome in zip(group, written.outcomes, strict=True):

@@ -303,6 +303,25 @@ async def a_commit_tells_the_revisions_of_the_projects_that_it_changed(bench: Be
 
 
 @case
+async def a_commit_tells_how_many_rows_were_there_already(bench: Bench) -> None:
+    changed = Replace(PROJECT, record(1, {"x": 1}))
+    written = await bench.store.write(
+        [
+            Create(PROJECT, [record(1), record(2), record(1)]),  # one of them twice
+            Create(PROJECT, [record(2), record(3)]),  # one again
+            Create(PROJECT, [record(3), record(2, {"x": 2}), record(4)]),  # refused as a whole
+            Create(PROJECT, [record(3), record(2, {"x": 2}), record(4)], atomic=False),  # one again, one refused
+            changed,
+            changed,  # again
+            Create(OTHER, [record(1, project=OTHER), record(1, project=OTHER)]),  # one of them twice
+            Purge(PROJECT, "tester", ids=(id_of(4), id_of(9))),
+        ]
+    )
+    assert written.repeated == 5
+    assert (await bench.store.write([Create(PROJECT, [record(5)])])).repeated == 0
+
+
+@case
 async def projects_know_nothing_of_each_other(bench: Bench) -> None:
     await bench.create(1, 2)
     [other] = await bench.create(1, project=OTHER, payload={"x": 1})

@@ -11,6 +11,7 @@ import pytest
 
 from plaudit_server.config import (
     SETTINGS,
+    Admin,
     Auth,
     Config,
     ConfigError,
@@ -80,6 +81,7 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
         jwt=Jwt("https://issuer", "plaudit", "https://issuer/keys", ("ES256",), "r", "p", 5.0, 60.0),
         limits=Limits(10, 20, 1.5, 2.5, 3.0),
         connections=Connections(5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 6.0),
+        admin=Admin("127.0.0.1:7000", "127.0.0.1:8000"),
         insecure=True,
         reflection=False,
     )
@@ -252,3 +254,31 @@ def test_every_setting_stands_in_the_operations_manual_with_its_words() -> None:
     for setting in SETTINGS:
         assert f"`{setting.key}`" in text
         assert setting.help in text, setting.key
+
+
+@pytest.mark.parametrize(
+    ("admin", "words"),
+    [
+        ({"listen": "9464"}, "admin.listen is '9464'"),
+        ({"grpc_listen": "localhost:x"}, "admin.grpc_listen is 'localhost:x'"),
+        ({"listen": "127.0.0.1:50051"}, "port 50051 is that of listen"),
+        ({"listen": "127.0.0.1:50050"}, "port 50051 is that of listen"),  # of the second worker
+        ({"listen": "127.0.0.1:7000", "grpc_listen": "127.0.0.1:7002"}, "port 7002 is that of admin.listen"),
+        ({"listen": "127.0.0.1:65534"}, "no port 65536"),
+    ],
+)
+def test_admin_ports_that_can_not_be_are_refused(admin: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Config(workers=3, store="postgresql://h/d", admin=Admin(**admin))
+
+
+def test_each_worker_has_admin_ports_of_its_own() -> None:
+    admin = Admin("127.0.0.1:7000", "[::1]:0")
+    assert [admin.of_worker(number) for number in range(2)] == [admin, Admin("127.0.0.1:7001", "[::1]:0")]
+    assert Config(workers=2, store="postgresql://h/d", admin=Admin("127.0.0.1:0", "127.0.0.1:0")).warnings() == []
+    assert Admin().of_worker(3) == Admin()
+
+
+def test_admin_ports_beyond_this_machine_are_warned_of() -> None:
+    [line] = Config(admin=Admin("0.0.0.0:9464", "127.0.0.1:9465")).warnings()
+    assert "admin.listen 0.0.0.0:9464" in line

@@ -103,12 +103,23 @@ Command = Create | Replace | Purge
 Outcome = list[Row | DomainError] | Row | Purged | DomainError
 
 
+def rows_in(outcome: Outcome | WriteFailed) -> int:
+    """How many rows an outcome answers."""
+    if type(outcome) is list:
+        return sum([type(result) is Row for result in outcome])
+    return int(type(outcome) is Row)
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A committed group: an outcome for each command, and each touched project's revision."""
+    """A committed group: an outcome for each command, and each touched project's revision.
+
+    `repeated` counts the rows among the outcomes that a create or a replace found there as it would have made them.
+    """
 
     outcomes: list[Outcome | WriteFailed]
     revisions: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
 
 
 SortValue = str | int | float | None

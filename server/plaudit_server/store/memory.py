@@ -40,6 +40,7 @@ from plaudit_server.store.base import (
     Versions,
     WriteFailed,
     Written,
+    rows_in,
 )
 
 
@@ -124,13 +125,18 @@ class MemoryStore(Store):
         """Apply the commands one after the other."""
         outcomes: list[Outcome | WriteFailed] = []
         revisions = {}
+        repeated = 0
         for command in group:
             before = self._project(command.project).revision
-            outcomes.append(self._apply(command))
+            outcome = self._apply(command)
+            outcomes.append(outcome)
             after = self._project(command.project).revision
             if after != before:
                 revisions[command.project] = after
-        return Written(outcomes, revisions)
+            if not isinstance(command, Purge):
+                # What was written has a revision of its own.
+                repeated += rows_in(outcome) - (after - before)
+        return Written(outcomes, revisions, repeated)
 
     def _project(self, name: str) -> _Project:
         return self._projects.setdefault(name, _Project())

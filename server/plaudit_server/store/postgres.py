@@ -202,7 +202,7 @@ class PostgresStore(Store):
             revisions |= part.revisions
         if outcomes and all(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
             raise StoreUnavailable(self.name)
-        return Written(outcomes, revisions)
+        return Written(outcomes, revisions, sum(part.repeated for part in parts))
 
     async def get(self, project: str, id: str, version: int = 0) -> Row | None:
         """One record."""
@@ -276,11 +276,13 @@ class PostgresStore(Store):
                     return Written([WriteFailed(str(error))])
         outcomes: list[Outcome | WriteFailed] = []
         revisions: dict[str, int] = {}
+        repeated = 0
         for command in commands:
             part = await self._write_project((command,), deadline)
             outcomes += part.outcomes
             revisions |= part.revisions
-        return Written(outcomes, revisions)
+            repeated += part.repeated
+        return Written(outcomes, revisions, repeated)
 
     async def _commit(self, commands: Sequence[Command], deadline: float) -> Written:
         """Write in a transaction, again until it has committed, once: an unclear commit is looked up first."""

@@ -194,13 +194,15 @@ def write_group(statements: Statements, group: Sequence[Command], clock: Callabl
         by_project.setdefault(command.project, []).append(index)
     outcomes: list[Outcome | WriteFailed] = [[]] * len(group)
     revisions = {}
+    repeated = 0
     for project in sorted(by_project):
         ledger = _Ledger(statements, project, clock())
         yield from ledger.lock()
         yield from ledger.apply(by_project[project], group, outcomes)
         if (yield from ledger.release()):
             revisions[project] = ledger.revision
-    return Written(outcomes, revisions)
+        repeated += ledger.repeated
+    return Written(outcomes, revisions, repeated)
 
 
 def lock(sql: Statements, project: str) -> Steps[tuple[int, int]]:
@@ -240,6 +242,7 @@ class _Ledger:
         self._project = project
         self._now = now
         self.revision = 0
+        self.repeated = 0
         self._first_revision = 0
         self._time = 0
 
@@ -294,6 +297,7 @@ class _Ledger:
         """What becomes of each record; what is to be written is added to `rows`, and to the ids that are held."""
         results: list[Row | DomainError] = []
         before = self.revision, self._time, len(rows)
+        repeated = 0
         refused: dict[int, DomainError] = {}
         for record in create.records:
             content = content_of(record)
@@ -305,6 +309,8 @@ class _Ledger:
                 result = _again(record, content, held[record.id])
                 if isinstance(result, DomainError):
                     refused[len(results)] = result
+                else:
+                    repeated += 1
             results.append(result)
         if refused and create.atomic:
             self.revision, self._time, length = before
@@ -312,6 +318,7 @@ class _Ledger:
                 del held[row[1]]
             del rows[length:]
             return BatchRejected(refused)
+        self.repeated += repeated
         return results
 
     def _new(self, record: Record, content: tuple[Any, ...], imported: bool, rows: list[tuple[Any, ...]]) -> Row:
@@ -380,6 +387,7 @@ class _Ledger:
         # Who stored the content is not part of it here: CONTENT_COLUMNS begins with user_id.
         same = content[1:] == now.content[1:] and same_content(record.payload, now.row.payload.decode())
         if same and expected in (0, now.version, now.version - 1):
+            self.repeated += 1
             return now.row
         if expected not in (0, now.version):
             return VersionMismatch(self._project, record.id, expected, now.version)

@@ -302,6 +302,7 @@ class SqliteStore(Store):
     def _one_by_one(self, group: Sequence[Command]) -> Written:
         outcomes: list[Outcome | WriteFailed] = []
         revisions: dict[str, int] = {}
+        repeated = 0
         for command in group:
             try:
                 written = self._transaction(sql.write_group(self._sql, (command,), self._clock))
@@ -314,7 +315,8 @@ class SqliteStore(Store):
             else:
                 outcomes += written.outcomes
                 revisions |= written.revisions
-        return Written(outcomes, revisions)
+                repeated += written.repeated
+        return Written(outcomes, revisions, repeated)
 
     def _transaction(self, steps: sql.Steps[T]) -> T:
         """Run a writing generator, and come back only when the commit is on disk."""

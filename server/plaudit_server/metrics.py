@@ -1,0 +1,317 @@
+"""What Prometheus is told of a server: counted on its event loop, read when somebody asks; never a text of a caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Final, NamedTuple
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from plaudit_server.auth.permission import RPC_RIGHTS, WRITES
+from plaudit_server.errors import Overloaded, QuotaExceeded, StoreUnavailable, WatcherTooSlow
+from plaudit_server.health import SERVICE, SERVING, StoreHealth
+from plaudit_server.interceptors import OTHER, Call
+from plaudit_server.security import Admission
+from plaudit_server.store.base import Command, Create, Purge, Purged, Replace, WriteFailed, Written, rows_in
+from plaudit_server.watch import Watches
+from plaudit_server.writer import Writer
+
+SERVER_FAULTS: Final = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""The codes that OpenTelemetry's conventions count as a failure of the server."""
+
+# The conventions' own bounds, and two below them: a create takes a few milliseconds.
+_CALL_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+_QUOTAS: Final = ("calls_per_second", "rows_per_second", "in_flight_calls", "in_flight_watches")
+_QUEUE: Final = "writer_queue"
+_SLOW_WATCHER: Final = "slow_watcher"
+
+_COMMANDS: Final = {Create: "create", Replace: "replace"}
+
+
+@dataclass(slots=True)
+class Rows:
+    """How many rows of one kind of command have come how far; `accepted` less the others still waits."""
+
+    accepted: int = 0
+    stored: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
+_ROWS_HELP: Final = {
+    "accepted": "Rows of valid requests that were handed to the writer; what validation refused is not among them.",
+    "stored": "Accepted rows that a commit made durable, or found there just so, as a retry does.",
+    "acknowledged": "Stored rows whose answer was handed to gRPC; less than stored when callers left before it.",
+    "refused": "Accepted rows that a rule of the store refused: a taken or purged id, a version, an owner.",
+    "failed": "Accepted rows that were not stored because the store failed.",
+}
+assert list(_ROWS_HELP) == [part.name for part in fields(Rows)]
+
+
+class Sources(NamedTuple):
+    """The parts of a server that keep numbers of their own."""
+
+    admission: Admission
+    writer: Writer
+    watches: Watches
+    health: StoreHealth
+
+
+class Metrics:
+    """The metrics of one server. It is an observer of calls, and the Meter of a writer."""
+
+    def __init__(self, version: str, store: str) -> None:
+        """`version` of the server and the `store`'s kind are told as they are."""
+        self.rows = {kind: Rows() for kind in _COMMANDS}
+        self.calls = 0
+        self.repeated = 0
+        self.purged = 0
+        self.refusals = dict.fromkeys((*_QUOTAS, _QUEUE, _SLOW_WATCHER), 0)
+        self.failed_writes = 0
+        self.failed_reads = 0
+        self._registry = CollectorRegistry()
+        self._durations = Histogram(
+            "rpc_server_call_duration_seconds",
+            "Duration of calls of FeedbackService by method and code; methods that are not there are one, _OTHER.",
+            ("rpc_system_name", "rpc_method", "rpc_response_status_code", "error_type"),
+            buckets=_CALL_SECONDS,
+            registry=self._registry,
+        )
+        self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
+        for method in RPC_RIGHTS:
+            self._of(method, grpc.StatusCode.OK)
+        self._commits = self._histogram(
+            "plaudit_commit_duration_seconds",
+            "How long the store took for a group, until its commit was on disk or failed.",
+            _COMMIT_SECONDS,
+        )
+        self._group_rows = self._histogram(
+            "plaudit_group_rows", "Rows to create or replace in a group that was committed.", _GROUP_SIZES
+        )
+        self._group_commands = self._histogram(
+            "plaudit_group_commands", "Commands (requests to write) in a group that was committed.", _GROUP_SIZES
+        )
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._registry.register(_Info(version, store))
+
+    def _histogram(self, name: str, help: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, help, buckets=buckets, registry=self._registry)
+
+    def follow(self, sources: Sources) -> None:
+        """Tell from now on what these parts of the server count, too."""
+        self._registry.register(_Counted(self, sources))
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format. May be called on any thread."""
+        return generate_latest(_WithoutTimes(self._registry))
+
+    # Calls
+
+    def observe(self, call: Call, code: grpc.StatusCode) -> None:
+        """A call has ended."""
+        self.calls += 1
+        child = self._by_call.get((call.method, code)) or self._of(call.method, code)
+        child.observe(time.monotonic() - call.started)
+        if call.error is not None:
+            self._count(call.method, call.error)
+
+    def _of(self, method: str, code: grpc.StatusCode) -> Histogram:
+        """The child for a call, made at the first one: looking its labels up costs as much as observing."""
+        name = OTHER if method == OTHER else f"{SERVICE}/{method}"
+        child = self._durations.labels("grpc", name, code.name, code.name if code in SERVER_FAULTS else "")
+        self._by_call[method, code] = child
+        return child
+
+    def _count(self, method: str, error: Exception) -> None:
+        match error:
+            case QuotaExceeded():
+                self.refusals[error.quota] += 1
+            case Overloaded():
+                self.refusals[_QUEUE] += 1
+            case WatcherTooSlow():
+                self.refusals[_SLOW_WATCHER] += 1
+            case StoreUnavailable() if RPC_RIGHTS[method] not in WRITES:
+                self.failed_reads += 1
+
+    # Writes
+
+    def accepted(self, command: Command) -> None:
+        """A command is in line."""
+        if not isinstance(command, Purge):
+            self.rows[type(command)].accepted += _size(command)
+
+    def committed(self, commands: Sequence[Command], written: Written, seconds: float) -> None:
+        """A group is durable, but for single commands whose outcomes say otherwise."""
+        sizes = 0
+        for command, outcome in zip(commands, written.outcomes, strict=True):
+            failed = isinstance(outcome, WriteFailed | StoreUnavailable)
+            self.failed_writes += failed
+            if isinstance(command, Purge):
+                if isinstance(outcome, Purged) and not command.dry_run:
+                    self.purged += outcome.purged
+                continue
+            size, rows = _size(command), self.rows[type(command)]
+            sizes += size
+            if failed:
+                rows.failed += size
+            else:
+                stored = rows_in(outcome)
+                rows.stored += stored
+                rows.refused += size - stored
+        self.repeated += written.repeated
+        self._commits.observe(seconds)
+        self._group_rows.observe(sizes)
+        self._group_commands.observe(len(commands))
+
+    def failed(self, commands: Sequence[Command], seconds: float) -> None:
+        """Nothing of a group was stored."""
+        self.failed_writes += len(commands)
+        for command in commands:
+            if not isinstance(command, Purge):
+                self.rows[type(command)].failed += _size(command)
+        self._commits.observe(seconds)
+
+    def acknowledged(self, kind: type[Create] | type[Replace], rows: int) -> None:
+        """An answer that tells of so many stored rows goes to its caller."""
+        self.rows[kind].acknowledged += rows
+
+
+def _size(command: Create | Replace) -> int:
+    return len(command.records) if isinstance(command, Create) else 1
+
+
+class _Info(Collector):
+    """Which server this is."""
+
+    def __init__(self, version: str, store: str) -> None:
+        self._labels = {"version": version, "store": store}
+
+    def collect(self) -> Iterable[Metric]:
+        """One metric, whose labels tell all."""
+        info = GaugeMetricFamily("plaudit_build_info", "Always 1: the labels tell version and store.", labels=[])
+        info.add_sample("plaudit_build_info", self._labels, 1)
+        yield info
+
+
+class _Counted(Collector):
+    """What is kept as plain numbers, because counting must cost next to nothing, as metrics."""
+
+    def __init__(self, metrics: Metrics, sources: Sources) -> None:
+        self._metrics = metrics
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers as they are now."""
+        metrics, sources = self._metrics, self._sources
+        yield _gauge(
+            "plaudit_serving",
+            "1 when health is SERVING; 0 without the store, and from the drain on.",
+            int(sources.health.state == SERVING),
+        )
+        flights = {"calls": sources.admission.calls, "watches": sources.admission.watches}
+        yield _gauges(
+            "plaudit_calls_in_flight",
+            "Calls that run now; watches are counted for themselves.",
+            "kind",
+            {kind: flight.running for kind, flight in flights.items()},
+        )
+        yield _gauges(
+            "plaudit_calls_in_flight_limit",
+            "How many may: limits.in_flight_calls and in_flight_watches.",
+            "kind",
+            {kind: flight.limit for kind, flight in flights.items()},
+        )
+        yield _counters(
+            "plaudit_refusals_total", "Calls refused for a limit, by the limit's name.", "reason", metrics.refusals
+        )
+        for stage, help in _ROWS_HELP.items():
+            yield _counters(
+                f"plaudit_rows_{stage}_total",
+                help,
+                "command",
+                {_COMMANDS[kind]: getattr(rows, stage) for kind, rows in metrics.rows.items()},
+            )
+        yield _counter(
+            "plaudit_rows_repeated_total",
+            "Stored rows that were there before: retries, which wrote nothing.",
+            metrics.repeated,
+        )
+        yield _counter("plaudit_rows_purged_total", "Rows that were purged.", metrics.purged)
+        yield _counters(
+            "plaudit_store_errors_total",
+            "What the store failed at: commands to write, calls that read, reads for watches, probes for health.",
+            "operation",
+            {
+                "write": metrics.failed_writes,
+                "read": metrics.failed_reads,
+                "watch": sources.watches.failed_reads,
+                "check": sources.health.failed_checks,
+            },
+        )
+        yield _gauge(
+            "plaudit_writer_pending_commands", "Commands in line or being committed.", sources.writer.pending_commands
+        )
+        yield _gauge("plaudit_writer_pending_bytes", "Bytes of these commands.", sources.writer.pending_bytes)
+        yield _gauge("plaudit_watchers", "Watches that stand.", sources.watches.watchers)
+
+
+class _WithoutTimes(Collector):
+    """A registry without the series that tell when another series began, one for each: nobody reads them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """The registry's metrics."""
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=value)
+
+
+def _gauges(name: str, help: str, label: str, values: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=[label])
+    for text, value in values.items():
+        family.add_metric([text], value)
+    return family
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(name, help, value=value)
+
+
+def _counters(name: str, help: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, help, labels=[label])
+    for text, value in values.items():
+        family.add_metric([text], value)
+    return family
