@@ -25,7 +25,8 @@ from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config, without_password
 from plaudit_server.errors import StartError
 from plaudit_server.health import StoreHealth
-from plaudit_server.interceptors import Chain
+from plaudit_server.interceptors import Chain, Observer
+from plaudit_server.logs import CallLog
 from plaudit_server.metrics import Metrics, Sources
 from plaudit_server.security import AuditLog, security
 from plaudit_server.service import FeedbackService
@@ -61,7 +62,11 @@ class Server:
         self._audit_log = AuditLog(config)
         around = security(config, self._authenticator)
         self.metrics.follow(Sources(around.admission, self._writer, self._watches, self._health))
-        self._chain = Chain(gates=around.gates, steps=around.steps, observers=(*around.observers, self.metrics.observe))
+        self._chain = Chain(
+            gates=around.gates,
+            steps=around.steps,
+            observers=(*around.observers, self.metrics.observe, *_call_log(config)),
+        )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)
         self._server: grpc.aio.Server | None = None
 
@@ -119,6 +124,10 @@ class Server:
         if self._config.reflection:
             _add_reflection(server)
         server.add_generic_rpc_handlers((self._chain.unknown(),))
+
+
+def _call_log(config: Config) -> list[Observer]:
+    return [] if config.log_calls == "off" else [CallLog(config).observe]
 
 
 def build_server(config: Config, store: Store | None = None) -> Server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import time
@@ -88,12 +87,6 @@ def _load(toml_path: str | None, flags: Mapping[str, object]) -> Config:
     return configuration.load(flags, os.environ, toml_path)
 
 
-def _set_up_logging(config: Config) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("plaudit"), prog_name="plaudit-server")
 def cli() -> None:
@@ -111,12 +104,12 @@ def serve(toml_path: str | None, **flags: object) -> None:
     """Serve feedback until SIGINT or SIGTERM."""
     with failures():
         config = _load(toml_path, flags)
-        _set_up_logging(config)
         for line in config.warnings():
             print(f"plaudit-server: warning: {line}", file=sys.stderr)
-        from plaudit_server import app
+        from plaudit_server import app, logs
 
-        code = app.run(config)
+        with logs.writing(config):
+            code = app.run(config)
     sys.exit(code)
 
 

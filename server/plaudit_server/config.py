@@ -22,6 +22,8 @@ from plaudit_server.principals import NamedGrant, Role
 T = TypeVar("T")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("auto", "json", "text")
+LOGGED_CALLS: Final = ("failed", "all", "off")
 
 # Never a symmetric one: whoever can verify could then sign, and a public key would pass for a secret.
 JWT_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -178,6 +180,11 @@ class Config:
     insecure: bool = _setting(False, "Whether to listen beyond this machine although nobody is authenticated.")
     reflection: bool = _setting(True, "Whether the server tells its methods and messages to tools that ask for them.")
     log_level: str = _setting("info", "How much is logged on standard error.", choices=LOG_LEVELS)
+    log_format: str = _setting("auto", "How: json, text, or auto: text on a terminal, else json.", choices=LOG_FORMATS)
+    log_calls: str = _setting(
+        "failed", "Which calls leave a line, at level info: failed (and slow), all, off.", choices=LOGGED_CALLS
+    )
+    log_slow_seconds: float = _setting(1.0, "From when on a call that is no stream is slow; 0: never.", minimum=0)
     audit_log: str = _setting(
         "auto", "Where writes and refusals are logged: stderr, off, a file; auto: stderr, off without authentication."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -29,12 +30,15 @@ logger = logging.getLogger("plaudit_server")
 T = TypeVar("T")
 
 REQUEST_ID_METADATA: Final = "x-request-id"
+TRACE_PARENT_METADATA: Final = "traceparent"
 PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
 STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
 OTHER: Final = "_OTHER"
 """The method of every call whose method the server does not have, as OpenTelemetry names it."""
 
 _REQUEST_ID_CHARACTERS: Final = 64
+# Version ff is forbidden, and a later one than 00 may say more behind what we read.
+_TRACE_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _ABORT_SECONDS: Final = 5.0
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -56,8 +60,12 @@ class Call:
     """How many rows the requests so far were to write, by project."""
     error: Exception | None = None
     """What ended the call, if something did."""
+    reason: str = ""
+    """The name of its ErrorReason."""
     original: str = ""
     """The path that a call of no method asked for: text of the caller."""
+    span: Any = None
+    """The call's span, while calls are traced."""
     _request_id: str = ""
 
     @property
@@ -69,7 +77,7 @@ class Call:
     def request_id(self) -> str:
         """The caller's `x-request-id`, or one of our own."""
         if not self._request_id:
-            given = next((v for k, v in self.context.invocation_metadata() or () if k == REQUEST_ID_METADATA), "")
+            given = self.metadata(REQUEST_ID_METADATA)
             usable = (
                 isinstance(given, str)
                 and 0 < len(given) <= _REQUEST_ID_CHARACTERS
@@ -79,6 +87,16 @@ class Call:
             # It need not be hard to guess, and every call has one.
             self._request_id = str(given) if usable else f"{random.getrandbits(128):032x}"
         return self._request_id
+
+    @property
+    def trace_id(self) -> str:
+        """The id, in 32 hex digits, of the trace that the caller says it is part of (W3C traceparent); or empty."""
+        found = _TRACE_PARENT.fullmatch(str(self.metadata(TRACE_PARENT_METADATA)))
+        return found[1] if found is not None and found[1].strip("0") else ""
+
+    def metadata(self, key: str) -> str | bytes:
+        """The first value that came with the call under this key; empty when none did."""
+        return next((value for name, value in self.context.invocation_metadata() or () if name == key), "")
 
 
 Beginning = Callable[[Call], None]
@@ -223,6 +241,7 @@ class Chain:
         """The only place that ends a call with an error."""
         call.error = error
         problem = describe(error)
+        call.reason = problem.reason
         if not isinstance(error, DomainError):
             logger.error("%s failed, request %s", call.method, call.request_id, exc_info=error)
         self._done(call, problem.code)

@@ -73,6 +73,9 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
         listen="[::1]:7",
         workers=3,
         log_level="debug",
+        log_format="json",
+        log_calls="all",
+        log_slow_seconds=2.0,
         audit_log="/tmp/audit",
         tls=Tls("cert", "key", "ca"),
         auth=Auth(

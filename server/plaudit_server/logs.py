@@ -1,0 +1,124 @@
+"""How lines of the log are written, as text or JSON, and the line of a call; never payloads, refs or credentials."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any, Final
+
+import grpc
+
+from plaudit.v1 import feedback_service_pb2
+from plaudit_server.config import Config
+from plaudit_server.interceptors import Call
+
+calls_logger = logging.getLogger("plaudit_server.calls")
+
+_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_WAITING_LINES: Final = 10_000
+
+_STREAMS: Final = frozenset(
+    method.name
+    for method in feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"].methods
+    if method.client_streaming or method.server_streaming
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: time, level, logger and message, then what it tells of a call, or its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update(getattr(record, "facts", ()))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class _Entry(QueueHandler):
+    """Hands records to the thread that writes them; what would make too many wait is dropped, and counted."""
+
+    def __init__(self, lines: queue.SimpleQueue[Any]) -> None:
+        super().__init__(lines)
+        self._lines = lines
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The record as it is: nothing in it changes later, so the thread can format it."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put a record in line, or drop it."""
+        if self._lines.qsize() >= _WAITING_LINES:
+            self.dropped += 1
+        else:
+            self._lines.put_nowait(record)
+
+
+@contextmanager
+def writing(config: Config) -> Iterator[None]:
+    """Write the log to standard error, as the configuration says, until the block ends.
+
+    Lines of calls are written by a thread of their own, so that whoever reads them slowly stops no call.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    is_json = config.log_format == "json" or (config.log_format == "auto" and not sys.stderr.isatty())
+    handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(_TEXT))
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
+    lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    entry, listener = _Entry(lines), QueueListener(lines, handler)
+    calls_logger.addHandler(entry)
+    calls_logger.propagate = False
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.stop()
+        calls_logger.removeHandler(entry)
+        calls_logger.propagate = True
+        if entry.dropped:
+            logging.getLogger("plaudit_server").warning("%d lines of calls were not written", entry.dropped)
+
+
+class CallLog:
+    """An observer that logs calls: all of them, or those that failed or were slow."""
+
+    def __init__(self, config: Config) -> None:
+        self._all = config.log_calls == "all"
+        self._slow = config.log_slow_seconds or float("inf")
+
+    def observe(self, call: Call, code: grpc.StatusCode) -> None:
+        """A call has ended."""
+        seconds = time.monotonic() - call.started
+        if not (self._all or self._is_worth_a_line(call, code, seconds)) or not calls_logger.isEnabledFor(logging.INFO):
+            return
+        facts = {
+            "method": call.method,
+            "code": code.name,
+            "reason": call.reason or None,
+            "duration_seconds": round(seconds, 6),
+            "request_id": call.request_id,
+            "trace_id": call.trace_id or None,
+            "principal": None if code is grpc.StatusCode.UNAUTHENTICATED else call.user_id,
+        }
+        text = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+        calls_logger.info("call %s", text, extra={"facts": facts})
+
+    def _is_worth_a_line(self, call: Call, code: grpc.StatusCode, seconds: float) -> bool:
+        if call.method in _STREAMS:
+            # They last as long as they are wanted, and most end when their client leaves.
+            return code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED)
+        return code is not grpc.StatusCode.OK or seconds >= self._slow

@@ -1,0 +1,59 @@
+"""What a call says of itself in its metadata, as far as it is usable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plaudit_server.interceptors import Call
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+
+
+class Context:
+    def __init__(self, **metadata: str | bytes) -> None:
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> Any:
+        return tuple((key.replace("_", "-"), value) for key, value in self._metadata.items())
+
+
+def call(**metadata: str | bytes) -> Call:
+    context: Any = Context(**metadata)
+    return Call("GetFeedback", context)
+
+
+@pytest.mark.parametrize("given", ["a", "x" * 64, "one two", "{}"])
+def test_a_usable_request_id_is_kept(given: str) -> None:
+    assert call(other="1", x_request_id=given).request_id == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "é", "a\nb", "a\x7f", b"bytes"])
+def test_any_other_is_replaced_by_one_of_ours(given: str | bytes) -> None:
+    made = [call(x_request_id=given) for _ in range(2)]
+    ids = {one.request_id for one in made} | {one.request_id for one in made}
+    assert len(ids) == 2
+    assert all(len(id) == 32 and int(id, 16) >= 0 for id in ids)
+
+
+@pytest.mark.parametrize(
+    ("given", "trace"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", TRACE),
+        (f"00-{TRACE}-{SPAN}-00", TRACE),
+        (f"cc-{TRACE}-{SPAN}-01-more", TRACE),
+        (f"ff-{TRACE}-{SPAN}-01", ""),
+        (f"00-{'0' * 32}-{SPAN}-01", ""),
+        (f"00-{TRACE}-{'0' * 16}-01", ""),
+        (f"00-{TRACE.upper()}-{SPAN}-01", ""),
+        (f"00-{TRACE[1:]}-{SPAN}-01", ""),
+        (f"00-{TRACE}-{SPAN}-01\n", ""),
+        ("", ""),
+        (b"\xff", ""),
+    ],
+)
+def test_the_trace_is_that_of_a_valid_traceparent(given: str | bytes, trace: str) -> None:
+    assert call(traceparent=given).trace_id == trace
+    assert call().trace_id == ""
