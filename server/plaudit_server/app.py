@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import uvloop
@@ -34,6 +34,9 @@ from plaudit_server.store.base import Store
 from plaudit_server.watch import Watches
 from plaudit_server.writer import Writer
 
+if TYPE_CHECKING:
+    from plaudit_server.tracing import CallTracer
+
 logger = logging.getLogger("plaudit_server")
 
 _SERVICE: Final = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
@@ -49,7 +52,9 @@ class Server:
         self._health = StoreHealth(store)
         self._watches = Watches(store, poll=store.poll_seconds)
         self.metrics = Metrics(version("plaudit"), store.name)
-        self._writer = Writer(
+        self._tracer = _call_tracer(config)
+        make_writer = Writer if self._tracer is None else self._tracer.writer
+        self._writer = make_writer(
             store,
             on_commit=self._watches.committed,
             on_failure=self._health.store_failed,
@@ -62,10 +67,17 @@ class Server:
         self._audit_log = AuditLog(config)
         around = security(config, self._authenticator)
         self.metrics.follow(Sources(around.admission, self._writer, self._watches, self._health))
+        tracers = [] if self._tracer is None else [self._tracer]
         self._chain = Chain(
             gates=around.gates,
             steps=around.steps,
-            observers=(*around.observers, self.metrics.observe, *_call_log(config)),
+            observers=(
+                *around.observers,
+                self.metrics.observe,
+                *_call_log(config),
+                *(tracer.end for tracer in tracers),
+            ),
+            beginnings=[tracer.begin for tracer in tracers],
         )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)
         self._server: grpc.aio.Server | None = None
@@ -105,6 +117,8 @@ class Server:
         await self._authenticator.close()
         self._audit_log.close()
         await self.store.close()
+        if self._tracer is not None:
+            await self._tracer.close()
         await self.admin.close()
 
     @property
@@ -124,6 +138,20 @@ class Server:
         if self._config.reflection:
             _add_reflection(server)
         server.add_generic_rpc_handlers((self._chain.unknown(),))
+
+
+def _call_tracer(config: Config) -> CallTracer | None:
+    """Raises StartError when the packages for tracing are not there."""
+    if not config.tracing.otlp_endpoint:
+        return None
+    try:
+        from plaudit_server.tracing import CallTracer
+    except ImportError as error:
+        raise StartError(
+            f"tracing needs OpenTelemetry, which pip install 'plaudit[server,tracing]' brings ({error})"
+        ) from error
+
+    return CallTracer(config.tracing, version("plaudit"))
 
 
 def _call_log(config: Config) -> list[Observer]:

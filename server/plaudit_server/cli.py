@@ -33,6 +33,7 @@ _SECTIONS: Final = {
     "limits": "Limits",
     "connections": "Connections",
     "admin": "Ports for operators",
+    "tracing": "Tracing",
 }
 
 

@@ -169,6 +169,21 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """OpenTelemetry's spans."""
+
+    otlp_endpoint: str = _setting("", "Where spans go (OTLP over gRPC), as http://127.0.0.1:4317; empty: no tracing.")
+    sample_ratio: float = _setting(
+        1.0, "Which part of the calls is traced whose caller has not decided.", minimum=0, maximum=1
+    )
+
+    def __post_init__(self) -> None:
+        _check_values(self, "tracing.")
+        if self.otlp_endpoint and not re.match(r"https?://[^/\s]", self.otlp_endpoint):
+            raise ConfigError(f"tracing.otlp_endpoint is {self.otlp_endpoint!r}; use http://HOST:PORT or https://")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that the server is told. Raises ConfigError when made of settings that do not go together."""
 
@@ -194,6 +209,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     connections: Connections = field(default_factory=Connections)
     admin: Admin = field(default_factory=Admin)
+    tracing: Tracing = field(default_factory=Tracing)
 
     def __post_init__(self) -> None:
         _check_values(self, "")

@@ -90,7 +90,11 @@ class Call:
 
     @property
     def trace_id(self) -> str:
-        """The id, in 32 hex digits, of the trace that the caller says it is part of (W3C traceparent); or empty."""
+        """The id, in 32 hex digits, of the call's trace: while calls are traced, or its caller named one (W3C
+        traceparent); else empty.
+        """
+        if self.span is not None:
+            return f"{self.span.get_span_context().trace_id:032x}"
         found = _TRACE_PARENT.fullmatch(str(self.metadata(TRACE_PARENT_METADATA)))
         return found[1] if found is not None and found[1].strip("0") else ""
 

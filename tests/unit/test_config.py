@@ -20,6 +20,7 @@ from plaudit_server.config import (
     Limits,
     Setting,
     Tls,
+    Tracing,
     gather,
     load,
     render,
@@ -85,6 +86,7 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
         limits=Limits(10, 20, 1.5, 2.5, 3.0),
         connections=Connections(5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 6.0),
         admin=Admin("127.0.0.1:7000", "127.0.0.1:8000"),
+        tracing=Tracing("https://collector:4317", 0.5),
         insecure=True,
         reflection=False,
     )
@@ -285,3 +287,9 @@ def test_each_worker_has_admin_ports_of_its_own() -> None:
 def test_admin_ports_beyond_this_machine_are_warned_of() -> None:
     [line] = Config(admin=Admin("0.0.0.0:9464", "127.0.0.1:9465")).warnings()
     assert "admin.listen 0.0.0.0:9464" in line
+
+
+@pytest.mark.parametrize("endpoint", ["collector:4317", "http://", "grpc://collector:4317"])
+def test_a_collector_is_a_url(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="tracing"):
+        Tracing(endpoint)
