@@ -49,6 +49,7 @@ _QUOTAS: Final = ("calls_per_second", "rows_per_second", "in_flight_calls", "in_
 _QUEUE: Final = "writer_queue"
 _SLOW_WATCHER: Final = "slow_watcher"
 
+_FAILURES: Final = (WriteFailed, StoreUnavailable)
 _COMMANDS: Final = {Create: "create", Replace: "replace"}
 
 
@@ -171,7 +172,7 @@ class Metrics:
         """A group is durable, but for single commands whose outcomes say otherwise."""
         sizes = 0
         for command, outcome in zip(commands, written.outcomes, strict=True):
-            failed = isinstance(outcome, WriteFailed | StoreUnavailable)
+            failed = isinstance(outcome, _FAILURES)
             self.failed_writes += failed
             if isinstance(command, Purge):
                 if isinstance(outcome, Purged) and not command.dry_run:

@@ -17,10 +17,13 @@ from typing import Any
 import click
 import pytest
 import yaml
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
-from plaudit_server import config, health
+from plaudit_server import config, health, testing
 from plaudit_server.cli import cli
 from plaudit_server.config import Config
+from tests.service.operators import scrape, with_admin
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -280,14 +283,19 @@ def test_every_selector_selects_the_pods(manifests: dict[str, Any], pod: Any) ->
 
 
 def test_ports_and_probes_are_the_servers(manifests: dict[str, Any], container: Any, pod_settings: Config) -> None:
-    [port] = container["ports"]
+    [port, metrics] = container["ports"]
     [served] = manifests["Service"]["spec"]["ports"]
-    [callers] = manifests["NetworkPolicy"]["spec"]["ingress"]
+    callers, watchers = manifests["NetworkPolicy"]["spec"]["ingress"]
     probes = {kind: container[f"{kind}Probe"]["grpc"] for kind in ("startup", "readiness", "liveness")}
 
     assert pod_settings.listen == f"0.0.0.0:{port['containerPort']}"
     assert served["targetPort"] == port["name"]
     assert [rule["port"] for rule in callers["ports"]] == [port["name"]]
+    assert [rule["port"] for rule in watchers["ports"]] == [metrics["name"]]
+    assert [rule["from"][0]["podSelector"]["matchLabels"] for rule in (callers, watchers)] == [
+        {"plaudit-client": "true"},
+        {"plaudit-monitor": "true"},
+    ]
     assert {probe["port"] for probe in probes.values()} == {port["containerPort"]}
     assert probes["readiness"]["service"] == health.SERVICE
     assert probes["startup"]["service"] == probes["liveness"]["service"] == health.LIVENESS
@@ -335,3 +343,67 @@ def test_balancer_asks_for_health_in_http_2() -> None:
         assert int.from_bytes(frame[:3], "big") == len(frame) - 9
     assert b"/grpc.health.v1.Health/Check" in frames[1]
     assert frames[0][9:] == bytes(5)  # an empty message
+
+
+# Watching
+
+
+def test_metrics_are_scraped_where_pods_listen_and_channelz_stays_in_the_pod(
+    pod: Any, container: Any, pod_settings: Config
+) -> None:
+    [_, metrics] = container["ports"]
+    scraped = pod["metadata"]["annotations"]
+
+    assert pod_settings.admin.listen == f"0.0.0.0:{metrics['containerPort']}"
+    assert scraped["prometheus.io/port"] == str(metrics["containerPort"])
+    assert scraped["prometheus.io/path"] == "/metrics"
+    assert pod_settings.admin.grpc_listen.startswith("127.0.0.1:")
+
+
+def test_metrics_of_compose_stay_in_its_network(compose: Any) -> None:
+    service = compose["services"]["plaudit-a"]
+
+    assert service["environment"]["PLAUDIT_ADMIN_LISTEN"].startswith("0.0.0.0:")
+    assert "ports" not in service
+
+
+def _families() -> dict[str, Metric]:
+    """Every metric of a server, by name, as it is scraped."""
+    with testing.server(config=with_admin()) as running:
+        text = scrape(running).text
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def test_alerts_ask_for_metrics_and_labels_that_there_are() -> None:
+    families = _families()
+    known: dict[str, set[str]] = {"up": {"job"}}
+    for family in families.values():
+        for sample in family.samples:
+            known.setdefault(sample.name, set()).update(sample.labels)
+    [group] = _yaml(DEPLOY / "alerts.yaml")["groups"]
+    asked = set()
+    for rule in group["rules"]:
+        for name, labels in re.findall(
+            r"\b([a-z]\w*_\w+|up)(?:\{([^}]*)\})?", re.sub(r"by \([^)]*\)", "", rule["expr"])
+        ):
+            if name != "histogram_quantile":
+                asked.add(name)
+                assert set(re.findall(r"(\w+)(?:=~|!=|=)", labels)) <= known[name], rule["alert"]
+        said = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        grouped = {
+            label.strip() for labels in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in labels.split(",")
+        }
+        assert said <= (grouped or {"instance", "kind"}), rule["alert"]
+    assert len(asked) > 8
+
+
+def test_manual_has_every_metric_and_every_alert() -> None:
+    text = _operations()
+    [group] = _yaml(DEPLOY / "alerts.yaml")["groups"]
+    stages = set(re.findall(r"`…(_\w+_total)`", text))
+
+    assert set(re.findall(r"^\| `(Plaudit\w+)` \|", text, re.MULTILINE)) == {rule["alert"] for rule in group["rules"]}
+    for name, family in _families().items():
+        shown = name + "_total" if family.type == "counter" else name
+        stage = shown.removeprefix("plaudit_rows")
+        assert name.startswith(("process_", "python_")) or f"`{shown}`" in text or stage in stages, shown
