@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import threading
@@ -29,6 +30,7 @@ from plaudit.v1 import (
 )
 from plaudit_server.store.postgres import PostgresStore
 from tests.postgres.cluster import Database
+from tests.service.operators import Scraped, page
 from tests.service.process import ServerProcess, server_process
 
 PROJECT = "acme/chat"
@@ -187,6 +189,47 @@ def test_workers_share_a_port_and_are_started_anew(shared_database: Database, em
         assert str(workers[1]) in now
     for pid in map(int, now):
         assert not Path(f"/proc/{pid}").exists(), "a worker outlived its server"
+
+
+def two_free_ports() -> int:
+    """The lower of two neighbouring ports that nobody listens on."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def test_each_worker_tells_its_own_metrics_on_a_port_of_its_own(shared_database: Database) -> None:
+    lowest = two_free_ports()
+    admin = [f"127.0.0.1:{port}" for port in range(lowest, lowest + 2)]
+    flags = ("--workers", "2", "--admin-listen", admin[0])
+    with server_process(shared_database.url, "127.0.0.1:0", *flags) as process:
+        for _ in range(20):
+            with plaudit.Client(PROJECT, target=process.target) as client:
+                client.create({"ref": "urn:workers", "feedback_type": "t"})
+        told = [Scraped(page(address, "/metrics").text) for address in admin]
+        for stage in ("accepted", "stored", "acknowledged"):
+            assert sum(one.rows(stage) for one in told) == 20
+        parent = process.process.pid
+        workers = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        os.kill(workers[1], signal.SIGKILL)
+        # Counted from 0 again, on the same port.
+        until = time.monotonic() + 20
+        while True:
+            with suppress(OSError):
+                if Scraped(page(admin[1], "/metrics").text).rows("accepted") == 0 and page(admin[1], "/readyz") == (
+                    200,
+                    "serving\n",
+                ):
+                    break
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert Scraped(page(admin[0], "/metrics").text).rows("accepted") == told[0].rows("accepted")
 
 
 def test_workers_do_not_outlive_a_killed_parent(shared_database: Database) -> None:
