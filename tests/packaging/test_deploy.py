@@ -150,11 +150,11 @@ def test_image_has_every_file_that_the_wheel_is_built_from(tmp_path: Path) -> No
     assert len(list((tmp_path / "out").glob("plaudit-*.whl"))) == 1
 
 
-def test_image_installs_the_pinned_versions_with_the_driver_of_postgresql() -> None:
+def test_image_installs_the_pinned_versions_with_the_driver_of_postgresql_and_tracing() -> None:
     [installed] = [json.loads(line) for line in _of("RUN", BUILD) if "install" in line]
     environment = dict(pair.split("=", 1) for line in _of("ENV", BUILD) for pair in shlex.split(line))
 
-    assert installed[-1] == ".[server,postgres]"
+    assert installed[-1] == ".[server,postgres,tracing]"
     assert environment["PIP_CONSTRAINT"] == "/src/constraints.txt"
     assert "/opt/plaudit /opt/plaudit" in "".join(_of("COPY"))
 

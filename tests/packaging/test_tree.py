@@ -101,7 +101,7 @@ def test_constraints_are_plain_versions_sorted_by_name(name: str) -> None:
 def test_floor_is_what_the_distribution_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    users = [*project["dependencies"], *extras["server"], *extras["postgres"]]
+    users = [*project["dependencies"], *extras["server"], *extras["postgres"], *extras["tracing"]]
     declared = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)", line)[0] for line in users)
     floor = dict(line.split("==") for line in _pins("constraints-floor.txt"))
 
