@@ -123,6 +123,10 @@ test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and i
 	@cd build/wheel && venv/bin/python -m pip check && venv/bin/python -W error -c \
 		'import plaudit.v1; [getattr(plaudit, name) for name in plaudit.__all__]; print("the wheel imports:", plaudit.__file__)'
 
+.PHONY: bench
+bench: $(DEV_READY) ## Measure speed and size beside controls; ARGS='--only creates --rounds 3' narrows, --list tells names
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 .PHONY: dist
 dist: $(DEV_READY) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build

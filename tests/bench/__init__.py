@@ -1,1 +1,1 @@
-"""Measurements; none is part of `make test`."""
+"""Measurements beside their controls: `python -m tests.bench --help`; `make test` only sees that they run."""

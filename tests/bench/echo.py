@@ -1,6 +1,9 @@
-"""The control of every figure: a server of the same style that answers each call with its own bytes.
+"""The controls of calls: a bare echo of the same server style, and plaudit's own wiring with no store behind it.
 
-python -m tests.bench.echo        prints `ready on HOST:PORT`, and ends with its standard input
+    python -m tests.bench.echo bare     answers each call with its own bytes
+    python -m tests.bench.echo chain    parses, admits, validates and answers creates as plaudit does; stores nothing
+
+Prints `ready on HOST:PORT`, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -10,19 +13,28 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import grpc
 import uvloop
 
 METHOD = "/plaudit.bench.Echo/Echo"
+ROOT = Path(__file__).parents[2]
+
+
+class Target(NamedTuple):
+    """A server to call."""
+
+    target: str
+    pid: int
 
 
 async def _echo(raw: bytes, context: Any) -> bytes:
     return raw
 
 
-async def _serve() -> None:
+async def _serve_bare() -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     handlers: dict[str, Any] = {"Echo": grpc.unary_unary_rpc_method_handler(_echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("plaudit.bench.Echo", handlers),))
@@ -33,17 +45,53 @@ async def _serve() -> None:
     await server.stop(0)
 
 
+async def _serve_chain() -> None:
+    # Imported here: the bare echo's memory is a control, too.
+    from plaudit.v1 import CreateFeedbackRequest
+    from plaudit_server import validation
+    from plaudit_server.app import Server
+    from plaudit_server.config import Config
+    from plaudit_server.errors import InvalidFields, Violation
+    from plaudit_server.interceptors import Call
+    from plaudit_server.records import seal
+    from plaudit_server.service import FeedbackService
+    from plaudit_server.store.memory import MemoryStore
+    from plaudit_server.store.sqlite import microseconds
+
+    class Answering(FeedbackService):
+        """Answers a create as soon as it is valid: with the record, as if it had been stored."""
+
+        async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:  # noqa: N802
+            out: list[Violation] = []
+            validation.check_project(request.project, out)
+            record = validation.new_record(request.feedback, request.project, call.user_id, out)
+            if record is None or out:
+                raise InvalidFields(out)
+            now = microseconds()
+            row = seal(record.body, record.payload.encode(), now, now, 1, 1)
+            return row.head + row.payload
+
+    store = MemoryStore(clock=microseconds)
+    server = Server(Config(listen="127.0.0.1:0"), store)
+    server._service = Answering(store, server._writer, server._watches, "0")
+    print(f"ready on {await server.start()}", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(0)
+
+
 @contextmanager
-def echo_server() -> Iterator[str]:
-    """An echo server in a process of its own; gives its `host:port`."""
-    command = [sys.executable, "-m", "tests.bench.echo"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def echo_server(kind: Literal["bare", "chain"] = "bare") -> Iterator[Target]:
+    """An echo server in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.echo", kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield process.stdout.readline().rpartition(" ")[2].strip()
-        process.stdin.close()
-        process.wait(10)
+        try:
+            yield Target(process.stdout.readline().rpartition(" ")[2].strip(), process.pid)
+        finally:
+            process.stdin.close()
+            process.wait(10)
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve_chain() if sys.argv[1:] == ["chain"] else _serve_bare())

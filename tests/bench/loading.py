@@ -57,7 +57,7 @@ def main() -> None:
     records = read_lines(FEEDBACK)
     message = json.dumps(records[0]).encode()
     loads, echoes = [], []
-    with echo_server() as target:
+    with echo_server() as (target, _):
         for _ in range(ROUNDS):
             loads.append(load(records))
             echoes.append(echo(target, message))

@@ -1,0 +1,100 @@
+"""`python -m tests.bench`: measures what it is told to, prints a table, writes JSON, and ends by itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.bench import creates
+from tests.bench.echo import ROOT
+from tests.bench.figures import Family, Figure, Measured, Settings, measure
+from tests.bench.report import as_json, markdown, table
+
+FAMILIES: tuple[Family, ...] = (creates.FAMILY,)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="A family, or a figure's name or its beginning; repeatable."
+)
+@click.option("--list", "listing", is_flag=True, help="List families and figures with their targets.")
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=1.0, show_default=True, type=click.FloatRange(0.05), help="One measuring window.")
+@click.option(
+    "--rows", default=1_000_000, show_default=True, type=click.IntRange(1000), help="Rows of the large store."
+)
+@click.option("--few-rows", default=10_000, show_default=True, type=click.IntRange(100), help="Rows of the small one.")
+@click.option("--directory", default=ROOT / "build" / "bench", type=Path, help="Where stores are made: on a disk.")
+@click.option(
+    "--json", "json_path", default=ROOT / "build" / "bench.json", type=Path, help="Where results are written."
+)
+@click.option("--render", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Show a file of results.")
+def main(
+    only: Sequence[str],
+    listing: bool,
+    rounds: int,
+    seconds: float,
+    rows: int,
+    few_rows: int,
+    directory: Path,
+    json_path: Path,
+    render: Path | None,
+) -> None:
+    """Measure plaudit beside its controls."""
+    if render is not None:
+        print(markdown(json.loads(render.read_text())))
+        return
+    if listing:
+        for family in FAMILIES:
+            for figure in family.figures:
+                print(f"{family.name:10} {figure.key:22} {figure.title}; {figure.target or 'for comparison'}")
+        return
+
+    def wanted(family: Family, figure: Figure) -> bool:
+        return not only or any(name == family.name or figure.key.startswith(name) for name in only)
+
+    chosen = [(family, [f for f in family.figures if wanted(family, f)]) for family in FAMILIES]
+    chosen = [(family, figures) for family, figures in chosen if figures]
+    if not chosen:
+        raise click.UsageError(f"--only {' '.join(only)} names no figure; see --list")
+    settings = Settings(directory.absolute(), rounds, seconds, rows, few_rows)
+    started = time.monotonic()
+    measured = _measure(chosen, settings)
+    figures = [figure for _, figures in chosen for figure in figures]
+    report = as_json(measured, figures, settings, time.monotonic() - started)
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    json_path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table(report))
+    console.print(f"written to {json_path}", soft_wrap=True)
+
+
+def _measure(chosen: Sequence[tuple[Family, Sequence[Figure]]], settings: Settings) -> list[Measured]:
+    measured = []
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(chosen))
+        for family, figures in chosen:
+            progress.update(task, description=f"{family.name}: getting ready")
+            keys = {figure.key for figure in figures}
+            measured.append(
+                measure(
+                    family,
+                    settings,
+                    keys,
+                    lambda name: progress.update(task, description=name),
+                )
+            )
+            progress.advance(task)
+    return measured
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Durable creates, one a call: how many a second in flight, and how long one takes alone."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import grpc
+
+from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub
+from tests.bench import raw, rows
+from tests.bench.echo import METHOD, echo_server
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
+from tests.bench.load import Call, Shape, latency, throughput
+from tests.bench.places import Processes, store_directory
+from tests.service.process import server_process
+
+CREATE = "/plaudit.v1.FeedbackService/CreateFeedback"
+SHAPES = {16: Shape(4, 4), 64: Shape(4, 16)}
+
+
+def count(target: str) -> int:
+    """How many records there are."""
+    with grpc.insecure_channel(target) as channel:
+        return FeedbackServiceStub(channel).CountFeedback(CountFeedbackRequest(project=rows.PROJECT)).count
+
+
+def stored(target: str, pid: int, call: Call, shape: Shape, seconds: float) -> Sample:
+    """Creates a second, each of which is found to be stored."""
+    before = count(target)
+    sample = throughput(target, pid, call, shape, seconds)
+    # A status that is not OK is an answer, too.
+    if count(target) - before < sample.value * seconds:
+        raise RuntimeError("creates were answered that are not stored")
+    return sample
+
+
+def sync_ms(directory: Path, seconds: float) -> Sample:
+    """The median time to write 4 KiB and have them on disk, in milliseconds."""
+    path = directory / "sync"
+    took = []
+    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    try:
+        end = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < end:
+            os.write(file, b"x" * 4096)
+            os.fdatasync(file)
+            took.append(time.perf_counter() - started)
+    finally:
+        os.close(file)
+        path.unlink()
+    return Sample(1000 * statistics.median(took))
+
+
+@contextmanager
+def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """The server and its controls, each in a process of its own."""
+    request = rows.create_request()
+    create, echo = Call(CREATE, request), Call(METHOD, request)
+    seconds = settings.seconds
+    with (
+        store_directory(settings) as directory,
+        server_process(directory / "plaudit.db") as server,
+        echo_server("chain") as chain,
+        echo_server("bare") as bare,
+        Processes(1) as control,
+    ):
+        target, pid = server.target, server.process.pid
+        raw.make(directory / "raw.db")
+        for call, (address, process) in ((create, (target, pid)), (create, chain), (echo, bare)):
+            throughput(address, process, call, SHAPES[16], min(0.5, seconds))
+        found = []
+        for flying, shape in SHAPES.items():
+            found += [
+                Contender(f"plaudit, {flying}", "calls/s", partial(stored, target, pid, create, shape, seconds)),
+                Contender(f"echo, {flying}", "calls/s", partial(throughput, *chain, create, shape, seconds)),
+                Contender(f"bare echo, {flying}", "calls/s", partial(throughput, *bare, echo, shape, seconds)),
+            ]
+        yield [
+            *found,
+            Contender("plaudit, alone", "ms", partial(latency, target, pid, create, seconds)),
+            Contender("echo, alone", "ms", partial(latency, *chain, create, seconds)),
+            Contender("commit", "ms", partial(control.call, raw.commit_ms, directory / "raw.db", seconds / 2)),
+            Contender("fdatasync", "ms", partial(control.call, sync_ms, directory, seconds / 2)),
+        ]
+
+
+FAMILY = Family(
+    "creates",
+    (
+        *(
+            Figure(
+                f"creates-{flying}",
+                f"durable creates/s, {flying} in flight",
+                (f"plaudit, {flying}", f"echo, {flying}", f"bare echo, {flying}"),
+                ratio(f"plaudit, {flying}", f"echo, {flying}"),
+                Target(0.75, "of echo", at_least=True),
+            )
+            for flying in SHAPES
+        ),
+        Figure(
+            "create-alone",
+            "create, one at a time, p50",
+            ("plaudit, alone", "echo, alone", "commit", "fdatasync"),
+            lambda samples: (samples["plaudit, alone"] - samples["echo, alone"]) / samples["commit"],
+            Target(1.6, "commits above echo"),
+        ),
+    ),
+    contenders,
+)

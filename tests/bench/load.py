@@ -1,0 +1,139 @@
+"""Load that is no bottleneck: one prepared call, repeated by h2load, or by a Python client where that is lacking."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import grpc
+import uvloop
+
+from tests.bench.figures import Sample
+
+_WARM_UP = 0.2
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that may be repeated as it is: the method's path, and the encoded request."""
+
+    path: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many connections, and how many calls in flight on each."""
+
+    connections: int
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the load came to: calls that were answered within `seconds`, and each one's time in microseconds."""
+
+    seconds: float
+    micros: list[int]
+
+    @property
+    def rate(self) -> float:
+        return len(self.micros) / self.seconds
+
+    @property
+    def p50_ms(self) -> float:
+        return statistics.median(self.micros) / 1000
+
+
+def generator() -> str:
+    """What makes the load here."""
+    program = shutil.which("h2load")
+    if program is None:
+        return "grpc.aio"
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def press(target: str, call: Call, shape: Shape, seconds: float) -> Load:
+    """Repeat a call for so long, behind a short warm-up."""
+    if shutil.which("h2load") is None:
+        return _client().submit(_press_in_python, target, call, shape, seconds).result()
+    with tempfile.TemporaryDirectory(prefix="plaudit-load-") as directory:
+        body, log = Path(directory) / "body", Path(directory) / "log"
+        body.write_bytes(b"\0" + struct.pack(">I", len(call.request)) + call.request)
+        flags = [f"-c{shape.connections}", f"-m{shape.streams}", "-t1", f"--log-file={log}", f"-d{body}"]
+        flags += [f"-D{round(seconds * 1000)}ms", f"--warm-up-time={round(_WARM_UP * 1000)}ms"]
+        headers = ["-Hcontent-type: application/grpc", "-Hte: trailers"]
+        command = ["h2load", *flags, *headers, f"http://{target}{call.path}"]
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        lines = [line.split("\t") for line in log.read_text().splitlines()]
+    if not lines or any(status != "200" for _, status, _ in lines):
+        raise RuntimeError(f"{call.path} was not answered")
+    return Load(seconds, [int(micros) for _, _, micros in lines])
+
+
+@cache
+def _client() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+def _press_in_python(target: str, call: Call, shape: Shape, seconds: float) -> Load:
+    return uvloop.run(_repeat(target, call, shape, seconds))
+
+
+async def _repeat(target: str, call: Call, shape: Shape, seconds: float) -> Load:
+    channels = [
+        grpc.aio.insecure_channel(target, [("plaudit.connection", number)]) for number in range(shape.connections)
+    ]
+    micros: list[int] = []
+    begin = time.perf_counter() + _WARM_UP
+    end = begin + seconds
+
+    async def one_stream(channel: grpc.aio.Channel) -> None:
+        method = channel.unary_unary(call.path)
+        while (started := time.perf_counter()) < end:
+            await method(call.request)
+            ended = time.perf_counter()
+            if started >= begin and ended <= end:
+                micros.append(round((ended - started) * 1e6))
+
+    await asyncio.gather(*(one_stream(channel) for channel in channels for _ in range(shape.streams)))
+    for channel in channels:
+        await channel.close()
+    return Load(seconds, micros)
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process and its children have used, ended children not counted."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    own = (int(stat[11]) + int(stat[12])) / _TICKS
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(cpu_seconds(int(child)) for child in children)
+
+
+def throughput(target: str, pid: int, call: Call, shape: Shape, seconds: float) -> Sample:
+    """Calls a second, and the processor time of the server for each."""
+    before = cpu_seconds(pid)
+    load = press(target, call, shape, seconds)
+    used = cpu_seconds(pid) - before
+    # The warm-up's calls used some of it.
+    return Sample(load.rate, 1e6 * used / (load.rate * (seconds + _WARM_UP)))
+
+
+def latency(target: str, pid: int, call: Call, seconds: float) -> Sample:
+    """The median time of calls one after the other, in milliseconds."""
+    before = cpu_seconds(pid)
+    load = press(target, call, Shape(1, 1), seconds)
+    used = cpu_seconds(pid) - before
+    return Sample(load.p50_ms, 1e6 * used / (load.rate * (seconds + _WARM_UP)))

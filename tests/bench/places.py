@@ -1,0 +1,65 @@
+"""Where measurements run: stores on a real disk, and processes of their own for clients and controls."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from tests.bench.figures import NotMeasured, Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@contextmanager
+def store_directory(settings: Settings) -> Iterator[Path]:
+    """A new directory for stores, removed at the end. Raises NotMeasured where it would be memory and no disk."""
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    if file_system(settings.directory) in ("tmpfs", "ramfs"):
+        raise NotMeasured(f"{settings.directory} is in memory: name a directory of a disk with --directory")
+    with tempfile.TemporaryDirectory(prefix="run-", dir=settings.directory) as directory:
+        yield Path(directory)
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds a path."""
+    path = path.absolute()
+    best, found = Path(), ""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mounted, kind, *_ = line.split()
+        place = Path(mounted.replace("\\040", " "))
+        if path.is_relative_to(place) and len(place.parts) >= len(best.parts):
+            best, found = place, kind
+    return found
+
+
+class Processes:
+    """Processes for clients or controls, kept from round to round; what is called must be importable."""
+
+    def __init__(self, count: int) -> None:
+        # Spawned, not forked: a fork after grpc has started is asking for trouble.
+        self._pools = [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in range(count)]
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call in the first process."""
+        return self._pools[0].submit(function, *args, **kwargs).result()
+
+    def call_all(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Call in every process at the same time."""
+        waiting = [pool.submit(function, *args, **kwargs) for pool in self._pools]
+        return [future.result() for future in waiting]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for pool in self._pools:
+            pool.shutdown()
