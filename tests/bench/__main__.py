@@ -12,12 +12,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench import creates
+from tests.bench import batches, creates, pages
 from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
 
-FAMILIES: tuple[Family, ...] = (creates.FAMILY,)
+FAMILIES: tuple[Family, ...] = (creates.FAMILY, batches.FAMILY, pages.FAMILY)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvloop
@@ -101,7 +102,7 @@ async def _repeat(target: str, call: Call, shape: Shape, seconds: float) -> Load
     end = begin + seconds
 
     async def one_stream(channel: grpc.aio.Channel) -> None:
-        method = channel.unary_unary(call.path)
+        method: Any = channel.unary_unary(call.path)
         while (started := time.perf_counter()) < end:
             await method(call.request)
             ended = time.perf_counter()
