@@ -12,12 +12,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench import batches, creates, pages
+from tests.bench import batches, creates, footprint, pages, shapes, sizes, streams, watching, workers
 from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
 
-FAMILIES: tuple[Family, ...] = (creates.FAMILY, batches.FAMILY, pages.FAMILY)
+FAMILIES: tuple[Family, ...] = tuple(
+    module.FAMILY for module in (creates, batches, pages, streams, shapes, watching, workers, footprint, sizes)
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub
+from plaudit.v1 import CountFeedbackRequest, CreateFeedbackRequest, FeedbackServiceStub
 from tests.bench import raw, rows
 from tests.bench.echo import METHOD, echo_server
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
@@ -24,18 +24,20 @@ CREATE = "/plaudit.v1.FeedbackService/CreateFeedback"
 SHAPES = {16: Shape(4, 4), 64: Shape(4, 16)}
 
 
-def count(target: str) -> int:
-    """How many records there are."""
+def count(target: str, projects: Sequence[str] = (rows.PROJECT,)) -> int:
+    """How many records there are in these projects."""
     with grpc.insecure_channel(target) as channel:
-        return FeedbackServiceStub(channel).CountFeedback(CountFeedbackRequest(project=rows.PROJECT)).count
+        stub = FeedbackServiceStub(channel)
+        return sum(stub.CountFeedback(CountFeedbackRequest(project=project)).count for project in projects)
 
 
-def stored(target: str, pid: int, call: Call, shape: Shape, seconds: float) -> Sample:
-    """Creates a second, each of which is found to be stored."""
-    before = count(target)
-    sample = throughput(target, pid, call, shape, seconds)
+def stored(target: str, pid: int, calls: Sequence[Call], shape: Shape, seconds: float) -> Sample:
+    """Creates a second, each of which is found to be stored; each call is repeated in the same shape."""
+    projects = [CreateFeedbackRequest.FromString(call.request).project for call in calls]
+    before = count(target, projects)
+    sample = throughput(target, pid, calls, shape, seconds)
     # A status that is not OK is an answer, too.
-    if count(target) - before < sample.value * seconds:
+    if count(target, projects) - before < sample.value * seconds:
         raise RuntimeError("creates were answered that are not stored")
     return sample
 
@@ -73,13 +75,13 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
         target, pid = server.target, server.process.pid
         raw.make(directory / "raw.db")
         for call, (address, process) in ((create, (target, pid)), (create, chain), (echo, bare)):
-            throughput(address, process, call, SHAPES[16], min(0.5, seconds))
+            throughput(address, process, [call], SHAPES[16], min(0.5, seconds))
         found = []
         for flying, shape in SHAPES.items():
             found += [
-                Contender(f"plaudit, {flying}", "calls/s", partial(stored, target, pid, create, shape, seconds)),
-                Contender(f"echo, {flying}", "calls/s", partial(throughput, *chain, create, shape, seconds)),
-                Contender(f"bare echo, {flying}", "calls/s", partial(throughput, *bare, echo, shape, seconds)),
+                Contender(f"plaudit, {flying}", "calls/s", partial(stored, target, pid, [create], shape, seconds)),
+                Contender(f"echo, {flying}", "calls/s", partial(throughput, *chain, [create], shape, seconds)),
+                Contender(f"bare echo, {flying}", "calls/s", partial(throughput, *bare, [echo], shape, seconds)),
             ]
         yield [
             *found,

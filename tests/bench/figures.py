@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ class Contender:
     name: str
     unit: str
     measure: Callable[[], Sample]
+
+
+def shared(unit: str, names: Sequence[str], run: Callable[[], Mapping[str, Sample]]) -> list[Contender]:
+    """Contenders that are several values of one run: it runs again when one is asked for a second time."""
+    left: dict[str, Sample] = {}
+
+    def take(name: str) -> Sample:
+        if name not in left:
+            left.update(run())
+        return left.pop(name)
+
+    return [Contender(name, unit, partial(take, name)) for name in names]
 
 
 @dataclass(frozen=True, slots=True)

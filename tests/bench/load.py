@@ -10,7 +10,8 @@ import struct
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -123,13 +124,15 @@ def cpu_seconds(pid: int) -> float:
     return own + sum(cpu_seconds(int(child)) for child in children)
 
 
-def throughput(target: str, pid: int, call: Call, shape: Shape, seconds: float) -> Sample:
-    """Calls a second, and the processor time of the server for each."""
+def throughput(target: str, pid: int, calls: Sequence[Call], shape: Shape, seconds: float) -> Sample:
+    """Calls a second, each of them repeated in the same shape at the same time; the server's processor time for one."""
     before = cpu_seconds(pid)
-    load = press(target, call, shape, seconds)
+    with ThreadPoolExecutor(len(calls)) as threads:
+        loads = threads.map(lambda call: press(target, call, shape, seconds), calls)
+        rate = sum(load.rate for load in loads)
     used = cpu_seconds(pid) - before
     # The warm-up's calls used some of it.
-    return Sample(load.rate, 1e6 * used / (load.rate * (seconds + _WARM_UP)))
+    return Sample(rate, 1e6 * used / (rate * (seconds + _WARM_UP)))
 
 
 def latency(target: str, pid: int, call: Call, seconds: float) -> Sample:

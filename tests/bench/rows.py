@@ -12,6 +12,7 @@ from plaudit_server.errors import Violation
 from plaudit_server.records import Record, content_of, seal
 
 PROJECT = "bench/rows"
+PROJECTS = tuple(f"bench/project-{number}" for number in range(4))
 TYPE = "correctness"
 _SENTENCE = (
     "the answer names the right cause but leaves out when it happened and cites no line of the source that a reader"
@@ -33,9 +34,9 @@ def feedback(number: int, *, id: str = "", ref: str = "", feedback_type: str = T
     )
 
 
-def create_request() -> bytes:
+def create_request(project: str = PROJECT) -> bytes:
     """A create whose id the server makes, so that it may be sent again and again."""
-    return CreateFeedbackRequest(project=PROJECT, feedback=feedback(1)).SerializeToString()
+    return CreateFeedbackRequest(project=project, feedback=feedback(1)).SerializeToString()
 
 
 def record(message: Feedback) -> Record:

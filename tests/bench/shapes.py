@@ -1,0 +1,155 @@
+"""What must not grow with the store, the newest records and a page far down; and counts, which cost what SQL does."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+import grpc
+
+import plaudit
+from plaudit import v1
+from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub, OrderBy, QueryFeedbackRequest
+from tests.bench import rows
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
+from tests.bench.load import Call, latency
+from tests.bench.places import Processes
+from tests.bench.stores import LARGE_REF, LARGE_TYPE, PAGE, filled_store, page_refs
+from tests.service.process import server_process
+
+QUERY = "/plaudit.v1.FeedbackService/QueryFeedback"
+COUNT = "/plaudit.v1.FeedbackService/CountFeedback"
+NEWEST = 100
+_DEEP = 0.9
+
+
+class _Kind(NamedTuple):
+    """Which records: by a query, and by SQL."""
+
+    query: v1.Query | None
+    condition: str
+    values: tuple[str, ...]
+
+
+def _kind(column: str, value: str) -> _Kind:
+    query = plaudit.Query(plaudit.field(column) == value).to_proto()
+    return _Kind(query, f"project = ? AND {column} = ?", (rows.PROJECT, value))
+
+
+_PROJECT = _Kind(None, "project = ?", (rows.PROJECT,))
+_TYPE = _kind("feedback_type", LARGE_TYPE)
+NEWEST_OF: Mapping[str, _Kind] = {"project": _PROJECT, "ref": _kind("ref", page_refs(1)[0]), "type": _TYPE}
+COUNTED: Mapping[str, _Kind] = {"ref": _kind("ref", LARGE_REF), "project": _PROJECT, "type": _TYPE}
+
+
+def newest(kind: _Kind) -> Call:
+    order = [OrderBy(field="created_at", descending=True)]
+    request = QueryFeedbackRequest(project=rows.PROJECT, query=kind.query, order_by=order, page_size=NEWEST)
+    return Call(QUERY, request.SerializeToString())
+
+
+def page_below(target: str, offset: int) -> Call:
+    """The page that begins behind so many rows, by its token; by none for 0."""
+    request = QueryFeedbackRequest(project=rows.PROJECT, page_size=PAGE)
+    if offset:
+        # The token of the page that ends there: found by the slow way once, used by the fast one.
+        request.offset = offset - PAGE
+        with grpc.insecure_channel(target, [("grpc.max_receive_message_length", -1)]) as channel:
+            request.page_token = FeedbackServiceStub(channel).QueryFeedback(request).next_page_token
+        if not request.page_token:
+            raise RuntimeError(f"there is no page below row {offset}")
+    return Call(QUERY, request.SerializeToString())
+
+
+def count_ms(path: Path, kind: _Kind, seconds: float) -> Sample:
+    """The median time of a count by hand, on the same SQLite, in milliseconds."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.execute("PRAGMA cache_size = -16384")
+    took: list[float] = []
+    end, began = time.perf_counter() + seconds, time.process_time()
+    while (started := time.perf_counter()) < end or not took:
+        connection.execute(f"SELECT count(*) FROM feedback WHERE {kind.condition}", kind.values).fetchall()
+        took.append(time.perf_counter() - started)
+    used = time.process_time() - began
+    connection.close()
+    return Sample(1000 * statistics.median(took), 1e6 * used / len(took))
+
+
+def _counted(target: str, pid: int, path: Path, kind: _Kind, seconds: float) -> Sample:
+    """The median time of a count, seen to be right."""
+    request = CountFeedbackRequest(project=rows.PROJECT, query=kind.query)
+    with grpc.insecure_channel(target) as channel:
+        answer = FeedbackServiceStub(channel).CountFeedback(request).count
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    [(there,)] = connection.execute(f"SELECT count(*) FROM feedback WHERE {kind.condition}", kind.values)
+    connection.close()
+    if answer != there:
+        raise RuntimeError(f"the server counts {answer}, there are {there}")
+    return latency(target, pid, Call(COUNT, request.SerializeToString()), seconds)
+
+
+@contextmanager
+def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """A server on each of the two stores."""
+    many, few = filled_store(settings, settings.rows), filled_store(settings, settings.few_rows)
+    seconds = settings.seconds / 2
+    with server_process(many) as large, server_process(few) as small, Processes(1) as control:
+        big, little = ((server.target, server.process.pid) for server in (large, small))
+        below = round(settings.rows * _DEEP) // PAGE * PAGE
+        found = []
+        for name, kind in NEWEST_OF.items():
+            found += [
+                Contender(f"newest of a {name}, many rows", "ms", partial(latency, *big, newest(kind), seconds)),
+                Contender(f"newest of a {name}, few rows", "ms", partial(latency, *little, newest(kind), seconds)),
+            ]
+        for name, kind in COUNTED.items():
+            found += [
+                Contender(f"count of a {name}", "ms", partial(_counted, *big, many, kind, seconds)),
+                Contender(f"its SQL ({name})", "ms", partial(control.call, count_ms, many, kind, seconds)),
+            ]
+        yield [
+            *found,
+            Contender("page far down", "ms", partial(latency, *big, page_below(large.target, below), seconds)),
+            Contender("first page", "ms", partial(latency, *big, page_below(large.target, 0), seconds)),
+        ]
+
+
+def _figure(key: str, title: str, subject: str, control: str, limit: float, of: str) -> Figure:
+    return Figure(key, title, (subject, control), ratio(subject, control), Target(limit, of))
+
+
+FAMILY = Family(
+    "shapes",
+    (
+        *(
+            _figure(
+                f"newest-{name}",
+                f"newest 100 of a {name} of 1,000,000 rows, p50",
+                f"newest of a {name}, many rows",
+                f"newest of a {name}, few rows",
+                1.2,
+                "times that of 10,000 rows",
+            )
+            for name in NEWEST_OF
+        ),
+        _figure("depth", "page of 1,000 at depth 900,000, p50", "page far down", "first page", 1.2, "times the first"),
+        *(
+            _figure(
+                f"count-{name}",
+                f"CountFeedback of a {name} at 1,000,000 rows, p50",
+                f"count of a {name}",
+                f"its SQL ({name})",
+                1.1,
+                "times its SQL",
+            )
+            for name in COUNTED
+        ),
+    ),
+    contenders,
+)

@@ -1,0 +1,69 @@
+"""What a second worker brings on PostgreSQL: durable creates with one process and with two, the load being C's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from tests.bench import rows
+from tests.bench.creates import CREATE, stored
+from tests.bench.figures import Contender, Family, Figure, NotMeasured, Settings, Target, ratio
+from tests.bench.load import Call, Shape, throughput
+from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
+from tests.service.process import server_process
+
+# Enough connections that the kernel gives each worker its share.
+SHAPE = Shape(16, 4)
+SHARE = Shape(4, 4)  # of one of four projects
+_NAMES = {1: "one worker", 2: "two workers"}
+
+
+@contextmanager
+def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """A PostgreSQL server, with a database for a server of one worker and one for a server of two."""
+    if not EXISTING and binaries() is None:
+        raise NotMeasured("no PostgreSQL is installed, and PLAUDIT_TEST_POSTGRES names none")
+    calls = [Call(CREATE, rows.create_request(project)) for project in rows.PROJECTS]
+    with ExitStack() as stack:
+        url = EXISTING
+        if not url:
+            cluster = Cluster()
+            stack.callback(cluster.remove)
+            url = cluster.url("postgres")
+        found = []
+        for workers, name in _NAMES.items():
+            database = Database(url)
+            stack.callback(database.drop)
+            server = stack.enter_context(server_process(database.url, "127.0.0.1:0", "--workers", str(workers)))
+            place = server.target, server.process.pid
+            throughput(*place, calls[:1], SHAPE, min(0.5, settings.seconds))
+            found += [
+                Contender(name, "calls/s", partial(stored, *place, calls, SHARE, settings.seconds)),
+                Contender(
+                    f"{name}, one project", "calls/s", partial(stored, *place, calls[:1], SHAPE, settings.seconds)
+                ),
+            ]
+        yield found
+
+
+FAMILY = Family(
+    "workers",
+    (
+        Figure(
+            "workers-2",
+            "--workers 2 on PostgreSQL, durable creates/s, 64 in flight",
+            ("two workers", "one worker"),
+            ratio("two workers", "one worker"),
+            Target(1.3, "times one worker", at_least=True),
+        ),
+        Figure(
+            "workers-2-one-project",
+            "the same, all into one project",
+            ("two workers, one project", "one worker, one project"),
+            ratio("two workers, one project", "one worker, one project"),
+            None,
+        ),
+    ),
+    contenders,
+)
