@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -67,35 +68,33 @@ def main(
     if not chosen:
         raise click.UsageError(f"--only {' '.join(only)} names no figure; see --list")
     settings = Settings(directory.absolute(), rounds, seconds, rows, few_rows)
-    started = time.monotonic()
-    measured = _measure(chosen, settings)
-    figures = [figure for _, figures in chosen for figure in figures]
-    report = as_json(measured, figures, settings, time.monotonic() - started)
-    json_path.parent.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    report = _measure(chosen, settings, json_path)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table(report))
     console.print(f"written to {json_path}", soft_wrap=True)
+    if any("failed" in entry for entry in report["figures"].values()):
+        raise click.ClickException("some figures could not be measured, see above")
 
 
-def _measure(chosen: Sequence[tuple[Family, Sequence[Figure]]], settings: Settings) -> list[Measured]:
-    measured = []
+def _measure(chosen: Sequence[tuple[Family, Sequence[Figure]]], settings: Settings, json_path: Path) -> dict[str, Any]:
+    """The report, written to its file anew after each family: an interrupted run leaves what it has."""
+    started = time.monotonic()
+    measured: list[Measured] = []
+    figures: list[Figure] = []
+    report: dict[str, Any] = {}
+    json_path.parent.mkdir(parents=True, exist_ok=True)
     columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(chosen))
-        for family, figures in chosen:
+        for family, some in chosen:
             progress.update(task, description=f"{family.name}: getting ready")
-            keys = {figure.key for figure in figures}
-            measured.append(
-                measure(
-                    family,
-                    settings,
-                    keys,
-                    lambda name: progress.update(task, description=name),
-                )
-            )
+            keys = {figure.key for figure in some}
+            measured.append(measure(family, settings, keys, lambda name: progress.update(task, description=name)))
+            figures += some
+            report = as_json(measured, figures, settings, time.monotonic() - started)
+            json_path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
             progress.advance(task)
-    return measured
+    return report
 
 
 if __name__ == "__main__":

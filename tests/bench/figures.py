@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class NotMeasured(Exception):
@@ -112,12 +115,16 @@ class Family:
 
 @dataclass(slots=True)
 class Measured:
-    """What became of a family: the samples of each contender, round by round, or why there are none."""
+    """What became of a family: the samples of each contender, round by round, or why there are none.
+
+    `why_not` is what was lacking, `failure` what went wrong.
+    """
 
     family: Family
     units: dict[str, str] = field(default_factory=dict)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     why_not: str = ""
+    failure: str = ""
 
 
 def measure(
@@ -140,6 +147,10 @@ def measure(
                     measured.samples.setdefault(contender.name, []).append(contender.measure())
     except NotMeasured as reason:
         measured.why_not = str(reason)
+    except Exception as error:
+        # The other families' results are kept; the run as a whole fails at its end.
+        logger.exception("%s failed", family.name)
+        measured.failure = f"{type(error).__name__}: {error}"
     return measured
 
 
@@ -161,6 +172,8 @@ def results(measured: Measured, figure: Figure) -> dict[str, Any]:
     }
     if measured.why_not:
         return entry | {"not_measured": measured.why_not}
+    if measured.failure:
+        return entry | {"failed": measured.failure}
     rounds = len(measured.samples[figure.contenders[0]])
     scores = [
         figure.score({name: samples[number].value for name, samples in measured.samples.items()})

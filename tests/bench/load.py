@@ -24,6 +24,7 @@ import uvloop
 from tests.bench.figures import Sample
 
 _WARM_UP = 0.2
+_PATIENCE = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -70,7 +71,7 @@ def generator() -> str:
 def press(target: str, call: Call, shape: Shape, seconds: float) -> Load:
     """Repeat a call for so long, behind a short warm-up."""
     if shutil.which("h2load") is None:
-        return _client().submit(_press_in_python, target, call, shape, seconds).result()
+        return _client().submit(press_in_python, target, call, shape, seconds).result()
     with tempfile.TemporaryDirectory(prefix="plaudit-load-") as directory:
         body, log = Path(directory) / "body", Path(directory) / "log"
         body.write_bytes(b"\0" + struct.pack(">I", len(call.request)) + call.request)
@@ -78,7 +79,7 @@ def press(target: str, call: Call, shape: Shape, seconds: float) -> Load:
         flags += [f"-D{round(seconds * 1000)}ms", f"--warm-up-time={round(_WARM_UP * 1000)}ms"]
         headers = ["-Hcontent-type: application/grpc", "-Hte: trailers"]
         command = ["h2load", *flags, *headers, f"http://{target}{call.path}"]
-        subprocess.run(command, capture_output=True, text=True, check=True)
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE + seconds)
         lines = [line.split("\t") for line in log.read_text().splitlines()]
     if not lines or any(status != "200" for _, status, _ in lines):
         raise RuntimeError(f"{call.path} was not answered")
@@ -90,11 +91,11 @@ def _client() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def _press_in_python(target: str, call: Call, shape: Shape, seconds: float) -> Load:
-    return uvloop.run(_repeat(target, call, shape, seconds))
+def press_in_python(target: str, call: Call, shape: Shape, seconds: float) -> Load:
+    return uvloop.run(repeat(target, call, shape, seconds))
 
 
-async def _repeat(target: str, call: Call, shape: Shape, seconds: float) -> Load:
+async def repeat(target: str, call: Call, shape: Shape, seconds: float) -> Load:
     channels = [
         grpc.aio.insecure_channel(target, [("plaudit.connection", number)]) for number in range(shape.connections)
     ]

@@ -88,6 +88,10 @@ def read_pages(
     return found, time.process_time() - began, time.time() - started
 
 
+def ready() -> None:
+    """Nothing: a process that has done it has started, and imported this module."""
+
+
 def read_in_threads(
     count: int, make: Callable[..., Read], source: Any, refs: Sequence[str], payloads: bool, end: float
 ) -> tuple[int, float, float]:
@@ -119,6 +123,8 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
 
         def run(count: int, ours: bool, *, payloads: bool = False, threads: bool = False) -> Sample:
             make, source = (server_reader, target) if ours else (sqlite_reader, path)
+            if count > 1 and not threads:
+                processes.call_all(ready)
             before = cpu_seconds(pid)
             end = time.time() + settings.seconds + (wait if count > 1 else 0)
             work: Any = partial(read_pages, make, source, refs, payloads, end)
@@ -138,7 +144,6 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
                 Contender(f"sqlite3, {name}", "rows/s", partial(run, count, False, **more)),
             ]
 
-        processes.call_all(read_pages, server_reader, target, refs, False, time.time() + wait)
         yield [
             *pair("one client", 1),
             *pair("eight processes", EIGHT),

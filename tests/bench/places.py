@@ -16,6 +16,8 @@ from tests.bench.figures import NotMeasured, Settings
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PATIENCE = 300.0  # seconds after which a measurement has failed
+
 
 @contextmanager
 def store_directory(settings: Settings) -> Iterator[Path]:
@@ -48,12 +50,12 @@ class Processes:
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in the first process."""
-        return self._pools[0].submit(function, *args, **kwargs).result()
+        return self._pools[0].submit(function, *args, **kwargs).result(_PATIENCE)
 
     def call_all(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Call in every process at the same time."""
         waiting = [pool.submit(function, *args, **kwargs) for pool in self._pools]
-        return [future.result() for future in waiting]
+        return [future.result(_PATIENCE) for future in waiting]
 
     def __enter__(self) -> Self:
         return self

@@ -67,8 +67,11 @@ def lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for entry in report["figures"].values():
         target = entry["target"] or "for comparison"
-        if "not_measured" in entry:
-            found.append((entry["title"], target, "", "not measured", entry["not_measured"]))
+        if why := entry.get("not_measured"):
+            found.append((entry["title"], target, "", "not measured", why))
+            continue
+        if why := entry.get("failed"):
+            found.append((entry["title"], target, "", "failed", why))
             continue
         score = entry["score"]
         shown = f"{number(score['median'])} ({number(score['low'])} to {number(score['high'])})"
@@ -97,7 +100,7 @@ def table(report: dict[str, Any]) -> Table:
         show_lines=True,
     )
     for title, target, score, verdict, contenders in lines(report):
-        colour = {"met": "green", "missed": "red"}.get(verdict, "yellow")
+        colour = {"met": "green", "missed": "red", "failed": "red"}.get(verdict, "yellow")
         made.add_row(title, target, score, f"[{colour}]{verdict}[/]", contenders.replace("[", r"\["))
     return made
 

@@ -1,0 +1,95 @@
+"""`make bench` on a small scale, so that it does not rot: every figure has an entry, the cheap ones are measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import uvloop
+
+from plaudit.v1 import GetServerInfoRequest
+from plaudit_server.testing import RunningServer
+from tests.bench.load import Call, Shape, repeat
+
+ROOT = Path(__file__).parents[2]
+
+FIGURES = {
+    "creates": {"creates-16", "creates-64", "create-alone"},
+    "batches": {"batch-1000", "batch-100", "ingest"},
+    "pages": {"page-1", "page-8", "page-8-threads", "page-payloads"},
+    "streams": {"stream", "stream-memory"},
+    "shapes": {
+        "newest-project", "newest-ref", "newest-type", "depth", "count-ref", "count-project", "count-type",
+    },
+    "watching": {"watch"},
+    "workers": {"workers-2", "workers-2-one-project"},
+    "footprint": {"cold-start", "idle-memory", "import"},
+    "sizes": {"size-client", "size-server"},
+}  # fmt: skip
+# The others start PostgreSQL, or install from the registry, or twice as many processes as this machine has time for.
+CHEAP = ("creates", "batches", "page-1", "page-payloads", "streams", "shapes", "watching", "import")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.bench", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """On the disk of the checkout: a temporary directory may be in memory, which no store is measured in."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "build") as name:
+        yield Path(name)
+
+
+def test_every_figure_is_listed_with_its_target() -> None:
+    lines = bench("--list").stdout.splitlines()
+    listed: dict[str, set[str]] = {}
+    for line in lines:
+        family, key, *_ = line.split()
+        listed.setdefault(family, set()).add(key)
+    assert listed == FIGURES
+    assert all("≥" in line or "≤" in line or "for comparison" in line for line in lines)
+
+
+def test_a_name_of_nothing_is_refused() -> None:
+    done = bench("--only", "nothing")
+    assert done.returncode == 2
+    assert "--list" in done.stderr
+
+
+def test_cheap_figures_are_measured(directory: Path) -> None:
+    path = directory / "results.json"
+    scale = ("--rounds", "1", "--seconds", "0.1", "--rows", "2000", "--few-rows", "1000")
+    only = [argument for name in CHEAP for argument in ("--only", name)]
+    done = bench(*scale, "--directory", str(directory), "--json", str(path), *only)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads(path.read_text())
+    expected = {key for name in CHEAP for key in FIGURES.get(name, {name})}
+    assert report["figures"].keys() == expected
+    for key, entry in report["figures"].items():
+        assert entry["score"]["median"] > 0, key
+        assert len(entry["score"]["rounds"]) == 1
+        assert isinstance(entry["met"], bool)
+        assert all(contender["median"] >= 0 and contender["unit"] for contender in entry["contenders"].values())
+    assert report["figures"]["creates-16"]["contenders"]["plaudit, 16"]["cpu_us"] > 0
+    rendered = bench("--render", str(path)).stdout
+    assert rendered.count("\n| ") == len(expected) + 2
+
+
+def test_load_without_h2load(running: RunningServer) -> None:
+    call = Call("/plaudit.v1.FeedbackService/GetServerInfo", GetServerInfoRequest().SerializeToString())
+    load = uvloop.run(repeat(running.target, call, Shape(2, 2), 0.1))
+    assert load.micros
+    assert load.rate == pytest.approx(len(load.micros) / 0.1)
+    refused = Call("/plaudit.v1.FeedbackService/CreateFeedback", b"")
+    with pytest.raises(grpc.RpcError):
+        uvloop.run(repeat(running.target, refused, Shape(1, 1), 0.1))
