@@ -72,20 +72,21 @@ def sqlite_reader(path: Path, *, payloads: bool) -> Read:
 
 
 def read_pages(
-    make: Callable[..., Read], source: Any, refs: Sequence[str], payloads: bool, end: float
+    make: Callable[..., Read], source: Any, refs: Sequence[str], payloads: bool, begin: float, seconds: float
 ) -> tuple[int, float, float]:
-    """Read page after page until `end` (seconds of the wall clock): rows, processor time and seconds taken."""
+    """Read page after page from `begin` (of the wall clock) on: rows, processor time and seconds taken."""
     read = make(source, payloads=payloads)
     read(refs[0])
-    began, started = time.process_time(), time.time()
-    found = 0
-    number = 0
-    while time.time() < end:
+    time.sleep(max(0.0, begin - time.time()))
+    began, started = time.process_time(), time.perf_counter()
+    found = number = 0
+    while not number or time.perf_counter() - started < seconds:
         found += read(refs[number % len(refs)])
         number += 1
+    took = time.perf_counter() - started
     if found != number * PAGE:
         raise RuntimeError(f"{number} pages had {found} rows")
-    return found, time.process_time() - began, time.time() - started
+    return found, time.process_time() - began, took
 
 
 def ready() -> None:
@@ -93,13 +94,19 @@ def ready() -> None:
 
 
 def read_in_threads(
-    count: int, make: Callable[..., Read], source: Any, refs: Sequence[str], payloads: bool, end: float
+    count: int,
+    make: Callable[..., Read],
+    source: Any,
+    refs: Sequence[str],
+    payloads: bool,
+    begin: float,
+    seconds: float,
 ) -> tuple[int, float, float]:
     """The same from so many threads of one process, each with a connection of its own to the file."""
     found: list[tuple[int, float, float]] = []
 
     def run() -> None:
-        found.append(read_pages(make, source, refs, payloads, end))
+        found.append(read_pages(make, source, refs, payloads, begin, seconds))
 
     began = time.process_time()
     threads = [threading.Thread(target=run) for _ in range(count)]
@@ -126,10 +133,10 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
             if count > 1 and not threads:
                 processes.call_all(ready)
             before = cpu_seconds(pid)
-            end = time.time() + settings.seconds + (wait if count > 1 else 0)
-            work: Any = partial(read_pages, make, source, refs, payloads, end)
+            begin = time.time() + (wait if count > 1 else 0)
+            work: Any = partial(read_pages, make, source, refs, payloads, begin, settings.seconds)
             if threads:
-                done = [processes.call(read_in_threads, count, make, source, refs, payloads, end)]
+                done = [processes.call(read_in_threads, count, make, source, refs, payloads, begin, settings.seconds)]
             else:
                 done = [processes.call(work)] if count == 1 else processes.call_all(work)
             found = sum(one[0] for one in done)

