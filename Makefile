@@ -127,6 +127,10 @@ test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and i
 bench: $(DEV_READY) ## Measure speed and size beside controls; ARGS='--only creates --rounds 3' narrows, --list tells names
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(DEV_READY) ## Measure MLflow's and Phoenix's servers beside plaudit; they are installed into build/, once
+	@$(BIN)/python -m tests.bench --peers $(ARGS)
+
 .PHONY: dist
 dist: $(DEV_READY) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench import batches, creates, footprint, pages, shapes, sizes, streams, watching, workers
+from tests.bench import batches, beside, creates, footprint, pages, shapes, sizes, streams, watching, workers
 from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
@@ -35,9 +35,8 @@ FAMILIES: tuple[Family, ...] = tuple(
 )
 @click.option("--few-rows", default=10_000, show_default=True, type=click.IntRange(100), help="Rows of the small one.")
 @click.option("--directory", default=ROOT / "build" / "bench", type=Path, help="Where stores are made: on a disk.")
-@click.option(
-    "--json", "json_path", default=ROOT / "build" / "bench.json", type=Path, help="Where results are written."
-)
+@click.option("--json", "json_path", type=Path, help="Where results go; build/bench.json, or bench-peers.json.")
+@click.option("--peers", is_flag=True, help="Measure MLflow and Phoenix beside plaudit instead; installs them once.")
 @click.option("--render", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Show a file of results.")
 def main(
     only: Sequence[str],
@@ -47,15 +46,17 @@ def main(
     rows: int,
     few_rows: int,
     directory: Path,
-    json_path: Path,
+    json_path: Path | None,
+    peers: bool,
     render: Path | None,
 ) -> None:
     """Measure plaudit beside its controls."""
     if render is not None:
         print(markdown(json.loads(render.read_text())))
         return
+    families = (beside.FAMILY,) if peers else FAMILIES
     if listing:
-        for family in FAMILIES:
+        for family in families:
             for figure in family.figures:
                 print(f"{family.name:10} {figure.key:22} {figure.title}; {figure.target or 'for comparison'}")
         return
@@ -63,11 +64,12 @@ def main(
     def wanted(family: Family, figure: Figure) -> bool:
         return not only or any(name == family.name or figure.key.startswith(name) for name in only)
 
-    chosen = [(family, [f for f in family.figures if wanted(family, f)]) for family in FAMILIES]
+    chosen = [(family, [f for f in family.figures if wanted(family, f)]) for family in families]
     chosen = [(family, figures) for family, figures in chosen if figures]
     if not chosen:
         raise click.UsageError(f"--only {' '.join(only)} names no figure; see --list")
     settings = Settings(directory.absolute(), rounds, seconds, rows, few_rows)
+    json_path = json_path or ROOT / "build" / ("bench-peers.json" if peers else "bench.json")
     report = _measure(chosen, settings, json_path)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table(report))

@@ -1,0 +1,324 @@
+"""The servers that plaudit is measured beside: MLflow and Phoenix as they come, feedback stored by REST."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import plaudit
+from tests.bench import rows
+from tests.bench.figures import NotMeasured
+from tests.postgres.cluster import free_port
+from tests.service.process import server_process
+
+REQUIREMENTS = Path(__file__).with_name("peers.txt")
+PAGE = 1000
+SUBJECTS = 20
+"""Writes go to so many traces or calls by turns."""
+
+_START_SECONDS = 180.0
+_JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that has given its first answer, `seconds` after its command."""
+
+    port: int
+    pid: int
+    seconds: float
+
+
+class Session(ABC):
+    """A client of one thread; what it calls raises when it is not answered well."""
+
+    @abstractmethod
+    def write(self, number: int) -> None:
+        """Store one piece of feedback, durably as far as the server promises that."""
+
+    @abstractmethod
+    def read_page(self) -> int:
+        """Read the feedback on the one thing that has a page of it, as objects; how many there are."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make what is written about, and the page."""
+
+
+class RestSession(Session):
+    """What both peers share: one connection, JSON both ways."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """An answer's JSON. Raises RuntimeError for a status that is no success."""
+        self._connection.request(method, path, None if body is None else json.dumps(body), _JSON)
+        response = self._connection.getresponse()
+        text = response.read()
+        if response.status >= 300:
+            raise RuntimeError(f"{method} {path}: {response.status} {text[:200]!r}")
+        return json.loads(text)
+
+
+class PlauditSession(Session):
+    """plaudit's own client."""
+
+    _page_ref = f"weave:///{rows.PROJECT}/call/page"
+
+    def __init__(self, port: int) -> None:
+        self._client = plaudit.Client(rows.PROJECT, target=f"127.0.0.1:{port}")
+
+    def write(self, number: int) -> None:
+        self._client.create(_record(f"weave:///{rows.PROJECT}/call/{number % SUBJECTS}", number))
+
+    def read_page(self) -> int:
+        return len(self._client.ref(self._page_ref).execute())
+
+    def prepare(self) -> None:
+        self._client.create_batch([_record(self._page_ref, number) for number in range(PAGE)])
+
+
+class MlflowSession(RestSession):
+    """Assessments of traces."""
+
+    def write(self, number: int) -> None:
+        self._assess(f"tr-{number % SUBJECTS}", number)
+
+    def read_page(self) -> int:
+        return len(self.call("GET", "/api/3.0/mlflow/traces/tr-page")["trace"]["trace_info"]["assessments"])
+
+    def prepare(self) -> None:
+        for trace in ("page", *range(SUBJECTS)):
+            place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+            info = {"trace_id": f"tr-{trace}", "trace_location": place, "state": "OK", "execution_duration": "1s"}
+            info["request_time"] = "2026-01-01T00:00:00Z"
+            self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}})
+        for number in range(PAGE):
+            self._assess("tr-page", number)
+
+    def _assess(self, trace: str, number: int) -> None:
+        payload = json.loads(rows.feedback(number).payload_json)
+        assessment = {
+            "assessment_name": rows.TYPE,
+            "source": {"source_type": "LLM_JUDGE", "source_id": f"judge-{number % 20}"},
+            "feedback": {"value": payload["score"]},
+            "rationale": payload["reason"],
+            "metadata": {"model": payload["model"]},
+        }
+        self.call("POST", f"/api/3.0/mlflow/traces/{trace}/assessments", {"assessment": assessment})
+
+
+class PhoenixSession(RestSession):
+    """Annotations of spans; `sync`, so that the answer comes when they are stored, as with the others."""
+
+    def write(self, number: int) -> None:
+        # A new identifier each: with one that is there the annotation would be replaced.
+        self._annotate([_annotation(number % SUBJECTS, number, uuid4().hex)])
+
+    def read_page(self) -> int:
+        span = _span_id(SUBJECTS)
+        return len(self.call("GET", f"/v1/projects/default/span_annotations?span_ids={span}&limit={PAGE}")["data"])
+
+    def prepare(self) -> None:
+        spans = [
+            {
+                "name": "call",
+                "context": {"trace_id": f"{number + 1:032x}", "span_id": _span_id(number)},
+                "span_kind": "LLM",
+                "start_time": "2026-01-01T00:00:00Z",
+                "end_time": "2026-01-01T00:00:01Z",
+                "status_code": "OK",
+            }
+            for number in range(SUBJECTS + 1)
+        ]
+        self.call("POST", "/v1/projects/default/spans", {"data": spans})
+        page = [_annotation(SUBJECTS, number, str(number)) for number in range(PAGE)]
+        until = time.monotonic() + 30
+        while True:  # spans are taken in by a queue
+            try:
+                return self._annotate(page)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    def _annotate(self, annotations: list[dict[str, Any]]) -> None:
+        self.call("POST", "/v1/span_annotations?sync=true", {"data": annotations})
+
+
+def _record(ref: str, number: int) -> dict[str, Any]:
+    message = rows.feedback(number)
+    payload = json.loads(message.payload_json)
+    return {"ref": ref, "feedback_type": rows.TYPE, "creator": message.creator, "payload": payload}
+
+
+def _span_id(number: int) -> str:
+    return f"{number + 1:016x}"
+
+
+def _annotation(span: int, number: int, identifier: str) -> dict[str, Any]:
+    payload = json.loads(rows.feedback(number).payload_json)
+    return {
+        "span_id": _span_id(span),
+        "name": rows.TYPE,
+        "annotator_kind": "LLM",
+        "identifier": identifier,
+        "result": {"score": payload["score"], "explanation": payload["reason"]},
+        "metadata": {"model": payload["model"], "judge": f"judge-{number % 20}"},
+    }
+
+
+class Server(ABC):
+    """A server that is measured: how it is started, and its clients."""
+
+    name: ClassVar[str]
+    session: ClassVar[type[Any]]
+
+    @abstractmethod
+    def run(self, directory: Path) -> Any:
+        """Start it on a new store in a directory; a context manager of Running."""
+
+
+class PlauditServer(Server):
+    """plaudit, from this checkout."""
+
+    name = "plaudit"
+    session = PlauditSession
+
+    @contextmanager
+    def run(self, directory: Path) -> Iterator[Running]:
+        started = time.perf_counter()
+        with server_process(directory / "plaudit.db") as server:
+            port = int(server.target.rpartition(":")[2])
+            with plaudit.Client(rows.PROJECT, target=server.target) as client:
+                client.server_info()
+            yield Running(port, server.process.pid, time.perf_counter() - started)
+
+
+class RestServer(Server):
+    """A peer in an environment of its own."""
+
+    package: ClassVar[str]
+    first_path: ClassVar[str]
+
+    def __init__(self, environments: Path) -> None:
+        self._environment = environments / self.package
+
+    def install(self) -> None:
+        """Make the environment, unless it is there as the requirements want it. Raises NotMeasured."""
+        [line] = [line for line in REQUIREMENTS.read_text().splitlines() if line.startswith(self.package + "==")]
+        stamp = self._environment / "installed"
+        if stamp.exists() and stamp.read_text() == line:
+            return
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(self._environment)],
+            [str(self._environment / "bin" / "pip"), "install", "--quiet", line],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                why = (done.stderr.strip().splitlines() or ["?"])[-1]
+                raise NotMeasured(f"{line} can not be installed: {why}")
+        stamp.write_text(line)
+
+    def size_mb(self) -> float:
+        """Megabytes (10⁶) on disk of what is installed, pip not counted."""
+        [packages] = (self._environment / "lib").glob("python3*/site-packages")
+        return (
+            sum(
+                path.lstat().st_blocks * 512
+                for path in packages.rglob("*")
+                if not path.relative_to(packages).parts[0].startswith(("pip", "setuptools"))
+            )
+            / 1e6
+        )
+
+    @abstractmethod
+    def command(self, directory: Path, port: int) -> tuple[list[str], dict[str, str]]:
+        """Arguments, and variables beside our own."""
+
+    @contextmanager
+    def run(self, directory: Path) -> Iterator[Running]:
+        port = free_port()
+        command, variables = self.command(directory, port)
+        command[0] = str(self._environment / "bin" / command[0])
+        environment = {**os.environ, "DO_NOT_TRACK": "1", **variables}
+        started = time.perf_counter()
+        with (directory / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=directory, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            while not self._answers(port):
+                if process.poll() is not None or time.perf_counter() - started > _START_SECONDS:
+                    raise RuntimeError(f"{self.name} did not start: {(directory / 'log').read_text()[-500:]}")
+                time.sleep(0.02)
+            yield Running(port, process.pid, time.perf_counter() - started)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _answers(self, port: int) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", self.first_path)
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+class Mlflow(RestServer):
+    """`mlflow server` as it comes, with SQLite behind it."""
+
+    name = "MLflow"
+    session = MlflowSession
+    package = "mlflow"
+    first_path = "/health"
+
+    def command(self, directory: Path, port: int) -> tuple[list[str], dict[str, str]]:
+        flags = ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db", "--host", "127.0.0.1", "--port", str(port)]
+        return ["mlflow", "server", *flags], {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+class Phoenix(RestServer):
+    """`phoenix serve` as it comes, with its SQLite."""
+
+    name = "Phoenix"
+    session = PhoenixSession
+    package = "arize-phoenix"
+    first_path = "/healthz"
+
+    def command(self, directory: Path, port: int) -> tuple[list[str], dict[str, str]]:
+        return ["phoenix", "serve"], {
+            "PHOENIX_WORKING_DIR": str(directory),
+            "PHOENIX_HOST": "127.0.0.1",
+            "PHOENIX_PORT": str(port),
+            "PHOENIX_GRPC_PORT": str(free_port()),
+            "PHOENIX_TELEMETRY_ENABLED": "false",
+        }
+
+
+def servers(directory: Path) -> Sequence[Server]:
+    """All three; what has to be installed is. Raises NotMeasured."""
+    peers = (Mlflow(directory / "peers"), Phoenix(directory / "peers"))
+    for peer in peers:
+        peer.install()
+    return (PlauditServer(), *peers)
