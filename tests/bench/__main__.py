@@ -13,14 +13,28 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench import batches, beside, creates, footprint, pages, shapes, sizes, streams, watching, workers
+from tests.bench import (
+    batches,
+    beside,
+    creates,
+    footprint,
+    loading,
+    pages,
+    payload_filter,
+    shapes,
+    sizes,
+    streams,
+    watchers,
+    watching,
+    workers,
+)
 from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
 
-FAMILIES: tuple[Family, ...] = tuple(
-    module.FAMILY for module in (creates, batches, pages, streams, shapes, watching, workers, footprint, sizes)
-)
+_WITH_TARGETS = (creates, batches, pages, streams, shapes, watching, workers, footprint, sizes)
+_FOR_COMPARISON = (payload_filter, watchers, loading)
+FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS, *_FOR_COMPARISON))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

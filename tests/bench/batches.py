@@ -23,7 +23,7 @@ from tests.service.process import server_process
 BATCH_CREATE = "/plaudit.v1.FeedbackService/BatchCreateFeedback"
 INGEST = "/plaudit.v1.FeedbackService/IngestFeedback"
 IN_FLIGHT = 4
-_ROWS_PER_SECOND = 40_000  # of a window, so that every contender writes as many, and all files grow alike
+_ROWS_PER_SECOND = 20_000  # of a window, so that every contender writes as many, and all files grow alike
 _SPARE_ANSWER_BYTES = 64 * 1024 * 1024
 
 

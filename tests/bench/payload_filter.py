@@ -1,15 +1,12 @@
-"""A payload filter that matches 1 row in 1,000 of 100,000, beside the same scan written by hand for SQLite.
-
-python -m tests.bench.payload_filter
-"""
+"""A payload filter that matches 1 row in 1,000 of 100,000, beside the same scan written by hand for SQLite."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import statistics
-import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -18,10 +15,11 @@ import plaudit
 from plaudit_server.query.parse import parse_order, parse_query
 from plaudit_server.store.base import Create, Select
 from plaudit_server.store.sqlite import SqliteStore
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, ratio
+from tests.bench.places import store_directory
 from tests.store.factory import record
 
 ROWS = 100_000
-ROUNDS = 9
 PROJECT = "bench/filter"
 BY_HAND = (
     "SELECT f.head, CAST(f.payload AS BLOB), f.created_at, f.id FROM feedback AS f"
@@ -30,10 +28,10 @@ BY_HAND = (
 THRESHOLD = 0.999
 
 
-async def fill(store: SqliteStore) -> None:
+async def fill(store: SqliteStore, rows: int) -> None:
     """Store the rows: a score each, and some text around it."""
     chance = random.Random(5)
-    for first in range(0, ROWS, 1000):
+    for first in range(0, rows, 1000):
         payloads = {
             number: {"model": "m", "score": round(chance.random(), 9), "text": "x" * 60, "n": number}
             for number in range(first, first + 1000)
@@ -42,32 +40,57 @@ async def fill(store: SqliteStore) -> None:
         await store.write([Create(PROJECT, records)])
 
 
-async def measure(path: Path) -> None:
-    """Both scans in turn, and the ratio of their medians."""
-    store = SqliteStore(path)
-    await store.open()
-    await fill(store)
-    expression = plaudit.field("payload.score") > THRESHOLD
-    select = Select(PROJECT, parse_query(plaudit.Query(expression).to_proto()), parse_order([]))
-    hand = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    ours, theirs = [], []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        page = await store.select(select)
-        ours.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        rows = hand.execute(BY_HAND, (PROJECT, THRESHOLD)).fetchall()
-        theirs.append(time.perf_counter() - started)
-        assert len(page.rows) == len(rows) > 0
-    hand.close()
-    await store.close()
-    for name, took in (("compiled", ours), ("by hand", theirs)):
-        low, middle, high = (1000 * pick(took) for pick in (min, statistics.median, max))
-        print(f"{name}: median {middle:.1f} ms, {low:.1f} to {high:.1f} ({len(rows)} of {ROWS} rows)")
-    ratio, best = statistics.median(ours) / statistics.median(theirs), min(ours) / min(theirs)
-    print(f"ratio of medians {ratio:.2f}, of the best {best:.2f}")
+async def compiled(store: SqliteStore, select: Select) -> tuple[float, int]:
+    """Milliseconds of the scan as the server does it, and the rows found."""
+    started = time.perf_counter()
+    page = await store.select(select)
+    return 1000 * (time.perf_counter() - started), len(page.rows)
 
 
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(measure(Path(directory) / "plaudit.db"))
+def by_hand(connection: apsw.Connection) -> tuple[float, int]:
+    """Milliseconds of the scan by hand, and the rows found."""
+    started = time.perf_counter()
+    found = connection.execute(BY_HAND, (PROJECT, THRESHOLD)).fetchall()
+    return 1000 * (time.perf_counter() - started), len(found)
+
+
+@contextmanager
+def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """The store itself, in this process, with no server around it."""
+    rows = min(ROWS, settings.rows)
+    with store_directory(settings) as directory, asyncio.Runner() as runner:
+        path: Path = directory / "plaudit.db"
+        store = SqliteStore(path)
+        runner.run(store.open())
+        runner.run(fill(store, rows))
+        expression = plaudit.field("payload.score") > THRESHOLD
+        select = Select(PROJECT, parse_query(plaudit.Query(expression).to_proto()), parse_order([]))
+        hand = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+
+        def checked(took: tuple[float, int], there: int) -> Sample:
+            if took[1] != there:
+                raise RuntimeError(f"{took[1]} rows of {there} were found")
+            return Sample(took[0])
+
+        _, there = by_hand(hand)
+        yield [
+            Contender("compiled filter", "ms", lambda: checked(runner.run(compiled(store, select)), there)),
+            Contender("scan by hand", "ms", lambda: checked(by_hand(hand), there)),
+        ]
+        hand.close()
+        runner.run(store.close())
+
+
+FAMILY = Family(
+    "filters",
+    (
+        Figure(
+            "payload-filter",
+            "payload filter that finds 1 in 1,000 of 100,000 rows, of the scan by hand",
+            ("compiled filter", "scan by hand"),
+            ratio("compiled filter", "scan by hand"),
+            None,
+        ),
+    ),
+    contenders,
+)

@@ -118,5 +118,5 @@ def headline(report: dict[str, Any]) -> str:
         f"plaudit {report['plaudit']} ({report['commit']}), {report['date'][:10]}, {machine['processors']} × "
         f"{machine['processor']}, {machine['system']}, Python {machine['python']}, grpcio {machine['grpcio']}, SQLite "
         f"{machine['sqlite']}, load from {machine['load']}; medians of {report['rounds']} rounds of "
-        f"{report['window_seconds']:g} s (smallest to largest), {report['seconds']:.0f} s in all"
+        f"{report['window_seconds']:g} s (smallest to largest), {report['rows']:,} rows, {report['seconds']:.0f} s in all"
     )

@@ -98,7 +98,7 @@ def _counted(target: str, pid: int, path: Path, kind: _Kind, seconds: float) -> 
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     """A server on each of the two stores."""
     many, few = filled_store(settings, settings.rows), filled_store(settings, settings.few_rows)
-    seconds = settings.seconds / 2
+    seconds = settings.seconds / 3
     with server_process(many) as large, server_process(few) as small, Processes(1) as control:
         big, little = ((server.target, server.process.pid) for server in (large, small))
         below = round(settings.rows * _DEEP) // PAGE * PAGE

@@ -1,79 +1,77 @@
-"""What idle watchers cost: memory of the server per watcher, and the latency of creates beside them.
-
-python -m tests.bench.watchers [--watchers 1000]
-"""
+"""What idle watchers cost: memory of the server for each, and the latency of creates beside them."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import statistics
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import grpc
 
-from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, WatchFeedbackRequest
-from tests.service.process import server_process
+from plaudit.v1 import FeedbackServiceStub, WatchFeedbackRequest
+from tests.bench import rows
+from tests.bench.creates import CREATE
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, ratio, shared, value
+from tests.bench.load import Call, latency
+from tests.bench.memory import resident_mib
+from tests.bench.places import store_directory
+from tests.service.process import ServerProcess, server_process
 
+WATCHERS = 1000
 _PER_CONNECTION = 100
 
 
-def memory_kib(pid: int) -> int:
-    """Resident memory of a process, in KiB."""
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1])
-
-
-def latencies_ms(stub: FeedbackServiceStub, project: str, count: int) -> list[float]:
-    """The durations of so many creates, one at a time, in milliseconds."""
-    took = []
-    for _ in range(count):
-        item = Feedback(ref="urn:x", feedback_type="t", payload_json="{}")
-        started = time.perf_counter()
-        stub.CreateFeedback(CreateFeedbackRequest(project=project, feedback=item))
-        took.append(1000 * (time.perf_counter() - started))
-    return took
-
-
-def shown(took: list[float]) -> str:
-    quantiles = statistics.quantiles(took, n=100)
-    return f"p50 {statistics.median(took):.2f} ms, p99 {quantiles[98]:.2f} ms"
-
-
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--watchers", type=int, default=1000)
-    parser.add_argument("--creates", type=int, default=1000)
-    options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        server_process(Path(directory) / "plaudit.db") as process,
-        grpc.insecure_channel(process.target) as channel,
-        contextlib.ExitStack() as stack,
-    ):
-        stub = FeedbackServiceStub(channel)
-        latencies_ms(stub, "bench/other", 200)
-        alone = latencies_ms(stub, "bench/other", options.creates)
-        before = memory_kib(process.process.pid)
+def watched(server: ServerProcess, seconds: float) -> dict[str, Sample]:
+    """Creates beside idle watchers of other projects, and what these take of the server's memory, in KiB each."""
+    pid = server.process.pid
+    before = resident_mib(pid)
+    with ExitStack() as stack:
         streams = []
-        for first in range(0, options.watchers, _PER_CONNECTION):
+        for first in range(0, WATCHERS, _PER_CONNECTION):
             arguments = [("plaudit.connection", first)]  # a connection of its own for each hundred
-            watching = FeedbackServiceStub(stack.enter_context(grpc.insecure_channel(process.target, arguments)))
-            for number in range(first, min(first + _PER_CONNECTION, options.watchers)):
+            watching = FeedbackServiceStub(stack.enter_context(grpc.insecure_channel(server.target, arguments)))
+            for number in range(first, first + _PER_CONNECTION):
                 stream = watching.WatchFeedback(WatchFeedbackRequest(project=f"bench/p{number % 50}"))
                 next(stream)
                 streams.append(stream)
-        after = memory_kib(process.process.pid)
-        beside = latencies_ms(stub, "bench/other", options.creates)
+        grown = resident_mib(pid) - before
+        beside = latency(server.target, pid, Call(CREATE, rows.create_request()), seconds)
         for stream in streams:
             stream.cancel()
-    print(f"{options.watchers} idle watchers: {(after - before) / options.watchers:.1f} KiB each")
-    print(f"creates alone:       {shown(alone)}")
-    print(f"creates beside them: {shown(beside)}")
+    return {"a watcher's memory": Sample(1024 * grown / WATCHERS), "create beside watchers": beside}
 
 
-if __name__ == "__main__":
-    main()
+@contextmanager
+def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """A server that is watched by turns; new in each run, since memory that was used once is kept."""
+
+    def run() -> dict[str, Sample]:
+        with store_directory(settings) as directory, server_process(directory / "plaudit.db") as server:
+            call = Call(CREATE, rows.create_request())
+            alone = latency(server.target, server.process.pid, call, settings.seconds / 2)
+            return {"create alone": alone, **watched(server, settings.seconds / 2)}
+
+    alone, beside, memory = shared("ms", ("create alone", "create beside watchers", "a watcher's memory"), run)
+    yield [alone, beside, Contender(memory.name, "KiB", memory.measure)]
+
+
+FAMILY = Family(
+    "watchers",
+    (
+        Figure(
+            "watchers-memory",
+            "memory of each of 1,000 idle watchers, KiB",
+            ("a watcher's memory",),
+            value("a watcher's memory"),
+            None,
+        ),
+        Figure(
+            "watchers-create",
+            "create beside 1,000 idle watchers, p50, of a create alone",
+            ("create beside watchers", "create alone"),
+            ratio("create beside watchers", "create alone"),
+            None,
+        ),
+    ),
+    contenders,
+    rounds=3,
+)

@@ -32,6 +32,9 @@ FIGURES = {
     "workers": {"workers-2", "workers-2-one-project"},
     "footprint": {"cold-start", "idle-memory", "import"},
     "sizes": {"size-client", "size-server"},
+    "filters": {"payload-filter"},
+    "watchers": {"watchers-memory", "watchers-create"},
+    "loading": {"load"},
 }  # fmt: skip
 # One of each family that neither starts PostgreSQL nor many processes nor installs from the registry.
 CHEAP = ("creates-16", "batch-100", "page-1", "stream", "count-ref", "watch")

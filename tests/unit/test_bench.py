@@ -125,7 +125,7 @@ def test_markdown_has_a_line_for_each_figure() -> None:
     machine = dict.fromkeys(("processor", "processors", "system", "python", "grpcio", "sqlite", "load"), "x")
     report = {
         "plaudit": "1", "commit": "abc", "date": "2026-11-28T00:00:00", "machine": machine, "rounds": 1,
-        "window_seconds": 1.0, "seconds": 1.0,
+        "window_seconds": 1.0, "seconds": 1.0, "rows": 1000,
         "figures": {"half": results(measured, HALF), "sole": results(lacking, SOLE)},
     }  # fmt: skip
     lines = markdown(report).splitlines()
