@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -82,6 +83,8 @@ def main(
     chosen = [(family, figures) for family, figures in chosen if figures]
     if not chosen:
         raise click.UsageError(f"--only {' '.join(only)} names no figure; see --list")
+    # What was started is ended however we are.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = Settings(directory.absolute(), rounds, seconds, rows, few_rows)
     json_path = json_path or ROOT / "build" / ("bench-peers.json" if peers else "bench.json")
     report = _measure(chosen, settings, json_path)

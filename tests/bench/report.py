@@ -117,6 +117,7 @@ def headline(report: dict[str, Any]) -> str:
     return (
         f"plaudit {report['plaudit']} ({report['commit']}), {report['date'][:10]}, {machine['processors']} × "
         f"{machine['processor']}, {machine['system']}, Python {machine['python']}, grpcio {machine['grpcio']}, SQLite "
-        f"{machine['sqlite']}, load from {machine['load']}; medians of {report['rounds']} rounds of "
-        f"{report['window_seconds']:g} s (smallest to largest), {report['rows']:,} rows, {report['seconds']:.0f} s in all"
+        f"{machine['sqlite']}, load from {machine['load']}; {report['rows']:,} rows; medians of "
+        f"{report['rounds']} rounds of {report['window_seconds']:g} s (smallest to largest); "
+        f"{report['seconds']:.0f} s in all"
     )
