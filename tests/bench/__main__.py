@@ -52,7 +52,12 @@ FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS
 @click.option("--directory", default=ROOT / "build" / "bench", type=Path, help="Where stores are made: on a disk.")
 @click.option("--json", "json_path", type=Path, help="Where results go; build/bench.json, or bench-peers.json.")
 @click.option("--peers", is_flag=True, help="Measure MLflow and Phoenix beside plaudit instead; installs them once.")
-@click.option("--render", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Show a file of results.")
+@click.option(
+    "--render",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Print a file of results as Markdown.",
+)
+@click.option("--short", is_flag=True, help="With --render: targets and scores alone.")
 def main(
     only: Sequence[str],
     listing: bool,
@@ -64,10 +69,11 @@ def main(
     json_path: Path | None,
     peers: bool,
     render: Path | None,
+    short: bool,
 ) -> None:
     """Measure plaudit beside its controls."""
     if render is not None:
-        print(markdown(json.loads(render.read_text())))
+        print(markdown(json.loads(render.read_text()), short=short))
         return
     families = (beside.FAMILY,) if peers else FAMILIES
     if listing:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_markdown_has_a_line_for_each_figure() -> None:
     measured = measure(family(counting("ours", [1234.5], asked), counting("theirs", [2], asked)), settings(1), {"half"})
     lacking = Measured(family(), why_not="no disk")
     machine = dict.fromkeys(("processor", "processors", "system", "python", "grpcio", "sqlite", "load"), "x")
-    report = {
+    report: dict[str, Any] = {
         "plaudit": "1", "commit": "abc", "date": "2026-11-28T00:00:00", "machine": machine, "rounds": 1,
         "window_seconds": 1.0, "seconds": 1.0, "rows": 1000,
         "figures": {"half": results(measured, HALF), "sole": results(lacking, SOLE)},
@@ -133,3 +134,7 @@ def test_markdown_has_a_line_for_each_figure() -> None:
         "| half | ≥ 0.5 of theirs | 617 (617 to 617) | met | ours 1,234 calls/s [3 µs]; theirs 2 calls/s [3 µs] |"
     )
     assert lines[-1] == "| sole | ≤ 10 ms |  | not measured | no disk |"
+    report["figures"]["half"]["target"] = None
+    assert markdown(report, short=True).splitlines()[2:] == [
+        "| figure | target | measured |", "| --- | --- | --- |", "| sole | ≤ 10 ms |  |"
+    ]  # fmt: skip
