@@ -82,8 +82,11 @@ def main(
                 print(f"{family.name:10} {figure.key:22} {figure.title}; {figure.target or 'for comparison'}")
         return
 
+    names = {family.name for family in families} | {figure.key for family in families for figure in family.figures}
+
     def wanted(family: Family, figure: Figure) -> bool:
-        return not only or any(name == family.name or figure.key.startswith(name) for name in only)
+        whole = {family.name, figure.key} & set(only)
+        return not only or bool(whole) or any(figure.key.startswith(name) for name in only if name not in names)
 
     chosen = [(family, [f for f in family.figures if wanted(family, f)]) for family in families]
     chosen = [(family, figures) for family, figures in chosen if figures]
