@@ -13,6 +13,7 @@ from typing import Any
 
 import plaudit
 from plaudit import jsontext
+from plaudit_server.store.sqlite import _READER_CACHE_KIB
 from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
 from tests.bench.load import cpu_seconds
@@ -30,7 +31,6 @@ COLUMNS = (
 )
 _PAYLOAD = 4
 _BY_REF = f"SELECT {COLUMNS} FROM feedback WHERE project = ? AND ref = ? ORDER BY created_at, id LIMIT {PAGE}"
-_READER_CACHE_KIB = 16_384  # as the server's readers have
 
 Read = Callable[[str], int]
 

@@ -16,6 +16,7 @@ import grpc
 import plaudit
 from plaudit import v1
 from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub, OrderBy, QueryFeedbackRequest
+from plaudit_server.store.sqlite import _READER_CACHE_KIB
 from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
 from tests.bench.load import Call, latency
@@ -70,7 +71,7 @@ def page_below(target: str, offset: int) -> Call:
 def count_ms(path: Path, kind: _Kind, seconds: float) -> Sample:
     """The median time of a count by hand, on the same SQLite, in milliseconds."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
     took: list[float] = []
     end, began = time.perf_counter() + seconds, time.process_time()
     while (started := time.perf_counter()) < end or not took:
