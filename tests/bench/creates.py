@@ -74,6 +74,9 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     ):
         target, pid = server.target, server.process.pid
         raw.make(directory / "raw.db")
+        with grpc.insecure_channel(chain.target) as channel:
+            # Raises when the control refuses what it is to answer: a refusal is quick.
+            FeedbackServiceStub(channel).CreateFeedback(CreateFeedbackRequest.FromString(request))
         for call, (address, process) in ((create, (target, pid)), (create, chain), (echo, bare)):
             throughput(address, process, [call], SHAPES[16], min(0.5, seconds))
         found = []
