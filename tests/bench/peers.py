@@ -233,18 +233,6 @@ class RestServer(Server):
                 raise NotMeasured(f"{line} can not be installed: {why}")
         stamp.write_text(line)
 
-    def size_mb(self) -> float:
-        """Megabytes (10⁶) on disk of what is installed, pip not counted."""
-        [packages] = (self._environment / "lib").glob("python3*/site-packages")
-        return (
-            sum(
-                path.lstat().st_blocks * 512
-                for path in packages.rglob("*")
-                if not path.relative_to(packages).parts[0].startswith(("pip", "setuptools"))
-            )
-            / 1e6
-        )
-
     @abstractmethod
     def command(self, directory: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """Arguments, and variables beside our own."""
