@@ -73,7 +73,7 @@ async def _serve_chain() -> None:
 
     store = MemoryStore(clock=microseconds)
     server = Server(Config(listen="127.0.0.1:0"), store)
-    server._service = Answering(store, server._writer, server._watches, "0")
+    server._service = Answering(store, server._writer, server._watches, "0", server.metrics.acknowledged)
     print(f"ready on {await server.start()}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await server.stop(0)
