@@ -106,7 +106,9 @@ class Authenticator:
         try:
             from plaudit_server.auth.tokens import TokenVerifier, load_keys
         except ImportError as error:
-            raise StartError("tokens need PyJWT and cryptography; install plaudit[server]") from error
+            raise StartError(
+                f"tokens need PyJWT and cryptography, which pip install 'plaudit[server,jwt]' brings ({error})"
+            ) from error
         config = self._config.jwt
         keys = Refreshed("the issuer's keys", lambda: load_keys(config), config.key_refresh_seconds, earliest=5.0)
         try:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from plaudit_server.config import Tls
 from plaudit_server.errors import StartError, Unauthenticated
@@ -44,9 +43,9 @@ class CertificateFiles:
                 contents.append(file.read())
         certificate, key = contents[:2]
         authorities = contents[2] if self._client_ca else None
-        _check_pair(certificate, key)
-        if authorities is not None:
-            x509.load_pem_x509_certificates(authorities)
+        _check(self._paths)
+        if self._stat() != state:
+            raise ValueError("they were written to at this moment")
         self._state = state
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
 
@@ -118,12 +117,27 @@ def _first(context: AuthContext, key: str) -> str:
     return next(iter(context.get(key, ())), b"").decode("utf-8", "replace")
 
 
-def _check_pair(certificate: bytes, key: bytes) -> None:
-    """Raise ValueError unless the key is the certificate's: between two writes of a rotation it is not."""
+def _check(paths: list[str]) -> None:
+    """Raise ValueError unless the files are a certificate, its key (between two writes of a rotation it is not), and
+    authorities if there is a third.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # Whether a key is long enough is for grpc's library to say; this one is only asked whether it can read.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    certificate, key, *authorities = paths
     try:
-        public = x509.load_pem_x509_certificates(certificate)[0].public_key()
-        private = load_pem_private_key(key, password=None)
-    except (ValueError, TypeError) as error:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError("the private key is not that of the certificate") from error
         raise ValueError("the certificate or its key is no PEM without password") from error
-    if public != private.public_key():
-        raise ValueError("the private key is not that of the certificate")
+    for path in authorities:
+        try:
+            context.load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise ValueError("the client_ca holds no certificate in PEM") from error
+
+
+def _no_password() -> str:
+    """Else one would be asked for at the terminal."""
+    return ""
