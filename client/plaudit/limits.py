@@ -33,6 +33,10 @@ REQUEST_BYTES: Final = 3 * MIB
 RESPONSE_BYTES: Final = 4 * MIB
 GRPC_RECEIVE_BYTES: Final = 8 * MIB
 
+# Elements of one message: fields that are set, and each entry of its lists and maps. More than any other limit allows,
+# but for the ids of a purge, which come on top; so it is met by what would be refused anyway, before that is parsed.
+MESSAGE_ELEMENTS: Final = 2_000
+
 # Requests.
 BATCH_ITEMS: Final = 1000
 PAGE_ROWS: Final = 1000
@@ -43,6 +47,7 @@ ORDER_BY_KEYS: Final = 8
 QUERY_DEPTH: Final = 32
 QUERY_NODES: Final = 512
 QUERY_MEMBERS: Final = 1000
+QUERY_MEMBERS_TOGETHER: Final = 10_000
 NUMERIC_TEXT_CHARACTERS: Final = 40
 SORT_TEXT_CHARACTERS: Final = 256
 

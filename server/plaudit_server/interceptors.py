@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from plaudit import limits
+from plaudit_server import outline
 from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, describe
 from plaudit_server.principals import ANONYMOUS, Principal
 
@@ -297,10 +298,12 @@ def _encoded(response: Message | bytes) -> bytes:
 def _parser(method: MethodDescriptor) -> Parser:
     message_class = GetMessageClass(method.input_type)
     full_name = method.input_type.full_name
+    check_elements = outline.checker(method.input_type)
 
     def parse(raw: bytes) -> Message:
         if len(raw) > limits.REQUEST_BYTES:
             raise MessageTooLarge(len(raw), limits.REQUEST_BYTES)
+        check_elements(raw)
         try:
             return message_class.FromString(raw)
         except DecodeError as error:

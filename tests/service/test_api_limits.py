@@ -248,8 +248,20 @@ def of_members(count: int) -> Expression:
     return Expression(membership=Membership(operand=Expression(field="ref"), members=members))
 
 
+def of_members_together(count: int) -> Expression:
+    """Full lists, and a last one with the rest."""
+    sizes = [limits.QUERY_MEMBERS] * (count // limits.QUERY_MEMBERS) + [count % limits.QUERY_MEMBERS]
+    return Expression(all_of=ExpressionList(expressions=[of_members(size) for size in sizes]))
+
+
 @pytest.mark.parametrize(
-    ("name", "make"), [("query_depth", of_depth), ("query_nodes", of_nodes), ("query_members", of_members)]
+    ("name", "make"),
+    [
+        ("query_depth", of_depth),
+        ("query_nodes", of_nodes),
+        ("query_members", of_members),
+        ("query_members_together", of_members_together),
+    ],
 )
 def test_a_query_at_its_limit_and_beyond(
     stub: FeedbackServiceStub, name: str, make: Callable[[int], Expression]
@@ -277,6 +289,9 @@ def test_the_server_tells_every_limit(stub: FeedbackServiceStub) -> None:
     assert told == limits.as_mapping()
     tested = {*FIELDS, "project_part_bytes", "request_bytes", "batch_items", "purge_rows", "lookup_id_bytes"}
     tested |= {"page_rows", "response_bytes", "query_depth", "query_nodes", "query_members", "order_by_keys"}
+    tested |= {"query_members_together"}
     # The two of numbers and sorting are part of the language, and user_id of authentication; grpc enforces its own.
+    # Elements are counted in bytes that no stub writes: tests/unit/test_outline.py, tests/attacks.
     elsewhere = {"numeric_text_characters", "sort_text_characters", "user_id_bytes", "grpc_receive_bytes"}
+    elsewhere |= {"message_elements"}
     assert set(told) == tested | elsewhere

@@ -236,6 +236,14 @@ def test_members_are_limited_and_are_no_nodes() -> None:
     assert places(full) == ["query.expr.membership.members"]
 
 
+def test_members_are_limited_over_all_lists() -> None:
+    full = is_in(field("id"), [literal("x")] * limits.QUERY_MEMBERS)
+    lists = Expression(all_of=ExpressionList(expressions=[full] * (limits.QUERY_MEMBERS_TOGETHER // 1000)))
+    parse_query(Query(expr=lists))
+    lists.all_of.expressions.append(is_in(field("id"), [literal("x")]))
+    assert places(lists) == ["query.expr.all_of[10].membership.members"]
+
+
 def test_members_that_are_no_literals_are_limited_over_all_lists() -> None:
     half = is_in(field("id"), [field("payload.a")] * (limits.QUERY_MEMBERS // 2))
     both = Expression(all_of=ExpressionList(expressions=[half, half]))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import islice
 from typing import Final, TypeGuard
 from typing import Literal as Text
 
@@ -269,6 +270,7 @@ class _Reader:
     def __init__(self) -> None:
         self.violations: list[Violation] = []
         self._nodes = 0
+        self._members = 0
         self._open_members = 0
         self._positions = 0
 
@@ -371,7 +373,9 @@ class _Reader:
 
     def _operations(self, messages: Iterable[Expression], at: str, depth: int) -> list[Operation] | None:
         """One or more operations; None when any is refused."""
-        read = [self.operation(message, f"{at}[{index}]", depth + 1) for index, message in enumerate(messages)]
+        # One more than there may be is enough to refuse them.
+        some = enumerate(islice(messages, limits.QUERY_NODES + 1))
+        read = [self.operation(message, f"{at}[{index}]", depth + 1) for index, message in some]
         if not read:
             self.refuse(at, "needs one operation at least")
         operations = [operation for operation in read if operation is not None]
@@ -400,7 +404,11 @@ class _Reader:
         if len(message.members) > limits.QUERY_MEMBERS:
             self.refuse(f"{at}.members", f"has at most {limits.QUERY_MEMBERS} members")
             return None
-        # A literal is a bound value and costs nothing; of all others a query has as many as one list may have,
+        self._members += len(message.members)
+        if self._members > limits.QUERY_MEMBERS_TOGETHER:
+            self.refuse(f"{at}.members", f"a query has at most {limits.QUERY_MEMBERS_TOGETHER} members together")
+            return None
+        # A literal is a bound value and costs little; of all others a query has as many as one list may have,
         # or lists of them would get around the limit of nodes.
         self._open_members += sum(member.WhichOneof("kind") != "literal" for member in message.members)
         if self._open_members > limits.QUERY_MEMBERS:
