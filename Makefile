@@ -8,6 +8,7 @@ LISTEN ?= 127.0.0.1:50051
 JOBS   ?= 2
 KILLS  ?= 200
 EXAMPLES ?= 20000
+STRINGS ?= 100000
 # Where `make proto` writes.
 PROTO_OUT ?= client
 # Languages that `make test-polyglot` may not leave out.
@@ -109,6 +110,10 @@ test-faults: $(DEV_READY) ## Run the whole campaign of crashes, disk faults and 
 	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_DISK_EVERY=1 \
 		PLAUDIT_TEST_CHANGES=$$(($(KILLS) * 500)) PLAUDIT_TEST_RECONNECTS=$(KILLS) \
 		$(BIN)/python -m pytest tests/faults $(ARGS)
+
+.PHONY: test-attacks
+test-attacks: $(DEV_READY) ## Run the whole campaign of attacks (STRINGS=100000 random byte strings in all)
+	@PLAUDIT_TEST_STRINGS=$$(($(STRINGS) / 14)) $(BIN)/python -m pytest -p no:randomly --timeout=0 -s tests/attacks $(ARGS)
 
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
