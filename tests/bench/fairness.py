@@ -21,6 +21,7 @@ from pathlib import Path
 import grpc
 
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub
+from tests.bench import percentile
 from tests.service.process import server_process
 
 QUOTA = 20
@@ -65,14 +66,10 @@ def _request(project: str) -> CreateFeedbackRequest:
     return CreateFeedbackRequest(project=project, feedback=feedback)
 
 
-def _percentile(taken: list[float], share: float) -> float:
-    return round(sorted(taken)[int(len(taken) * share)] * 1000, 3)
-
-
 def _ratios(rounds: dict[str, list[list[float]]], name: str, control: str) -> dict[str, float]:
     """p99 of one phase over that of another of the same round: the quartiles of all rounds."""
     pairs = zip(rounds[name], rounds[control], strict=True)
-    low, median, high = statistics.quantiles([_percentile(a, 0.99) / _percentile(b, 0.99) for a, b in pairs], n=4)
+    low, median, high = statistics.quantiles([percentile(a, 0.99) / percentile(b, 0.99) for a, b in pairs], n=4)
     return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
@@ -99,7 +96,7 @@ def main() -> None:
     figures: dict[str, object] = {"loud": loud}
     for name, phases in rounds.items():
         taken = [seconds for phase in phases for seconds in phase]
-        figures[name] = {"calls": len(taken), "p50_ms": _percentile(taken, 0.5), "p99_ms": _percentile(taken, 0.99)}
+        figures[name] = {"calls": len(taken), "p50_ms": percentile(taken, 0.5), "p99_ms": percentile(taken, 0.99)}
     figures["noise"] = _ratios(rounds, "alone again", "alone")
     figures["against_alone"] = _ratios(rounds, "at ten times", "alone")
     figures["p99_ratio"] = _ratios(rounds, "at ten times", "at quota")

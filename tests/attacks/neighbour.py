@@ -1,0 +1,141 @@
+"""A well-behaved client beside an attacked server: what its calls take without the attack and with it, in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+
+from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, GetFeedbackRequest, QueryFeedbackRequest
+from tests.attacks import victim
+from tests.bench import percentile
+from tests.service.process import ServerProcess
+
+PROJECT = "acme/neighbour"
+_PAUSE_SECONDS = 0.001
+
+
+class Neighbour:
+    """Creates, gets and queries, one call after the other; every call must succeed."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._stub = FeedbackServiceStub(channel)
+        self.created = 0
+
+    def calls(self, seconds: float) -> list[float]:
+        """The seconds that each call took."""
+        taken: list[float] = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            feedback = Feedback(ref="weave:///acme/neighbour/call/1", feedback_type="t", payload_json='{"a":1}')
+            before = time.perf_counter()
+            id = self._stub.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=feedback)).feedback.id
+            created = time.perf_counter()
+            self._stub.GetFeedback(GetFeedbackRequest(project=PROJECT, id=id))
+            got = time.perf_counter()
+            self._stub.QueryFeedback(QueryFeedbackRequest(project=PROJECT, page_size=5))
+            taken += [created - before, got - created, time.perf_counter() - got]
+            self.created += 1
+            time.sleep(_PAUSE_SECONDS)
+        return taken
+
+
+@dataclass(slots=True)
+class Figures:
+    """One attack's: seconds of calls by phase, codes that the attacker got, growth of the server in MiB."""
+
+    name: str
+    taken: dict[str, list[float]] = field(default_factory=lambda: {"alone": [], "beside a sink": [], "attacked": []})
+    codes: dict[str, int] = field(default_factory=dict)
+    growth: float = 0.0
+
+    def p99(self, phase: str) -> float:
+        """Milliseconds."""
+        return percentile(self.taken[phase], 0.99)
+
+    @property
+    def ratio(self) -> float:
+        """p99 with the attack over p99 without it."""
+        return self.p99("attacked") / self.p99("alone")
+
+    def line(self) -> str:
+        """A row of the table."""
+        calls = "/".join(str(len(taken)) for taken in self.taken.values())
+        p99s = " | ".join(f"{self.p99(phase):.2f}" for phase in self.taken)
+        codes = ", ".join(f"{code}: {count}" for code, count in sorted(self.codes.items()))
+        return f"| {self.name} | {calls} | {p99s} | {self.ratio:.2f} | {self.growth:+.0f} | {codes} |"
+
+
+HEAD = (
+    "| attack | calls | p99 alone, ms | p99 beside a sink | p99 attacked | ratio | MiB | codes |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+@contextmanager
+def attacking(name: str, target: str, seconds: float, codes: dict[str, int]) -> Iterator[None]:
+    """Run an attacker, from when it has begun until it ends by itself."""
+    command = [sys.executable, "-m", "tests.attacks.attackers", name, target, str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield
+        for code, count in json.loads(process.communicate(timeout=60)[0]).items():
+            codes[code] = codes.get(code, 0) + count
+    assert process.returncode == 0
+
+
+def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: float) -> Figures:
+    """Time calls in rounds of three phases, each round in another order."""
+    figures = Figures(name)
+    before = victim.mebibytes(server.process.pid)
+    ignored: dict[str, int] = {}
+    with grpc.insecure_channel(server.target) as channel:
+        neighbour = Neighbour(channel)
+        neighbour.calls(0.2)
+        phases = list(figures.taken)
+        for number in range(rounds):
+            for phase in phases[number % 3 :] + phases[: number % 3]:
+                if phase == "alone":
+                    figures.taken[phase] += neighbour.calls(seconds)
+                    continue
+                target, codes = (sink, ignored) if phase == "beside a sink" else (server.target, figures.codes)
+                with attacking(name, target, seconds + 0.1, codes):
+                    figures.taken[phase] += neighbour.calls(seconds)
+    figures.growth = victim.mebibytes(server.process.pid) - before
+    return figures
+
+
+@contextmanager
+def sink_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A listener that does nothing, and its address."""
+    with subprocess.Popen([sys.executable, "-m", "tests.attacks.sink"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@contextmanager
+def on_cores(*servers: int) -> Iterator[None]:
+    """Keep these processes on the first core, and this one with all that it starts on the others; if there are two."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield
+        return
+    for pid in servers:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), cores[:1])
+    os.sched_setaffinity(0, cores[1:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)

@@ -1,0 +1,41 @@
+"""Attacks with a well-behaved client beside them: its calls succeed, and with the campaign its p99 at most doubles."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.attacks import attackers, bombs, neighbour, victim
+from tests.service.process import server_process
+
+# In `make test` each attack is run for a moment, and nothing is timed.
+ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
+SECONDS = 1.5
+
+NAMES = [*attackers.ATTACKS, *bombs.bombs()]
+
+
+@pytest.mark.timeout(120 + 300 * ROUNDS)
+def test_a_neighbour_of_an_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = []
+    with server_process(tmp_path / "plaudit.db") as server, neighbour.sink_process() as (process, sink):
+        for name in NAMES:
+            if not ROUNDS:
+                with grpc.insecure_channel(server.target) as channel:
+                    calls = neighbour.Neighbour(channel)
+                    with neighbour.attacking(name, server.target, 0.2, {}):
+                        calls.calls(0.2)
+                continue
+            with neighbour.on_cores(server.process.pid, process.pid):
+                figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS)
+            table.append(figures)
+            with capsys.disabled():
+                print(("" if len(table) > 1 else f"\n{neighbour.HEAD}\n") + figures.line(), flush=True)
+            victim.assert_well(server)
+        assert victim.read_back(server.target, neighbour.PROJECT) > 0
+        victim.assert_well(server)
+    slow = {figures.name: round(figures.ratio, 2) for figures in table if figures.ratio > 2}
+    assert not slow
