@@ -41,6 +41,7 @@ logger = logging.getLogger("plaudit_server")
 
 _SERVICE: Final = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 _SPARE_CALLS: Final = 1024
+_PENDING_CALLS: Final = 10_000
 
 
 class Server:
@@ -249,6 +250,10 @@ def _options(config: Config) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", 2 * limits.RESPONSE_BYTES),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_concurrent_streams", connections.max_concurrent_streams),
+        # Beyond these grpc ends calls with CANCELLED, by chance and then all, which tells no client to come back: ours
+        # are bounded by what runs, and refused with a reason.
+        ("grpc.server.max_pending_requests", _PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_CALLS),
         ("grpc.server_handshake_timeout_ms", round(connections.handshake_timeout_seconds * 1000)),
         ("grpc.max_connection_idle_ms", round(connections.max_idle_seconds * 1000)),
         ("grpc.max_connection_age_ms", round(connections.max_age_seconds * 1000)),

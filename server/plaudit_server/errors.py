@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import grpc
@@ -202,9 +203,14 @@ class Problem:
     violations: Sequence[Violation] = ()
     retry_delay: float | None = None
 
+    @property
+    def short_message(self) -> str:
+        """The message, cut to what fits the details."""
+        return cut(self.message, _MESSAGE_CHARACTERS)
+
     def status(self, request_id: str = "", room: int = _DETAILS_BYTES) -> status_pb2.Status:
         """The status with its details, all of them within `room` bytes: as many violations as fit."""
-        status = status_pb2.Status(code=self.code.value[0], message=cut(self.message, _MESSAGE_CHARACTERS))
+        status = status_pb2.Status(code=self.code.value[0], message=self.short_message)
         metadata = {key: cut(value, 100) for key, value in self.metadata.items()}
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata)
         _pack(status, info)
@@ -228,6 +234,33 @@ class Problem:
                 bad_request.field_violations.append(shown)
             _pack(status, bad_request)
         return status
+
+    def encoded(self, request_id: str) -> bytes:
+        """The status with its details, as bytes."""
+        if self.violations or self.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return _bytes(self.status(request_id))
+        # A server that refuses because it has too much to do must not spend its time on that: what was encoded once
+        # gets one detail more, for a list of a message goes on where it is found again.
+        request = status_pb2.Status()
+        _pack(request, error_details_pb2.RequestInfo(request_id=request_id))
+        facts = (self.code, self.reason, self.message, tuple(self.metadata.items()), self.retry_delay)
+        return _encoded(*facts) + _bytes(request)
+
+
+def _bytes(status: status_pb2.Status) -> bytes:
+    encoded: bytes = status.SerializeToString()
+    return encoded
+
+
+@lru_cache(maxsize=1024)
+def _encoded(
+    code: grpc.StatusCode,
+    reason: str,
+    message: str,
+    metadata: tuple[tuple[str, str], ...],
+    retry_delay: float | None,
+) -> bytes:
+    return _bytes(Problem(code, reason, message, dict(metadata), (), retry_delay).status())
 
 
 def cut(text: str, characters: int) -> str:

@@ -250,9 +250,8 @@ class Chain:
         if not isinstance(error, DomainError):
             logger.error("%s failed, request %s", call.method, call.request_id, exc_info=error)
         self._done(call, problem.code)
-        status = problem.status(call.request_id)
         trailers: list[tuple[str, str | bytes]] = [
-            (STATUS_DETAILS_METADATA, status.SerializeToString()),
+            (STATUS_DETAILS_METADATA, problem.encoded(call.request_id)),
             (REQUEST_ID_METADATA, call.request_id),
         ]
         if problem.retry_delay is not None:
@@ -260,7 +259,7 @@ class Chain:
             trailers.append((PUSHBACK_METADATA, str(max(1, round(problem.retry_delay * 1000)))))
         # A client that reads nothing keeps the status waiting behind its data; we do not wait along.
         async with asyncio.timeout(_ABORT_SECONDS):
-            await call.context.abort(problem.code, status.message, tuple(trailers))
+            await call.context.abort(problem.code, problem.short_message, tuple(trailers))
 
 
 class _Unknown(grpc.GenericRpcHandler):

@@ -13,6 +13,8 @@ from plaudit_server.errors import QuotaExceeded
 # Each takes about 200 bytes. A project whose bucket is forgotten starts again with a full one.
 _BUCKETS: Final = 10_000
 
+_LONGEST_DELAY: Final = 5.0
+
 # A project that breaks the rules of its name is refused by validation; until then it must not fill the table.
 _PROJECT_CHARACTERS: Final = 2 * limits.PROJECT_PART_BYTES + 1
 
@@ -103,17 +105,29 @@ class ProjectQuotas:
 
 @dataclass(slots=True)
 class InFlight:
-    """How many calls run now, and how many may."""
+    """How many calls run now, and how many may; those refused are told different times to come back.
+
+    If all came back after the same while, refusing them again and again would cost more than the calls that run. So
+    they are told to come `retry_spacing` seconds after one another, the first after `retry_delay`, the last after
+    `_LONGEST_DELAY`.
+    """
 
     name: str
     limit: int
     retry_delay: float = 0.1
+    retry_spacing: float = 0.002
     running: int = field(default=0, init=False)
+    _last: float = field(default=0.0, init=False)
+    """When the caller that was refused last may come back."""
 
-    def enter(self) -> None:
-        """Count a call that begins. Raises QuotaExceeded when too many run; then nothing is counted."""
+    def enter(self, now: float) -> None:
+        """Count a call that begins, at `now` in monotonic seconds.
+
+        Raises QuotaExceeded when too many run; then nothing is counted.
+        """
         if self.running >= self.limit:
-            raise QuotaExceeded(self.name, self.retry_delay)
+            self._last = min(max(self._last + self.retry_spacing, now + self.retry_delay), now + _LONGEST_DELAY)
+            raise QuotaExceeded(self.name, math.ceil((self._last - now) * 100) / 100)
         self.running += 1
 
     def leave(self) -> None:

@@ -63,7 +63,7 @@ class Admission:
     def enter(self, call: Call) -> None:
         """Let the call in, or raise QuotaExceeded."""
         if not call.admitted:
-            self._of(call).enter()
+            self._of(call).enter(call.started)
             call.admitted = True
 
     def leave(self, call: Call, code: grpc.StatusCode) -> None:

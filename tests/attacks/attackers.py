@@ -27,7 +27,7 @@ from tests.attacks.frames import (
 
 IDLE = 400
 SLOW = 100
-RESETS_PER_SECOND = 2000
+RESETS_PER_SECOND = 1000
 STRINGS_PER_SECOND = 500
 
 _TICK = 0.01

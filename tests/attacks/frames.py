@@ -21,6 +21,7 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LARGEST_WINDOW: Final = 2**31 - 1
 _FRAME_BYTES: Final = 16_384
 _STATUS: Final = b"grpc-status"
+_PUSHBACK: Final = b"grpc-retry-pushback-ms"
 
 Headers = Sequence[tuple[str, str]]
 
@@ -69,12 +70,14 @@ def envelope(message: bytes, compressed: bool = False) -> bytes:
 class Outcome:
     """How a call of frames ended: a gRPC status code, or None where the stream or the connection was cut."""
 
-    __slots__ = ("answers", "code", "done")
+    __slots__ = ("answers", "code", "done", "pushback")
 
     def __init__(self, done: Callable[[Outcome], None]) -> None:
         self.answers = 0
         """Bytes of DATA that came."""
         self.code: int | None = None
+        self.pushback = 0.0
+        """The seconds after which the caller may come back, as it was told."""
         self.done = done
 
 
@@ -201,8 +204,10 @@ class Connection(asyncio.Protocol):
             case 1 | 9:
                 outcome = self.open.get(stream)
                 if outcome is not None:
-                    code = status_in(body)
-                    outcome.code = outcome.code if code is None else code
+                    code = _number(body, _STATUS)
+                    if code is not None:
+                        outcome.code = code
+                        outcome.pushback = (_number(body, _PUSHBACK) or 0) / 1000 if code else 0.0
                     if kind == HEADERS and flags & END_STREAM:
                         self._end(stream)
             case 0:
@@ -239,10 +244,10 @@ class Connection(asyncio.Protocol):
                 self.close()
 
 
-def status_in(headers: bytes) -> int | None:
-    """The gRPC status in a block of headers; None where there is none."""
-    at = headers.find(_STATUS)
+def _number(headers: bytes, name: bytes) -> int | None:
+    """The number under a name in a block of headers; None where there is none."""
+    at = headers.find(name)
     if at < 0:
         return None
-    at += len(_STATUS)
+    at += len(name)
     return int(headers[at + 1 : at + 1 + headers[at]])

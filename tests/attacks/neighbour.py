@@ -114,12 +114,12 @@ def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: f
 
 
 @contextmanager
-def sink_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A listener that does nothing, and its address."""
+def sink_process() -> Iterator[str]:
+    """A listener that does nothing; its address."""
     with subprocess.Popen([sys.executable, "-m", "tests.attacks.sink"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process, process.stdout.readline().strip()
+            yield process.stdout.readline().strip()
         finally:
             process.kill()
 

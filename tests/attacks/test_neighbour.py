@@ -15,13 +15,17 @@ from tests.service.process import server_process
 ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
 SECONDS = 1.5
 
-NAMES = [*attackers.ATTACKS, *bombs.bombs()]
+# Of a pair around a limit the one that is taken costs more.
+NAMES = [
+    *attackers.ATTACKS,
+    *(name for name in bombs.bombs() if name not in ("a query of depth 33", "513 nodes", "$in of 1,001")),
+]
 
 
 @pytest.mark.timeout(120 + 300 * ROUNDS)
 def test_a_neighbour_of_an_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = []
-    with server_process(tmp_path / "plaudit.db") as server, neighbour.sink_process() as (process, sink):
+    with server_process(tmp_path / "plaudit.db") as server, neighbour.sink_process() as sink:
         for name in NAMES:
             if not ROUNDS:
                 with grpc.insecure_channel(server.target) as channel:
@@ -29,8 +33,7 @@ def test_a_neighbour_of_an_attack(tmp_path: Path, capsys: pytest.CaptureFixture[
                     with neighbour.attacking(name, server.target, 0.2, {}):
                         calls.calls(0.2)
                 continue
-            with neighbour.on_cores(server.process.pid, process.pid):
-                figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS)
+            figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS)
             table.append(figures)
             with capsys.disabled():
                 print(("" if len(table) > 1 else f"\n{neighbour.HEAD}\n") + figures.line(), flush=True)

@@ -115,14 +115,30 @@ def test_names_too_long_to_be_projects_share_one_bucket() -> None:
 
 def test_calls_in_flight_are_counted_in_and_out() -> None:
     flight = InFlight("in_flight_calls", 2)
-    flight.enter()
-    flight.enter()
+    flight.enter(0.0)
+    flight.enter(0.0)
     with pytest.raises(QuotaExceeded) as caught:
-        flight.enter()
+        flight.enter(0.0)
     assert caught.value.quota == "in_flight_calls"
     assert flight.running == 2
     flight.leave()
-    flight.enter()
+    flight.enter(0.0)
+
+
+def test_those_refused_come_back_one_after_the_other() -> None:
+    flight = InFlight("in_flight_calls", 1, retry_delay=0.1, retry_spacing=0.02)
+    flight.enter(0.0)
+
+    def delay(now: float) -> float:
+        with pytest.raises(QuotaExceeded) as caught:
+            flight.enter(now)
+        return caught.value.retry_delay
+
+    assert [delay(7.0) for _ in range(4)] == pytest.approx([0.1, 0.12, 0.14, 0.16], abs=0.011)
+    # Later, with nobody expected any more, it is the shortest delay again; and with many, never more than the longest.
+    assert delay(9.0) == pytest.approx(0.1, abs=0.011)
+    assert max(delay(9.0) for _ in range(1000)) == pytest.approx(5.0, abs=0.011)
+    assert delay(9.5) == pytest.approx(4.52, abs=0.011)
 
 
 def test_a_quota_exceeded_tells_its_delay_on_the_wire() -> None:
