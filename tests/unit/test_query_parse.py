@@ -241,7 +241,7 @@ def test_members_are_limited_over_all_lists() -> None:
     lists = Expression(all_of=ExpressionList(expressions=[full] * (limits.QUERY_MEMBERS_TOGETHER // 1000)))
     parse_query(Query(expr=lists))
     lists.all_of.expressions.append(is_in(field("id"), [literal("x")]))
-    assert places(lists) == ["query.expr.all_of[10].membership.members"]
+    assert places(lists) == ["query.expr.all_of[4].membership.members"]
 
 
 def test_members_that_are_no_literals_are_limited_over_all_lists() -> None:

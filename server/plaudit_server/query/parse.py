@@ -414,8 +414,15 @@ class _Reader:
         if self._open_members > limits.QUERY_MEMBERS:
             self.refuse(f"{at}.members", f"a query has at most {limits.QUERY_MEMBERS} members that are no literals")
             return None
+        takes_text = operand is not None and kind_of(operand) in ("text", "payload")
         pairs: list[tuple[Operand, Operand]] = []
         for index, member_message in enumerate(message.members):
+            literal = member_message.literal
+            is_text = literal.WhichOneof("value") == "string_value" and "\0" not in literal.string_value
+            if is_text and takes_text and operand is not None:
+                # What most members are, by the thousand: no other rule can refuse it.
+                pairs.append((operand, Literal(literal.string_value)))
+                continue
             place = f"{at}.members[{index}]"
             member = self.operand(member_message, place, depth + 1, is_member=True)
             if operand is None or member is None or not self._is_scalar(member, place):
@@ -426,7 +433,7 @@ class _Reader:
         if operand is None or len(pairs) < len(message.members):
             return None
         # A literal may be a time beside one member and a text beside the next: then each pair stands for itself.
-        if any(left != operand for left, _ in pairs):
+        if any(left is not operand and left != operand for left, _ in pairs):
             return Or(tuple(Compare("eq", *pair) for pair in pairs))
         return In(operand, tuple(member for _, member in pairs))
 
