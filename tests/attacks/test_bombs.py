@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,16 @@ def test_a_bomb_is_answered_by_its_code(server: ServerProcess, name: str) -> Non
     assert asyncio.run(outcome(server.target, bomb)) in bomb.codes
     assert victim.peak_mebibytes(server.process.pid) - before < MEBIBYTES
     victim.assert_well(server)
+
+
+def test_refused_messages_do_not_add_up(tmp_path: Path) -> None:
+    """Memory is bounded by what is in flight, not by what was refused since the collector of cycles last came round."""
+
+    async def one_after_another(target: str) -> None:
+        for _ in range(30):
+            assert await outcome(target, BOMBS["a message of 5 MB"]) in BOMBS["a message of 5 MB"].codes
+
+    with server_process(tmp_path / "plaudit.db") as server:
+        before = victim.peak_mebibytes(server.process.pid)
+        asyncio.run(one_after_another(server.target))
+        assert victim.peak_mebibytes(server.process.pid) - before < MEBIBYTES

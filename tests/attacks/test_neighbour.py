@@ -15,10 +15,12 @@ from tests.service.process import server_process
 ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
 SECONDS = 1.5
 
-# Of a pair around a limit the one that is taken costs more.
+# For a moment only those that are no bombs: each bomb has been thrown by another test. Of a pair around a limit the one
+# that is taken costs more.
+BOMBS = bombs.bombs() if ROUNDS else ()
 NAMES = [
     *attackers.ATTACKS,
-    *(name for name in bombs.bombs() if name not in ("a query of depth 33", "513 nodes", "$in of 1,001")),
+    *(name for name in BOMBS if name not in ("a query of depth 33", "513 nodes", "$in of 1,001")),
 ]
 
 
