@@ -9,7 +9,7 @@ JOBS   ?= 2
 KILLS  ?= 200
 EXAMPLES ?= 20000
 STRINGS ?= 100000
-ROUNDS ?= 4
+ROUNDS ?= 12
 # Where `make proto` writes.
 PROTO_OUT ?= client
 # Languages that `make test-polyglot` may not leave out.
@@ -113,12 +113,13 @@ test-faults: $(DEV_READY) ## Run the whole campaign of crashes, disk faults and 
 		$(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: test-attacks
-test-attacks: $(DEV_READY) ## Run the whole campaign of attacks and overload (STRINGS=100000, ROUNDS=4)
+test-attacks: $(DEV_READY) ## Run the whole campaign of attacks and overload (STRINGS=100000, ROUNDS=12)
 	@PLAUDIT_TEST_STRINGS=$$(($(STRINGS) / 14)) PLAUDIT_TEST_ATTACK_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 -s tests/attacks $(ARGS)
 
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
-	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres $(ARGS)
+	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
+		--ignore=tests/attacks $(ARGS)
 
 .PHONY: test-wheel
 test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import what it promises

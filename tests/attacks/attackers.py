@@ -1,7 +1,8 @@
-"""Attackers, each a process of its own: `python -m tests.attacks.attackers NAME HOST:PORT SECONDS`.
+"""Attackers, each a process of its own: `python -m tests.attacks.attackers NAME HOST:PORT`.
 
-They send at a rate, whether or not answers come, so they cost as much beside a listener that does nothing. Prints
-"ready" when the attack has begun, then a line of JSON: how often each code came, None for a call that was cut.
+They send at a rate, whether or not answers come, so they cost as much beside a listener that does nothing. A line on
+standard input begins the attack, the next one ends it; each is answered by a line of JSON: how often each code came so
+far, None for a call that was cut. Closing standard input ends the process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
 from tests.attacks import bombs, garbage
 from tests.attacks.frames import (
@@ -32,8 +35,32 @@ STRINGS_PER_SECOND = 200
 
 _TICK = 0.01
 _MOST_OPEN = 100
+_BEGINNING_SECONDS = 0.15
 
-Codes = Counter[int | None]
+
+@dataclass(slots=True)
+class Attack:
+    """Whom to attack, what came of it, and what has to be closed at the end."""
+
+    target: str
+    codes: Counter[int | None] = field(default_factory=Counter)
+    opened: list[Connection | asyncio.StreamWriter] = field(default_factory=list)
+
+    async def connect(self) -> Connection:
+        """A new connection."""
+        connection = await Connection.to(self.target)
+        self.opened.append(connection)
+        return connection
+
+    def done(self, outcome: Outcome) -> None:
+        """A call has ended."""
+        self.codes[outcome.code] += 1
+
+    def close(self) -> None:
+        """Close all that was opened."""
+        for connection in self.opened:
+            connection.close()
+        self.opened.clear()
 
 
 async def every(per_second: float, act: Callable[[], object]) -> None:
@@ -47,54 +74,52 @@ async def every(per_second: float, act: Callable[[], object]) -> None:
         act()
 
 
-async def throw(target: str, codes: Codes, bomb: bombs.Bomb) -> None:
+def send(attack: Attack, connection: Connection, headers: bytes, body: bytes) -> None:
+    """One call more; the oldest is taken back when too many have no answer."""
+    if len(connection.open) >= _MOST_OPEN:
+        connection.reset(next(iter(connection.open)))
+    connection.call(headers, body, attack.done)
+
+
+async def throw(attack: Attack, bomb: bombs.Bomb) -> None:
     """The same bomb again and again."""
-    connection = await Connection.to(target)
+    connection = await attack.connect()
     headers = block(f"/{bombs.SERVICE}/{bomb.rpc}", bomb.metadata)
-
-    def done(outcome: Outcome) -> None:
-        codes[outcome.code] += 1
-
-    def act() -> None:
-        if len(connection.open) < _MOST_OPEN:
-            connection.call(headers, bomb.body, done)
-
-    await every(bomb.per_second, act)
+    await every(bomb.per_second, lambda: send(attack, connection, headers, bomb.body))
 
 
-async def reset_rapidly(target: str, codes: Codes) -> None:
-    """Calls that are taken back at once; whoever is sent away comes again."""
-    connection = await Connection.to(target)
+async def reset_rapidly(attack: Attack) -> None:
+    """Calls that are taken back at once; when it is sent away it comes again."""
+    connection = await attack.connect()
     body = envelope(bombs.inside(1, bombs.PROJECT.encode()))
     headers = block(f"/{bombs.SERVICE}/CountFeedback")
 
-    def done(outcome: Outcome) -> None:
-        codes[outcome.code] += 1
-
     def act() -> None:
-        connection.reset(connection.call(headers, body, done))
+        connection.reset(connection.call(headers, body, attack.done))
 
     while True:
-        attack = asyncio.create_task(every(RESETS_PER_SECOND, act))
-        await connection.closed
-        attack.cancel()
-        codes["connections"] += 1  # type: ignore[index]
-        connection = await Connection.to(target)
+        resets = asyncio.create_task(every(RESETS_PER_SECOND, act))
+        try:
+            await asyncio.wait([connection.closed])
+        finally:
+            resets.cancel()
+        connection = await attack.connect()
 
 
-async def stay_idle(target: str, codes: Codes) -> None:
+async def stay_idle(attack: Attack) -> None:
     """Many connections that do nothing."""
-    connections = [await Connection.to(target) for _ in range(IDLE)]
-    await asyncio.gather(*(connection.closed for connection in connections))
+    connections = [await attack.connect() for _ in range(IDLE)]
+    await asyncio.wait([connection.closed for connection in connections])
 
 
-async def drip(target: str, codes: Codes) -> None:
+async def drip(attack: Attack) -> None:
     """Connections whose beginnings, or whose headers, come byte by byte and have no end."""
-    host, _, port = target.rpartition(":")
+    host, _, port = attack.target.rpartition(":")
 
     async def one(number: int) -> None:
         while True:
             reader, writer = await asyncio.open_connection(host, int(port))
+            attack.opened.append(writer)
             if number % 2:
                 first = opening() + frame(HEADERS, 0, 1, block(f"/{bombs.SERVICE}/GetServerInfo"))
                 writer.write(first)
@@ -105,33 +130,31 @@ async def drip(target: str, codes: Codes) -> None:
                 writer.write(piece)
                 await asyncio.sleep(0.2)
                 if reader.at_eof() or writer.is_closing():
-                    codes[None] += 1
+                    attack.codes[None] += 1
                     break
             writer.close()
 
     await asyncio.gather(*(one(number) for number in range(SLOW)))
 
 
-async def babble(target: str, codes: Codes) -> None:
-    """Random byte strings, to each method in turn."""
-    connection = await Connection.to(target)
-    methods = sorted(garbage.SERVICE.methods_by_name)
-    headers = [block(f"/{bombs.SERVICE}/{method}") for method in methods]
-    strings = [itertools.cycle([*garbage.strings(method, 500, 1)]) for method in methods]
-    turn = itertools.cycle(range(len(methods)))
-
-    def done(outcome: Outcome) -> None:
-        codes[outcome.code] += 1
+async def babble(attack: Attack) -> None:
+    """Random byte strings, to each method in turn; not to watch, which would go on."""
+    connection = await attack.connect()
+    methods = sorted({*garbage.SERVICE.methods_by_name} - {"WatchFeedback"})
+    calls = [
+        (block(f"/{bombs.SERVICE}/{method}"), itertools.cycle(envelope(raw) for raw in garbage.strings(method, 500, 1)))
+        for method in methods
+    ]
+    turn = itertools.cycle(calls)
 
     def act() -> None:
-        number = next(turn)
-        if methods[number] != "WatchFeedback" and len(connection.open) < _MOST_OPEN:
-            connection.call(headers[number], envelope(next(strings[number])), done)
+        headers, bodies = next(turn)
+        send(attack, connection, headers, next(bodies))
 
     await every(STRINGS_PER_SECOND, act)
 
 
-ATTACKS: dict[str, Callable[[str, Codes], Awaitable[None]]] = {
+ATTACKS: dict[str, Callable[[Attack], Coroutine[Any, Any, None]]] = {
     "rapid reset": reset_rapidly,
     "400 idle connections": stay_idle,
     "slow headers": drip,
@@ -139,22 +162,27 @@ ATTACKS: dict[str, Callable[[str, Codes], Awaitable[None]]] = {
 }
 
 
-async def attack(name: str, target: str, seconds: float) -> Codes:
-    """Attack for so long."""
-    codes: Codes = Counter()
-    begun = ATTACKS[name](target, codes) if name in ATTACKS else throw(target, codes, bombs.bombs()[name])
-    task = asyncio.ensure_future(begun)
-    await asyncio.sleep(0.3)
-    print("ready", flush=True)
-    await asyncio.wait([task], timeout=seconds)
-    if task.done():
-        task.result()
-    task.cancel()
-    return codes
+async def obey(name: str, target: str) -> None:
+    """Attack, and leave off, as standard input says."""
+    attack = Attack(target)
+    bomb = None if name in ATTACKS else bombs.bombs()[name]
+    while await asyncio.to_thread(sys.stdin.readline):
+        task = asyncio.create_task(throw(attack, bomb) if bomb else ATTACKS[name](attack))
+        await asyncio.sleep(_BEGINNING_SECONDS)
+        _tell(attack)
+        await asyncio.to_thread(sys.stdin.readline)
+        if task.done():
+            task.result()
+        task.cancel()
+        attack.close()
+        _tell(attack)
+
+
+def _tell(attack: Attack) -> None:
+    print(json.dumps({str(code): count for code, count in attack.codes.items()}), flush=True)
 
 
 if __name__ == "__main__":
     # The attacker's own work must not stand in the way of what is measured on the same two cores.
     os.nice(19)
-    outcomes = asyncio.run(attack(sys.argv[1], sys.argv[2], float(sys.argv[3])))
-    print(json.dumps({str(code): count for code, count in outcomes.items()}))
+    asyncio.run(obey(sys.argv[1], sys.argv[2]))

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import grpc
@@ -79,36 +79,56 @@ HEAD = (
 )
 
 
-@contextmanager
-def attacking(name: str, target: str, seconds: float, codes: dict[str, int]) -> Iterator[None]:
-    """Run an attacker, from when it has begun until it ends by itself."""
-    command = [sys.executable, "-m", "tests.attacks.attackers", name, target, str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+class Attacker:
+    """An attacker's process, which attacks within the block of `attacking`."""
+
+    def __init__(self, name: str, target: str) -> None:
+        command = [sys.executable, "-m", "tests.attacks.attackers", name, target]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.codes: dict[str, int] = {}
+
+    @contextmanager
+    def attacking(self) -> Iterator[None]:
+        self._next()
         yield
-        for code, count in json.loads(process.communicate(timeout=60)[0]).items():
-            codes[code] = codes.get(code, 0) + count
-    assert process.returncode == 0
+        self._next()
+
+    def _next(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self.codes = json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Attacker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
 
 
 def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: float) -> Figures:
     """Time calls in rounds of three phases, each round in another order."""
     figures = Figures(name)
     before = victim.mebibytes(server.process.pid)
-    ignored: dict[str, int] = {}
-    with grpc.insecure_channel(server.target) as channel:
+    with (
+        grpc.insecure_channel(server.target) as channel,
+        Attacker(name, sink) as beside,
+        Attacker(name, server.target) as attacker,
+    ):
         neighbour = Neighbour(channel)
         neighbour.calls(0.2)
-        phases = list(figures.taken)
+        around: dict[str, Callable[[], AbstractContextManager[None]]] = {
+            "alone": nullcontext,
+            "beside a sink": beside.attacking,
+            "attacked": attacker.attacking,
+        }
+        phases = list(around)
         for number in range(rounds):
             for phase in phases[number % 3 :] + phases[: number % 3]:
-                if phase == "alone":
+                with around[phase]():
                     figures.taken[phase] += neighbour.calls(seconds)
-                    continue
-                target, codes = (sink, ignored) if phase == "beside a sink" else (server.target, figures.codes)
-                with attacking(name, target, seconds + 0.1, codes):
-                    figures.taken[phase] += neighbour.calls(seconds)
+        figures.codes = attacker.codes
     figures.growth = victim.mebibytes(server.process.pid) - before
     return figures
 

@@ -13,7 +13,7 @@ from tests.service.process import server_process
 
 # In `make test` each attack is run for a moment, and nothing is timed.
 ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
-SECONDS = 1.5
+SECONDS = 0.5
 
 # For a moment only those that are no bombs: each bomb has been thrown by another test. Of a pair around a limit the one
 # that is taken costs more.
@@ -32,7 +32,7 @@ def test_a_neighbour_of_an_attack(tmp_path: Path, capsys: pytest.CaptureFixture[
             if not ROUNDS:
                 with grpc.insecure_channel(server.target) as channel:
                     calls = neighbour.Neighbour(channel)
-                    with neighbour.attacking(name, server.target, 0.2, {}):
+                    with neighbour.Attacker(name, server.target) as attacker, attacker.attacking():
                         calls.calls(0.2)
                 continue
             figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS)
