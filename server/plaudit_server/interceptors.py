@@ -60,7 +60,7 @@ class Call:
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows the requests so far were to write, by project."""
     error: Exception | None = None
-    """What ended the call, if something did."""
+    """What ended the call, while observers are told of it."""
     reason: str = ""
     """The name of its ErrorReason."""
     original: str = ""
@@ -250,6 +250,7 @@ class Chain:
         if not isinstance(error, DomainError):
             logger.error("%s failed, request %s", call.method, call.request_id, exc_info=error)
         self._done(call, problem.code)
+        call.error = None  # its traceback has the call in it, and the request: a cycle, see below
         trailers: list[tuple[str, str | bytes]] = [
             (STATUS_DETAILS_METADATA, problem.encoded(call.request_id)),
             (REQUEST_ID_METADATA, call.request_id),

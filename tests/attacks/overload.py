@@ -55,8 +55,8 @@ class Load:
             for _ in range(min(each, len(self._free))):
                 self._begin(self._free.popleft(), time.perf_counter())
             await asyncio.sleep(0.02)
+        # (Refusals count from the beginning: most of those who are refused come back when there is room.)
         self.good.clear()
-        self.refused.clear()
         await asyncio.sleep(seconds)
         self._closed_loop = False
         self._ended = time.perf_counter()
