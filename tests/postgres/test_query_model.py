@@ -20,6 +20,7 @@ from tests import strategies
 from tests.postgres.cluster import Database
 from tests.postgres.querytable import Table
 from tests.unit import querytable
+from tests.unit.test_query_cases import full_row
 
 EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "40"))
 
@@ -71,3 +72,23 @@ def test_an_order_is_the_oracles_on_pages_of_every_size(
     whole = table.ids(order=order)
     assert whole == [row["id"] for row in sorted(rows, key=lambda row: sort_key(order, row))]
     assert table.pages(None, order, size) == whole
+
+
+def test_the_least_integer_equals_its_double(table: Table) -> None:
+    """It is the one double of its size that an integer of 64 bits equals, and whose shortest text is another number."""
+    least = {"$literal": -(2.0**63)}
+    values = ("-9223372036854775808", "-9223372036854775808.0", '"-9223372036854775808"', "-9223372036854775807")
+    base = full_row(
+        {
+            "id": "f",
+            "project": "acme/chat",
+            "ref": "urn:x",
+            "feedback_type": "t",
+            "payload": {},
+            "created_at": "2025-03-01T10:00:00Z",
+        }
+    )
+    table.fill([base | {"id": f"f{n}", "payload": f'{{"a": {value}}}'} for n, value in enumerate(values)])
+    for op in ("$eq", "$in"):
+        operand = [least] if op == "$in" else least
+        assert table.ids(strategies.parsed({op: [{"$getField": "payload.a"}, operand]})) == ["f0", "f1", "f2"]

@@ -61,7 +61,7 @@ _MAP_TEXT: Final = '(({json})::json #>> {path}) collate "C"'
 
 def _exact(value: int | float) -> Decimal:
     """A number as the numeric that `_numeral` makes of it."""
-    if isinstance(value, float) and 2.0**53 <= abs(value) < 2.0**63:
+    if isinstance(value, float) and abs(value) >= 2.0**53 and -(2.0**63) <= value < 2.0**63:
         return Decimal(int(value))
     return Decimal(repr(value))
 
