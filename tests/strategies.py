@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 from hypothesis import strategies as st
 
 from plaudit import Query
 from plaudit.v1 import OrderBy
-from plaudit_server.query.fields import COLUMNS, MAPS
+from plaudit_server.query.fields import COLUMNS, MAPS, MapKey
+from plaudit_server.query.indexes import declare
 from plaudit_server.query.parse import Operation, parse_query
 
 EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "100"))
@@ -171,7 +173,8 @@ def _escaped(key: str) -> str:
 payload_paths = st.lists(
     st.sampled_from(("a", "b", "0", "1", "99999999999999999999")) | keys.map(_escaped), min_size=1, max_size=4
 ).map(lambda segments: "payload." + ".".join(segments))
-near_paths = st.sampled_from(("payload.a", "payload.b", "payload.a.0", "payload.a.b", "payload.b.1.a", "payload.a.0.0"))
+NEAR_PATHS = ("payload.a", "payload.b", "payload.a.0", "payload.a.b", "payload.b.1.a", "payload.a.0.0")
+near_paths = st.sampled_from(NEAR_PATHS)
 payload_fields = (near_paths | near_paths | payload_paths).map(_get)
 literals = {
     "text": texts.map(_literal),
@@ -310,6 +313,106 @@ def parsed(expr: Expr) -> Operation:
 
 queries = (operations(6) | operations(6) | deep_operations(5)).map(parsed)
 """Trees of well-formed queries to depth 6."""
+
+DECLARED = tuple(
+    [declare(path, kind) for path in (*NEAR_PATHS, 'payload.q"', "payload.'", "payload.-1") for kind in KINDS[:3]]
+    + [declare(f"{name}.{key}") for name in MAPS for key in ("a", "'")]
+)
+"""Indexes over what `narrow_cases` ask for."""
+
+# Numerals that engines read amiss, equal ones in other words, long texts.
+_MET_NUMERALS = (
+    *("5", "5.0", "5.00", "5e0", "0", "-0.0", "1", "1.0", "0.99", "0.10", "1.5e10", "9007199254740992"),
+    *("9007199254740993", "9007199254740993.0", "9223372036854775807", "6783569406044393701377.0"),
+    *("94218083432765e287", "9430957054173463e-99", "85284578879674518e+44"),
+)
+_MET_TEXTS = (
+    *("5", "5.0", "+5", " 5", "5 ", "", "abc", "İ", "z" * 256, "z" * 256 + "a", "z" * 256 + "b", "true", "false"),
+    *("1e400", "0" * 39 + "5", "0" * 40 + "5", "3465612863393776271361", "-85284578879674518e44", "nan", "null"),
+)
+
+
+def nasty_values() -> list[str]:
+    """Values in a payload, as JSON text."""
+    texts = [json.dumps(text) for text in dict.fromkeys((*TEXTS, *_MET_TEXTS))]
+    return [*dict.fromkeys((*NUMERALS, *_MET_NUMERALS)), *texts, "true", "false", "null", "[5]", '{"a": 5}']
+
+
+def nasty_comparisons(kind: str) -> list[tuple[Any, str, str]]:
+    """Literals of a kind, each with operators and paths."""
+    numerals = dict.fromkeys((*NUMERALS, *_MET_NUMERALS))
+    by_kind: dict[str, list[Any]] = {
+        "number": [*dict.fromkeys(map(float, numerals)), 2**53 + 1, 2**63 - 1, -(2**63), 5, 1, 0],
+        "text": [*dict.fromkeys((*TEXTS, *_MET_TEXTS, *(re.sub(r"\.0+$", "", numeral) for numeral in numerals)))],
+        "bool": [True, False],
+    }
+    operators = ("$eq", "$gt", "$lte", "$in")
+    return [
+        (literal, op, path) for literal in by_kind[kind] for op in operators for path in ("payload.a", "payload.b.0")
+    ]
+
+
+@st.composite
+def narrow_cases(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Operation]:
+    """Records, and comparisons that declared indexes serve, of a few values, so that they meet."""
+    numerals = draw(st.lists(st.sampled_from(_MET_NUMERALS), min_size=1, max_size=3))
+    met = draw(st.lists(st.sampled_from(_MET_TEXTS), min_size=1, max_size=3))
+    scalars = st.sampled_from(
+        [*numerals, *numerals, *map(json.dumps, met), *map(json.dumps, met), "true", "false", "null", "[5]", '{"b": 5}']
+    )
+    values = {
+        "number": st.sampled_from([int(n) if n.isdigit() else float(n) for n in numerals]).map(_literal),
+        "text": st.sampled_from([*met, *(re.sub(r"\.0+$", "", numeral) for numeral in numerals)]).map(_literal),
+        "bool": st.booleans().map(_literal),
+    }
+    shared = draw(rows())
+    found = []
+    for number in range(draw(st.integers(1, 10))):
+        shares = {key: draw(st.sampled_from((0.0, 1.0, 5.0))) for key in ("a", "'")}
+        maps = {
+            name: {key: draw(st.sampled_from(met)) for key in shares} if kind == "text" else shares
+            for name, kind in MAPS.items()
+        }
+        id = f"00000000-0000-7000-8000-{number:012x}"
+        found.append(shared | maps | {"id": id, "payload": draw(_met_payloads(scalars))})
+    return found, parsed(draw(_narrow_operations(values, 2)))
+
+
+@st.composite
+def _met_payloads(draw: st.DrawFn, scalars: st.SearchStrategy[str]) -> str:
+    """A payload with something at every near path."""
+    one, other, third, last = (draw(scalars) for _ in range(4))
+    forms = (one, one, f"[{one}, {other}]", f"[[{one}]]", f'{{"b": {one}, "0": {other}}}', f'{{"0": {{"0": {one}}}}}')
+    b = draw(st.sampled_from((third, f'[0, {{"a": {third}}}]', f'{{"1": {{"a": {third}}}}}')))
+    return f'{{"a": {draw(st.sampled_from(forms))}, "b": {b}, "q\\"": {last}, "\'": {last}, "-1": {last}}}'
+
+
+@st.composite
+def _narrow_operations(draw: st.DrawFn, values: dict[str, st.SearchStrategy[Expr]], depth: int) -> Expr:
+    if depth and draw(st.booleans()):
+        word = draw(st.sampled_from(("$and", "$or", "$not")))
+        size = 1 if word == "$not" else 2
+        return {word: [draw(_narrow_operations(values, depth - 1)) for _ in range(size)]}
+    index = draw(st.sampled_from(DECLARED))
+    kind: str = draw(_weighted({index.kind: 8, "text": 1, "number": 1}))
+    operand = _get(index.path)
+    if draw(st.integers(0, 3)) == 0:
+        targets = {"text": ("string",), "number": ("double", "int"), "bool": ("bool",)}[index.kind]
+        operand = {"$convert": {"input": operand, "to": draw(st.sampled_from(targets))}}
+        kind = index.kind
+    elif isinstance(index.ref, MapKey):
+        kind = index.kind
+    literal = values[kind]
+    match draw(_weighted({"comparison": 6, "membership": 3, "truth": 1})):
+        case "comparison":
+            sides = [operand, draw(literal)]
+            return {draw(st.sampled_from(_COMPARISONS)): sides if draw(st.booleans()) else sides[::-1]}
+        case "membership":
+            null = [_NULL] if draw(st.integers(0, 5)) == 0 else []
+            return {"$in": [operand, draw(st.lists(literal, max_size=3)) + null]}
+        case _:
+            return {"$convert": {"input": _get(index.path), "to": "bool"}}
+
 
 # Orders ------------------------------------------------------------------------------------------------------
 

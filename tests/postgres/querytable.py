@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 
-from plaudit_server.query.compile import Sql, compile_filter, compile_order
+from plaudit_server.query.compile import Sql, compile_indexed, compile_order
 from plaudit_server.query.fields import COLUMNS, PAYLOAD
+from plaudit_server.query.indexes import DeclaredIndex, Indexes
 from plaudit_server.query.parse import DEFAULT_ORDER, Operation, SortKey
+from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.postgres import plain_key
 from plaudit_server.store.postgres_dialect import postgres
 
@@ -21,12 +23,18 @@ _NUMBERS = {name for name, column in COLUMNS.items() if column.kind in ("number"
 class Table:
     """Rows by column, and the answers of SQL about them."""
 
-    def __init__(self, connection: psycopg.Connection[Any], fold_collation: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], fold_collation: str, declared: Sequence[DeclaredIndex] = ()
+    ) -> None:
         self._connection = connection
         self._dialect = postgres(fold_collation)
         kinds = {True: "bigint", False: 'text COLLATE "C"'}
         columns = ", ".join(f"{name} {kinds[name in _NUMBERS]}" for name in _NAMES)
+        connection.execute("DROP TABLE IF EXISTS pg_temp.feedback")
         connection.execute(f"CREATE TEMP TABLE feedback ({columns})".encode())
+        for index in declared:
+            connection.execute(create(self._dialect, declaration(self._dialect, index)).encode())
+        self._indexes = Indexes(declared)
 
     def fill(self, rows: Iterable[dict[str, Any]]) -> None:
         """Replace all rows."""
@@ -51,13 +59,23 @@ class Table:
             after = ordering.after(json.loads(json.dumps(plain_key(page[-1][1:]))))
         return ids
 
+    def plan(self, filter: Operation) -> str:
+        """What PostgreSQL says of how it would find the matches."""
+        [[plan]] = self._select(filter, DEFAULT_ORDER, before="EXPLAIN (FORMAT JSON) ")
+        return json.dumps(plan)
+
     def _select(
-        self, filter: Operation | None, order: Sequence[SortKey], tail: str = "", after: Sql | None = None
+        self,
+        filter: Operation | None,
+        order: Sequence[SortKey],
+        tail: str = "",
+        after: Sql | None = None,
+        before: str = "",
     ) -> list[Any]:
         ordering = compile_order(order, self._dialect)
-        text = f"SELECT f.id, {ordering.columns.text} FROM feedback AS f WHERE f.project = %s"
+        text = f"{before}SELECT f.id, {ordering.columns.text} FROM feedback AS f WHERE f.project = %s"
         params = (*ordering.columns.params, "acme/chat")
-        compiled = None if filter is None else compile_filter(filter, self._dialect)
+        compiled = None if filter is None else compile_indexed(filter, self._dialect, "f", self._indexes).sql
         for condition in (compiled, after):
             if condition is not None:
                 text += f" AND ({condition.text})"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from plaudit.v1 import OrderBy
 from plaudit_server.query.evaluate import matches, sort_key
+from plaudit_server.query.indexes import declare
 from plaudit_server.query.parse import Not, Operation, parse_order
 from plaudit_server.store.postgres_schema import connected, folding
 from tests import strategies
@@ -31,14 +32,26 @@ model = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def table(shared_database: Database) -> Iterator[Table]:
+def fold_collation(database: Database) -> str:
     async def collation() -> str:
-        async with connected(shared_database.url) as connection:
+        async with connected(database.url) as connection:
             return await folding(connection)
 
+    return asyncio.run(collation())
+
+
+@pytest.fixture(scope="module")
+def table(shared_database: Database) -> Iterator[Table]:
     with psycopg.connect(shared_database.url, autocommit=True) as connection:
-        yield Table(connection, asyncio.run(collation()))
+        yield Table(connection, fold_collation(shared_database))
+
+
+@pytest.fixture(scope="module")
+def indexed(shared_database: Database) -> Iterator[Table]:
+    with psycopg.connect(shared_database.url, autocommit=True) as connection:
+        # Tables of a few rows are else never read by an index.
+        connection.execute("SET enable_seqscan = off")
+        yield Table(connection, fold_collation(shared_database), strategies.DECLARED)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +76,17 @@ def test_a_filter_finds_what_the_oracle_and_sqlite_find(
 
 @pytest.mark.timeout(60 + EXAMPLES)
 @model
+@given(case=strategies.narrow_cases())
+def test_declared_indexes_change_no_answer(indexed: Table, case: tuple[list[dict[str, Any]], Operation]) -> None:
+    rows, query = case
+    indexed.fill(rows)
+    truths = {row["id"]: matches(query, row) for row in rows}
+    assert set(indexed.ids(query)) == {id for id, truth in truths.items() if truth is True}
+    assert set(indexed.ids(Not(query))) == {id for id, truth in truths.items() if truth is False}
+
+
+@pytest.mark.timeout(60 + EXAMPLES)
+@model
 @given(rows=strategies.tables(8), messages=strategies.orders, size=st.integers(1, 9))
 def test_an_order_is_the_oracles_on_pages_of_every_size(
     table: Table, rows: list[dict[str, Any]], messages: list[OrderBy], size: int
@@ -72,6 +96,34 @@ def test_an_order_is_the_oracles_on_pages_of_every_size(
     whole = table.ids(order=order)
     assert whole == [row["id"] for row in sorted(rows, key=lambda row: sort_key(order, row))]
     assert table.pages(None, order, size) == whole
+
+
+@pytest.mark.parametrize("kind", ["number", "text", "bool"])
+def test_every_literal_finds_by_an_index_what_the_oracle_finds(shared_database: Database, kind: str) -> None:
+    rows = [
+        full_row(
+            {
+                "id": f"f{number}",
+                "project": "acme/chat",
+                "ref": "urn:x",
+                "feedback_type": "t",
+                "payload": {},
+                "created_at": "2025-03-01T10:00:00Z",
+            }
+        )
+        | {"payload": f'{{"a": {value}, "b": [{value}]}}'}
+        for number, value in enumerate(strategies.nasty_values())
+    ]
+    declared = [declare("payload.a", kind), declare("payload.b.0", kind)]
+    with psycopg.connect(shared_database.url, autocommit=True) as connection:
+        connection.execute("SET enable_seqscan = off")
+        table = Table(connection, fold_collation(shared_database), declared)
+        table.fill(rows)
+        for literal, op, path in strategies.nasty_comparisons(kind):
+            value = {"$literal": literal}
+            operation = strategies.parsed({op: [{"$getField": path}, [value] if op == "$in" else value]})
+            found = {row["id"] for row in rows if matches(operation, row) is True}
+            assert set(table.ids(operation)) == found, (literal, op, path)
 
 
 def test_the_least_integer_equals_its_double(table: Table) -> None:

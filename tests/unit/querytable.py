@@ -8,10 +8,12 @@ from typing import Any
 
 import apsw
 
-from plaudit_server.query.compile import Sql, compile_filter, compile_order
+from plaudit_server.query.compile import Sql, compile_indexed, compile_order
 from plaudit_server.query.fields import COLUMNS, PAYLOAD
 from plaudit_server.query.fold import FUNCTIONS
+from plaudit_server.query.indexes import DeclaredIndex, Indexes
 from plaudit_server.query.parse import DEFAULT_ORDER, Operation, SortKey
+from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.dialect import SQLITE
 
 _NAMES = (*COLUMNS, PAYLOAD)
@@ -20,7 +22,7 @@ _NAMES = (*COLUMNS, PAYLOAD)
 class Table:
     """Rows by column, as evaluate.py reads them, and the answers of SQL about them."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
+    def __init__(self, rows: Iterable[dict[str, Any]] = (), declared: Sequence[DeclaredIndex] = ()) -> None:
         self.connection = apsw.Connection(":memory:")
         for name, function in FUNCTIONS.items():
             self.connection.create_scalar_function(name, function, 1, deterministic=True)
@@ -29,6 +31,9 @@ class Table:
         self.connection.execute(f"CREATE TABLE feedback ({columns}) STRICT")
         self.connection.execute("CREATE INDEX by_time ON feedback (project, created_at, id)")
         self.connection.execute("CREATE INDEX by_ref ON feedback (project, ref, created_at, id)")
+        for index in declared:
+            self.connection.execute(create(SQLITE, declaration(SQLITE, index)))
+        self._indexes = Indexes(declared)
         self.fill(rows)
 
     def fill(self, rows: Iterable[dict[str, Any]]) -> None:
@@ -76,7 +81,7 @@ class Table:
         ordering = compile_order(order, SQLITE)
         text = f"SELECT f.id, {ordering.columns.text} FROM feedback AS f WHERE f.project = ?"
         params = (*ordering.columns.params, "acme/chat")
-        for condition in (compile_filter(filter, SQLITE) if filter else None, after):
+        for condition in (compile_indexed(filter, SQLITE, "f", self._indexes).sql if filter else None, after):
             if condition is not None:
                 text += f" AND ({condition.text})"
                 params += condition.params

@@ -27,6 +27,11 @@ def table() -> Table:
     return Table()
 
 
+@pytest.fixture(scope="module")
+def indexed() -> Table:
+    return Table(declared=strategies.DECLARED)
+
+
 @model
 @given(rows=strategies.tables(), query=strategies.queries)
 def test_a_filter_finds_what_the_oracle_finds(table: Table, rows: list[dict[str, Any]], query: Operation) -> None:
@@ -35,6 +40,16 @@ def test_a_filter_finds_what_the_oracle_finds(table: Table, rows: list[dict[str,
     assert set(table.ids(query)) == {id for id, truth in truths.items() if truth is True}
     # What is neither found nor found by the negation is unknown.
     assert set(table.ids(Not(query))) == {id for id, truth in truths.items() if truth is False}
+
+
+@model
+@given(case=strategies.narrow_cases())
+def test_declared_indexes_change_no_answer(indexed: Table, case: tuple[list[dict[str, Any]], Operation]) -> None:
+    rows, query = case
+    indexed.fill(rows)
+    truths = {row["id"]: matches(query, row) for row in rows}
+    assert set(indexed.ids(query)) == {id for id, truth in truths.items() if truth is True}
+    assert set(indexed.ids(Not(query))) == {id for id, truth in truths.items() if truth is False}
 
 
 @model

@@ -5,14 +5,16 @@ Truth is SQL's own three-valued logic: every part is true, false or null, and nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from typing import Literal as Word
 
 from plaudit import limits
+from plaudit_server.query.condition import IndexCondition
 from plaudit_server.query.fields import PAYLOAD, Column, FieldRef, MapKey, PayloadPath
 from plaudit_server.query.hints import range_of
+from plaudit_server.query.indexes import COMPLEMENT, MIRRORED, NO_INDEXES, DeclaredIndex, Indexes, Span
 from plaudit_server.query.order import Ordering, SortPart
 from plaudit_server.query.parse import (
     And,
@@ -37,7 +39,17 @@ if TYPE_CHECKING:
     from plaudit_server.store.dialect import Dialect, Hints
 
 
-__all__ = ["Ordering", "Sql", "compile_filter", "compile_order"]
+__all__ = ["Filter", "Ordering", "Sql", "compile_filter", "compile_indexed", "compile_order"]
+
+# Each may cost a statement that asks whether it pays.
+_MOST_CONDITIONS: Final = 8
+
+
+class Filter(NamedTuple):
+    """A condition, and the parts of it that a declared index serves."""
+
+    sql: Sql
+    conditions: tuple[IndexCondition, ...]
 
 
 def compile_filter(operation: Operation, dialect: Dialect, alias: str = "f") -> Sql:
@@ -45,15 +57,23 @@ def compile_filter(operation: Operation, dialect: Dialect, alias: str = "f") -> 
     return _Compiler(dialect, alias).match(operation)
 
 
+def compile_indexed(
+    operation: Operation,
+    dialect: Dialect,
+    alias: str,
+    indexes: Indexes,
+    without: Collection[IndexCondition] = (),
+) -> Filter:
+    """The same condition, put so that declared indexes serve it, but for the conditions `without`."""
+    compiler = _Compiler(dialect, alias, indexes, without)
+    return Filter(compiler.match(operation), tuple(compiler.conditions))
+
+
 def compile_order(order: Sequence[SortKey], dialect: Dialect, alias: str = "f") -> Ordering:
     """An order that ends with `id`, as parse_order gives it, over the rows of the table `alias`."""
     compiler = _Compiler(dialect, alias)
     return Ordering(tuple(part for key in order for part in compiler.sort_parts(key)), dialect)
 
-
-_MIRRORED: Final[dict[Op, Op]] = {"eq": "eq", "ne": "ne", "gt": "lt", "gte": "lte", "lt": "gt", "lte": "gte"}
-
-_COMPLEMENT: Final[dict[Op, Op]] = {"eq": "ne", "ne": "eq", "gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
 
 # Typed, for in a subquery an engine may take a bare null for text.
 _NULL: Final = Sql("cast(null as boolean)")
@@ -72,9 +92,18 @@ class _Readings(NamedTuple):
 class _Compiler:
     """Compiles for one engine and one table."""
 
-    def __init__(self, dialect: Dialect, alias: str) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        alias: str,
+        indexes: Indexes = NO_INDEXES,
+        without: Collection[IndexCondition] = (),
+    ) -> None:
         self._dialect = dialect
         self._alias = alias
+        self._indexes = indexes
+        self._without = without
+        self.conditions: list[IndexCondition] = []
 
     # Operations -------------------------------------------------------------------------------------------
 
@@ -84,12 +113,48 @@ class _Compiler:
             case Not(operand):
                 return self.match(operand, not wanted)
             case And(operands) | Or(operands):
-                word: Word["and", "or"] = "and" if isinstance(operation, And) == wanted else "or"
-                return join(word, (self.match(operand, wanted) for operand in operands))
+                if isinstance(operation, And) == wanted:
+                    return self._match_all(operands, wanted)
+                return join("or", [self.match(operand, wanted) for operand in operands])
+            case _:
+                return self._match_all((operation,), wanted)
+
+    def _match_all(self, operands: Iterable[Operation], wanted: bool) -> Sql:
+        """Whether all operations are `wanted`; first what an index knows of them all."""
+        spans: dict[DeclaredIndex, list[tuple[Span, ...]]] = {}
+        parts: list[tuple[Operation, bool, DeclaredIndex | None]] = []
+        for operand in operands:
+            leaf, is_wanted = _unwrapped(operand, wanted)
+            exact_numbers = self._dialect.indexed.exact_numbers
+            narrowing = self._indexes.narrowing(leaf, is_wanted, exact_numbers)
+            if narrowing is not None:
+                spans.setdefault(narrowing[0], []).append(narrowing[1])
+            parts.append((leaf, is_wanted, narrowing and narrowing[0]))
+        serving = {index: found for index, each in spans.items() if (found := self._conditions(index, each))}
+        conditions = [condition.sql for found in serving.values() for condition in found]
+        leaves = (self._match_leaf(leaf, is_wanted, hint=index not in serving) for leaf, is_wanted, index in parts)
+        return join("and", [*conditions, *leaves])
+
+    def _conditions(self, index: DeclaredIndex, each: list[tuple[Span, ...]]) -> list[IndexCondition]:
+        """Conditions on the values of an index, all of which are to hold; none when one of them is not wanted."""
+        single = [spans[0] for spans in each if len(spans) == 1]
+        wanted = [spans for spans in each if len(spans) > 1]
+        if single:
+            wanted.append((reduce(Span.common, single),))
+        found = [IndexCondition.of(self._dialect, self._alias, index, spans) for spans in wanted]
+        if len(self.conditions) + len(found) > _MOST_CONDITIONS or any(c in self._without for c in found):
+            return []
+        self.conditions += found
+        return found
+
+    def _match_leaf(self, operation: Operation, wanted: bool, hint: bool) -> Sql:
+        match operation:
+            case And() | Or():
+                return self.match(operation, wanted)
             case Compare(op, left, right) if not wanted:
-                return self.match(Compare(_COMPLEMENT[op], left, right))
-            case Compare() | In() | Contains() if wanted and (hint := self._hint(operation)) is not None:
-                return join("and", (hint, self.truth(operation)))
+                return self._match_leaf(Compare(COMPLEMENT[op], left, right), True, hint)
+            case Compare() | In() | Contains() if wanted and hint and (cheap := self._hint(operation)) is not None:
+                return join("and", (cheap, self.truth(operation)))
             case _:
                 truth = self.truth(operation)
                 return truth if wanted else fill("(not {truth})", truth=truth)
@@ -432,7 +497,7 @@ class _Compiler:
             case Compare(op, Field(PayloadPath() as ref), Literal(value)):
                 values = [value]
             case Compare(mirrored, Literal(value), Field(PayloadPath() as ref)):
-                op, values = _MIRRORED[mirrored], [value]
+                op, values = MIRRORED[mirrored], [value]
             case In(Field(PayloadPath() as ref), members) if members:
                 op, values = "eq", [member.value if isinstance(member, Literal) else None for member in members]
             case Contains(Field(PayloadPath() as ref), Literal(str() as needle), False) if hints is not None:
@@ -459,6 +524,13 @@ class _Compiler:
         if later:
             return self._two_steps(hints.value_of_steps, first, later[0])
         return fill(hints.value, json=self._column(PAYLOAD), path=self._path(self._dialect.bind_path(first)))
+
+
+def _unwrapped(operation: Operation, wanted: bool) -> tuple[Operation, bool]:
+    """An operation without the negations around it."""
+    while isinstance(operation, Not):
+        operation, wanted = operation.operand, not wanted
+    return operation, wanted
 
 
 def _is_null(operand: Operand) -> bool:

@@ -40,11 +40,17 @@ def range_of(op: Op, values: Sequence[Scalar]) -> Range | None:
     return Range(min((r.low for r in known), key=_place), max((r.high for r in known), key=_place))
 
 
-def _number_range(op: Op, value: float) -> Range | None:
-    """The numbers that may pass, four doubles wider than exact: an engine may read a long numeral amiss."""
+def number_range(value: float) -> tuple[float, float]:
+    """What a number may be read as, four doubles wider than exact: an engine may read a long numeral amiss."""
     low = high = float(value)
     for _ in range(4):
         low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+    return low, high
+
+
+def _number_range(op: Op, value: float) -> Range | None:
+    """The numbers that may pass."""
+    low, high = number_range(value)
     match op:
         case "eq":
             return Range(low, high)

@@ -8,6 +8,7 @@ SQL's null throughout. In the templates, `{json}` is JSON text and `{path}` the 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +31,33 @@ class Hints:
     text_between: str
     may_contain: str
     """Whether a text, or a text in an array, may contain `{needle}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """What an index over a path holds, as an expression that the planner finds again in a filter: no value is bound.
+
+    Each is null or in the wrong place only where a reading of the value as its kind is null; it may hold more.
+    """
+
+    json: Callable[[str, Sequence[Sequence[str | int]]], tuple[str, str]]
+    """JSON text and a path into it, as SQL: what any of several ways from a column leads to; an integer is a position.
+    """
+    as_number: str
+    """The number as a double, or as the engine reads it."""
+    as_text: str
+    """The first `{length}` characters of the text."""
+    as_bool: str
+    """1 or 0."""
+    number_slot: str
+    bool_slot: str
+    least: tuple[float, str] | None
+    """What is below every number and below every text; None where a range may be open."""
+    greatest: tuple[float, bytes] | None
+    exact_numbers: bool
+    """Whether a numeral is read as the double that is nearest to it."""
+    most_points: int
+    """How many values are bound one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +141,8 @@ class Dialect:
 
     hints: Hints | None = None
 
+    indexed: Indexed
+
 
 # SQLite ------------------------------------------------------------------------------------------------------
 
@@ -151,6 +181,17 @@ def _sqlite_position(segments: Sequence[str], container: Sequence[str] = ()) -> 
     """The first segment as a position; one of more digits than any payload has elements would wrap around."""
     first, *rest = segments
     return f"{_sqlite_path(container)}[{first}]{_sqlite_path(rest)[1:]}" if len(first) < 10 else None
+
+
+def _sqlite_json(column: str, ways: Sequence[Sequence[str | int]]) -> tuple[str, str]:
+    """The paths stand in the SQL: a quote is all that ends a literal of this engine."""
+    paths = []
+    for way in ways:
+        path = "".join(f"[{step}]" if isinstance(step, int) else _sqlite_path((step,))[1:] for step in way)
+        paths.append("'$" + path.replace("'", "''") + "'")
+    if len(paths) == 1:
+        return column, paths[0]
+    return f"coalesce({', '.join(f'{column} -> {path}' for path in paths)})", "'$'"
 
 
 SQLITE: Final = Dialect(
@@ -224,5 +265,33 @@ SQLITE: Final = Dialect(
         may_contain=(
             "(select instr(t, {needle}) > 0 or instr(t, '\\') > 0 or typeof(t) <> 'text' from (select {value} as t))"
         ),
+    ),
+    # Neither subqueries nor registered functions, which an index can not hold or other programs do not have.
+    indexed=Indexed(
+        json=_sqlite_json,
+        as_number=(
+            "(case json_type({json}, {path}) when 'integer' then {json} ->> {path} when 'real' then {json} ->> {path}"
+            " when 'text' then case when ({json} ->> {path}) glob '[-+.0-9]*' then ({json} ->> {path}) + 0 end end)"
+        ),
+        as_text=(
+            "substr(case json_type({json}, {path}) when 'text' then {json} ->> {path}"
+            " when 'integer' then {json} -> {path} when 'real' then case when rtrim({json} -> {path}, '0') glob '*.'"
+            " then rtrim(rtrim({json} -> {path}, '0'), '.') else {json} -> {path} end"
+            " when 'true' then 'true' when 'false' then 'false' end, 1, {length})"
+        ),
+        as_bool=(
+            "(case json_type({json}, {path}) when 'true' then 1 when 'false' then 0"
+            " when 'integer' then case {json} ->> {path} when 1 then 1 when 0 then 0 end"
+            " when 'real' then case when abs({json} ->> {path}) < 0.1 then 0"
+            " when abs(({json} ->> {path}) - 1) < 0.1 then 1 end"
+            " when 'text' then case {json} ->> {path} when 'true' then 1 when 'false' then 0 end end)"
+        ),
+        number_slot="?",
+        bool_slot="?",
+        # Between two bounds the planner expects fewer rows than above one, and takes the index.
+        least=(-math.inf, ""),
+        greatest=(math.inf, b""),
+        exact_numbers=False,
+        most_points=100,
     ),
 )

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from plaudit_server.query.fields import is_position
-from plaudit_server.store.dialect import Dialect
+from plaudit_server.store.dialect import Dialect, Indexed
 
 _INT64: Final = "between -9223372036854775808 and 9223372036854775807"
 
@@ -81,6 +81,55 @@ def _opens_step(segment: str) -> bool:
     return _TAKEN_FOR_POSITION.fullmatch(segment) is not None
 
 
+def _literal(text: str) -> str:
+    """A text as SQL: all but letters, digits and a few signs as escapes, whatever the session's settings are.
+
+    That takes care of the driver's own placeholders too.
+    """
+    plain = (c if c.isascii() and (c.isalnum() or c in '_,{}" ') else _escape(c) for c in text)
+    return f"E'{''.join(plain)}'"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json(column: str, ways: Sequence[Sequence[str | int]]) -> tuple[str, str]:
+    """All ways are one for `#>`, which takes digits for a position or a key, as it comes."""
+    return column, f"{_literal(_array([str(step) for step in ways[0]]))}::text[]"
+
+
+# JSON and its text at the path of an index, written out each time: an index holds no subquery.
+_AT: Final = "(({json})::json #> {path})"
+_TEXT_AT: Final = "(({json})::json #>> {path})"
+
+_INDEXED: Final = Indexed(
+    json=_json,
+    # What a cast may refuse is behind a pattern, or is a JSON number, which is known to be a double.
+    as_number=(
+        f"(case when {_TEXT_AT} ~ '^(?=.{{{{1,40}}}}$)[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9][0-9]?)?$'"
+        f" then {_TEXT_AT}::float8 when json_typeof({_AT}) = 'number' then {_TEXT_AT}::float8 end)"
+    ),
+    as_text=(
+        f"(left(case json_typeof({_AT}) when 'string' then {_TEXT_AT}"
+        f" when 'number' then regexp_replace({_TEXT_AT}, '[.]0+$', '') when 'boolean' then {_TEXT_AT} end,"
+        ' {length}) collate "C")'
+    ),
+    as_bool=(
+        f"(case json_typeof({_AT}) when 'boolean' then case {_TEXT_AT} when 'true' then 1 else 0 end"
+        f" when 'string' then case {_TEXT_AT} when 'true' then 1 when 'false' then 0 end"
+        f" when 'number' then case {_TEXT_AT}::float8 when 1 then 1 when 0 then 0 end end)"
+    ),
+    number_slot="%s::float8",
+    bool_slot="%s::int",
+    least=None,
+    greatest=None,
+    exact_numbers=True,
+    most_points=1000,
+)
+
+
 def postgres(fold_collation: str) -> Dialect:
     """The dialect for a database whose collation `fold_collation` folds case by Unicode."""
     lowered = f"lower(replace({{value}}, 'İ', 'i') collate \"{fold_collation}\")"
@@ -142,4 +191,5 @@ def postgres(fold_collation: str) -> Dialect:
         fold=f"(replace({lowered}, 'ς', 'σ') collate \"C\")",
         contains="strpos({value}, {needle}) > 0",
         prefix="left({value}, {length})",
+        indexed=_INDEXED,
     )

@@ -1,0 +1,81 @@
+"""How declared indexes are named, made and remembered, alike on every engine; no I/O.
+
+A declaration is a row of the table `meta`, and no migration, so that servers of any version get along with it. A
+server writes the expression of what is declared into its filters; whether the index is there decides only how fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from plaudit_server.query.condition import expression
+from plaudit_server.query.indexes import DeclaredIndex, Indexes, NotIndexable, declare
+from plaudit_server.store.dialect import Dialect
+
+_PREFIX: Final = "feedback_declared_"
+# The keys of declarations in `meta`: `index KIND PATH`.
+_FIRST_KEY: Final = "index "
+_BEHIND_KEYS: Final = "index!"
+
+READ: Final = f"SELECT key, value FROM meta WHERE key >= '{_FIRST_KEY}' AND key < '{_BEHIND_KEYS}' ORDER BY key"
+"""The declarations, as rows of a key and the index's name."""
+
+
+class State(Enum):
+    """What there is of a declared index."""
+
+    READY = "ready"
+    MISSING = "missing"
+    INVALID = "invalid"
+    OUTDATED = "outdated"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A declaration as the store remembers it, and the name of the index that was made for it."""
+
+    index: DeclaredIndex
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Its key in `meta`."""
+        return f"{_FIRST_KEY}{self.index.kind} {self.index.path}"
+
+
+def declaration(dialect: Dialect, index: DeclaredIndex) -> Declaration:
+    """What this version makes for an index; another expression has another name."""
+    definition = create(dialect, Declaration(index, "name"))
+    return Declaration(index, _PREFIX + hashlib.sha256(definition.encode()).hexdigest()[:16])
+
+
+def create(dialect: Dialect, declared: Declaration, how: str = "") -> str:
+    """The statement that makes an index; like every other it begins with the project."""
+    index = declared.index
+    # What equals a value then comes in the order of time. Where a number is a range, it would only take space.
+    tail = "" if index.kind == "number" and not dialect.indexed.exact_numbers else ", created_at, id"
+    return f"CREATE INDEX {how}{declared.name} ON feedback (project, {expression(dialect.indexed, index).text}{tail})"
+
+
+def read(rows: Iterable[tuple[Any, ...]]) -> list[Declaration]:
+    """The declarations that READ found, but for those of another version that this one can not read."""
+    found = []
+    for key, value in rows:
+        kind, _, path = key.removeprefix(_FIRST_KEY).partition(" ")
+        name = bytes(value).decode()
+        try:
+            index = declare(path, kind)
+        except NotIndexable:
+            continue
+        if name.startswith(_PREFIX) and name.isidentifier():
+            found.append(Declaration(index, name))
+    return found
+
+
+def usable(dialect: Dialect, rows: Iterable[tuple[Any, ...]]) -> Indexes:
+    """The indexes that filters of this version may be put for."""
+    return Indexes(found.index for found in read(rows) if found == declaration(dialect, found.index))
