@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from plaudit_server import commands_store
+from plaudit_server import commands_index, commands_store
 from plaudit_server import config as configuration
 from plaudit_server.commands_store import failures
 from plaudit_server.config import SETTINGS, Config, ConfigError, Setting
@@ -249,3 +249,4 @@ def _shown_time(microseconds: int) -> str:
 
 cli.add_command(commands_store.migrate)
 cli.add_command(commands_store.copy)
+cli.add_command(commands_index.index)

@@ -101,7 +101,7 @@ def copy(source: str, target: str) -> None:
     """Copy everything of a store into an empty one: records, history, tombstones, revisions and API keys.
 
     Stop the servers of the source first. A copy that was broken off goes on where it was when the same command is
-    given again. At the end both stores are read and compared.
+    given again. At the end both stores are read and compared. Declared indexes are not copied: see `index create`.
     """
     with failures():
         if source == target:

@@ -16,7 +16,7 @@ import pytest
 
 from plaudit_server.query.fields import Column
 from plaudit_server.query.parse import And, Operation, SortKey
-from plaudit_server.store import sql
+from plaudit_server.store import declared, sql
 from plaudit_server.store.base import Select
 from plaudit_server.store.postgres import PostgresStore, engine
 from plaudit_server.store.postgres_schema import connected, folding, migrate
@@ -87,6 +87,8 @@ def plan_of(database: Database, steps: sql.Steps[Any], answers: Sequence[Any] = 
     step = next(steps)
     for rows in answers:
         step = steps.send(rows)
+    if isinstance(step, sql.Statement) and step.sql == declared.READ:
+        step = steps.send(database.execute(declared.READ))
     assert isinstance(step, sql.Statement)
     with psycopg.connect(database.url) as connection:
         cursor = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {step.sql}".encode(), step.params)

@@ -125,6 +125,8 @@ def test_every_statement_names_one_project_for_each_table(
             for node in scans(explained["Plan"]):
                 if node["Node Type"] == "ModifyTable":
                     continue  # what it changes is what its scan finds; what it inserts carries its project
+                if node["Relation Name"] in REFERENCE:
+                    continue  # it is on every machine
                 condition = f"{node.get('Index Cond', '')} {node.get('Recheck Cond', '')} {node.get('Filter', '')}"
                 assert f"project = '{PROJECT}'::text" in condition, (text, json.dumps(node, indent=1))
 

@@ -6,6 +6,8 @@ is data in `Engine`. Values are always bound.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
@@ -20,9 +22,12 @@ from plaudit_server.errors import (
     NotOwner,
     VersionMismatch,
 )
-from plaudit_server.query.compile import Sql, compile_filter, compile_order
+from plaudit_server.query.compile import Sql, compile_filter, compile_indexed, compile_order
+from plaudit_server.query.fields import COLUMNS as FIELDS
+from plaudit_server.query.indexes import Indexes
 from plaudit_server.query.parse import Operation
 from plaudit_server.records import CONTENT_COLUMNS, Record, Row, content_of, seal
+from plaudit_server.store import declared
 from plaudit_server.store.base import (
     Change,
     ChangeKind,
@@ -61,6 +66,11 @@ COLUMNS: Final = (
 
 _PAGE_BYTES: Final = 4_000_000
 _WATCH_WINDOW: Final = 10_000  # revisions looked at in one read, so that a rare filter does not hold a snapshot long
+
+# How long a declared index may go unnoticed.
+_INDEXES_SECONDS: Final = 5.0
+# How many rows are read in the order of time while one is fetched by an index and sorted.
+_FETCH_COST: Final = 4
 
 _CREATED: Final = int(ChangeKind.CREATED)
 _REPLACED: Final = int(ChangeKind.REPLACED)
@@ -107,6 +117,8 @@ class Engine:
     """Makes a project's row, and waits for whoever makes it at this moment; None when a lock needs no row."""
     orders_each: bool = False
     """Whether each part of a union is ordered and bounded by itself, for the engine does not see that it could be."""
+    counts_first: bool = False
+    """Whether the entries of a declared index are counted before it is used, for the engine does not know how many."""
 
     def merge(self, parts: Sequence[Sql], order: str, limit: int) -> Sql:
         """The rows of all parts, each of which an index has in `order` (a result column): the first `limit`."""
@@ -128,6 +140,8 @@ class Statements:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.indexes = Indexes()
+        self.indexes_read = -math.inf
         columns = ", ".join(COLUMNS)
         content = ", ".join(f"f.{column}" for column in CONTENT_COLUMNS)
         sets = ", ".join(f"{column} = ?" for column in ("revision", "version", "kind", "updated_at", *CONTENT_COLUMNS))
@@ -438,7 +452,7 @@ class _Ledger:
 
     def _matching(self, command: Purge) -> Steps[list[Any]]:
         """What a purge by filter would remove, one more than its limit; with an owner, others' rows first."""
-        where = _where(self._sql, self._project, command.filter)
+        where = yield from _where(self._sql, self._project, command.filter)
         order, params = "f.created_at, f.id", where.params
         if command.owner is not None:
             order = self._sql.engine.sql(f"CASE WHEN f.user_id = ? THEN 1 ELSE 0 END, {order}")
@@ -487,7 +501,8 @@ def select(sql: Statements, select: Select) -> Steps[Page]:
     total = (yield from count(sql, select.project, select.filter)) if select.with_total else None
     if select.limit <= 0:
         return Page([], None, at, total)
-    where = _where(sql, select.project, select.filter)
+    in_time = select.order[0].ref == FIELDS["created_at"]
+    where = yield from _where(sql, select.project, select.filter, select.limit if in_time else None)
     order = compile_order(select.order, sql.engine.dialect, "f")
     text = (
         f"SELECT f.head, {sql.engine.payload_bytes.format('f')}, {order.columns.text}"
@@ -508,7 +523,7 @@ def select(sql: Statements, select: Select) -> Steps[Page]:
 
 def count(sql: Statements, project: str, filter: Operation | None) -> Steps[int]:
     """How many rows match."""
-    where = _where(sql, project, filter)
+    where = yield from _where(sql, project, filter)
     rows = yield Statement(f"SELECT count(*) FROM feedback AS f WHERE {where.text}", where.params)
     return int(rows[0][0])
 
@@ -517,7 +532,7 @@ def refs(
     sql: Statements, project: str, filter: Operation | None, after: str | None, limit: int
 ) -> Steps[list[RefCount]]:
     """Unique refs of matching rows, in code point order."""
-    where = _where(sql, project, filter)
+    where = yield from _where(sql, project, filter)
     text, params = where.text, where.params
     if after is not None:
         text += sql.engine.sql(" AND f.ref > ?")
@@ -584,13 +599,51 @@ def _passes(sql: Statements, project: str, filter: Operation | None, alias: str)
     return Sql(text, (*new.params, project, *old.params))
 
 
-def _where(sql: Statements, project: str, filter: Operation | None) -> Sql:
-    """The condition of every read: the project, then the filter."""
+def _where(sql: Statements, project: str, filter: Operation | None, rows_in_time: int | None = None) -> Steps[Sql]:
+    """The condition of every read: the project, then the filter, put for the declared indexes that pay.
+
+    `rows_in_time` is how many matches are wanted in the order of time; None is for all, or for another order.
+    """
     mine = sql.engine.sql("f.project = ?")
     if filter is None:
         return Sql(mine, (project,))
-    compiled = compile_filter(filter, sql.engine.dialect, "f")
-    return Sql(f"{mine} AND ({compiled.text})", (project, *compiled.params))
+    yield from _refresh(sql)
+    dialect = sql.engine.dialect
+    compiled = compile_indexed(filter, dialect, "f", sql.indexes)
+    if compiled.conditions and sql.engine.counts_first:
+        pays = _pays((yield from revision(sql, project)), rows_in_time)
+        without = []
+        for condition in compiled.conditions:
+            if condition.is_ordered:  # read in the order of time it ends as early as without an index
+                continue
+            [[found]] = yield Statement(
+                f"SELECT count(*) FROM (SELECT 1 FROM feedback AS f WHERE {mine} AND {condition.sql.text}"
+                + sql.engine.sql(" LIMIT ?)"),
+                (project, *condition.sql.params, pays),
+            )
+            if found == pays:
+                without.append(condition)
+        if without:
+            compiled = compile_indexed(filter, dialect, "f", sql.indexes, without)
+    return Sql(f"{mine} AND ({compiled.sql.text})", (project, *compiled.sql.params))
+
+
+def _pays(rows: int, rows_in_time: int | None) -> int:
+    """How many matches among `rows` make fetching them by an index as dear as reading rows in the order of time.
+
+    Where that ends after some matches, it reads the fewer rows the more of them match.
+    """
+    if rows_in_time is None:
+        return rows // _FETCH_COST + 1
+    return math.isqrt(rows * (rows_in_time + 1) // _FETCH_COST) + 1
+
+
+def _refresh(sql: Statements) -> Steps[None]:
+    """Learn which indexes are declared, now and then."""
+    now = time.monotonic()
+    if now - sql.indexes_read >= _INDEXES_SECONDS:
+        sql.indexes_read = now  # others go on meanwhile with what is known
+        sql.indexes = declared.usable(sql.engine.dialect, (yield Statement(declared.READ)))
 
 
 def _within(found: list[Any], limit: int, max_bytes: int) -> tuple[list[Any], bool]:

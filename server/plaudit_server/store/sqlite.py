@@ -82,6 +82,7 @@ ENGINE: Final = sql.Engine(
     in_list="IN (SELECT value FROM json_each(?))",
     bind_list=json.dumps,
     payload_bytes="CAST({}.payload AS BLOB)",
+    counts_first=True,
 )
 
 _ROW: Final = f"({', '.join('?' * len(sql.COLUMNS))})"

@@ -1,0 +1,176 @@
+"""The commands about declared indexes: `index create`, `index list` and `index drop`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import click
+
+from plaudit_server import config as configuration
+from plaudit_server.commands_store import failures
+from plaudit_server.config import ConfigError
+
+if TYPE_CHECKING:
+    from plaudit_server.query.indexes import DeclaredIndex
+    from plaudit_server.store.declared import State
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KINDS: Final = ("number", "text", "bool")
+_MANY_ROWS: Final = 100_000
+
+
+class _Place(Protocol):
+    """Where the indexes are: a store of either engine, with methods that block."""
+
+    def create(self, index: DeclaredIndex) -> bool: ...
+    def drop(self, index: DeclaredIndex) -> bool: ...
+    def listing(self) -> list[tuple[DeclaredIndex, State]]: ...
+    def rows(self) -> int: ...
+
+
+class _SqlitePlace:
+    def __init__(self, path: str) -> None:
+        from plaudit_server.store import sqlite_indexes
+
+        self._indexes = sqlite_indexes
+        self._path = path
+
+    def create(self, index: DeclaredIndex) -> bool:
+        return self._indexes.create(self._path, index)
+
+    def drop(self, index: DeclaredIndex) -> bool:
+        return self._indexes.drop(self._path, index)
+
+    def listing(self) -> list[tuple[DeclaredIndex, State]]:
+        return self._indexes.listing(self._path)
+
+    def rows(self) -> int:
+        return self._indexes.rows(self._path)
+
+
+class _PostgresPlace:
+    def __init__(self, url: str) -> None:
+        from plaudit_server.store import postgres_indexes
+
+        self._indexes = postgres_indexes
+        self._url = url
+
+    def create(self, index: DeclaredIndex) -> bool:
+        return asyncio.run(self._indexes.create(self._url, index))
+
+    def drop(self, index: DeclaredIndex) -> bool:
+        return asyncio.run(self._indexes.drop(self._url, index))
+
+    def listing(self) -> list[tuple[DeclaredIndex, State]]:
+        return asyncio.run(self._indexes.listing(self._url))
+
+    def rows(self) -> int:
+        return asyncio.run(self._indexes.rows(self._url))
+
+
+def _place(store: str | None, toml_path: str | None) -> _Place:
+    from plaudit_server.app import open_store
+
+    url = configuration.load({"store": store}, os.environ, toml_path).store
+    open_store(url)  # refuses a URL of no store, and tells when the driver is missing
+    scheme, _, rest = url.partition(":")
+    return _SqlitePlace(rest) if scheme == "sqlite" else _PostgresPlace(url)
+
+
+def _declared(path: str, kind: str | None) -> DeclaredIndex:
+    from plaudit_server.query.indexes import NotIndexable, declare
+
+    try:
+        return declare(path, kind)
+    except NotIndexable as error:
+        raise ConfigError(str(error)) from error
+
+
+def _of_store(command: F) -> F:
+    """Give a command the options that find its store."""
+    store = click.option("--store", metavar="TEXT", help="The store: sqlite:PATH or postgresql://… [PLAUDIT_STORE]")
+    config = click.option("--config", "toml_path", metavar="PATH", help="TOML file of settings. [PLAUDIT_CONFIG]")
+    return store(config(command))
+
+
+def _of_path(command: F) -> F:
+    """Give a command the options that say which index."""
+    path = click.option("--path", required=True, metavar="PATH", help="As in a query: payload.score, scorer_ratings.q.")
+    kind = click.option("--as", "kind", type=click.Choice(_KINDS), help="How its values are read; a map's key knows.")
+    return path(kind(command))
+
+
+@click.group()
+def index() -> None:
+    """Declare indexes for paths in the payload, and keys of the scorer_* maps, that queries often filter by.
+
+    A filter that compares such a path with numbers, texts or bools then finds its records in the index instead of
+    reading them all. Each index costs something on every write.
+    """
+
+
+@index.command("create")
+@_of_path
+@_of_store
+def create_index(path: str, kind: str | None, store: str | None, toml_path: str | None) -> None:
+    """Make an index for a path, and declare it; running servers use it within seconds.
+
+    On PostgreSQL reads and writes go on meanwhile. On SQLite reads go on, and writes wait: a server refuses one that
+    has waited for five seconds, so on a large store take a quiet moment. Given again, the command does no harm: it
+    makes what is missing, and gathers the planner's statistics anew.
+    """
+    with failures():
+        wanted = _declared(path, kind)
+        place = _place(store, toml_path)
+        if (rows := place.rows()) >= _MANY_ROWS:
+            print(f"Making an index over about {rows:,} records; this may take a while.", file=sys.stderr)
+        started = time.monotonic()
+        made = place.create(wanted)
+    if made:
+        took = time.monotonic() - started
+        click.echo(f"The index for {_shown(path)} as {wanted.kind} is made and declared ({took:.1f} s).")
+    else:
+        click.echo(f"The index for {_shown(path)} as {wanted.kind} is there already.")
+
+
+@index.command("list")
+@_of_store
+def list_indexes(store: str | None, toml_path: str | None) -> None:
+    """List the declared indexes: path, kind, state.
+
+    A state other than `ready` costs time and no answer: give `index create` for that path again.
+    """
+    with failures():
+        for found, state in _place(store, toml_path).listing():
+            click.echo(f"{_shown(found.path)}\t{found.kind}\t{state.value}")
+
+
+@index.command("drop")
+@_of_path
+@_of_store
+def drop_index(path: str, kind: str | None, store: str | None, toml_path: str | None) -> None:
+    """Drop the index of a path; filters by it read every record again.
+
+    A running server that has not noticed yet is slower for some seconds, and never wrong.
+    """
+    with failures():
+        place = _place(store, toml_path)
+        declared = [found for found, _ in place.listing() if found.path == path and kind in (None, found.kind)]
+        if not declared:
+            raise ConfigError(f"no such index is declared for {_shown(path)}; `plaudit-server index list` shows all")
+        if len(declared) > 1:
+            kinds = " and ".join(found.kind for found in declared)
+            raise ConfigError(f"{_shown(path)} is indexed as {kinds}; say which with --as")
+        place.drop(declared[0])
+    click.echo(f"The index for {_shown(path)} as {declared[0].kind} is dropped.")
+
+
+def _shown(path: str) -> str:
+    """A path on one line, whatever a key in it holds."""
+    return path if path.isprintable() else ascii(path)[1:-1]
