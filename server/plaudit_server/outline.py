@@ -6,6 +6,7 @@ stood in the way of every other call for 0.2 seconds.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -20,16 +21,22 @@ _ELEMENT_BYTES: Final = 2
 # How far to look, so that looking costs less than what it guards against. Outer messages come first, and those whose
 # parsing costs most are outer ones: records.
 _ELEMENTS_SEEN: Final = 20_000
+# A request without records has a query, and whatever its shape that has no more elements than these in all.
+_ELEMENTS_OF_QUERY: Final = 2 * limits.QUERY_MEMBERS_TOGETHER
 _VARINT_BYTES: Final = 10
+_NO_LIMIT: Final = sys.maxsize
 
 
 class _Shape:
-    """The fields of a message type, those that hold messages with their shape; `most` elements may be in one."""
+    """The fields of a message type, those that hold messages with their shape; `most` elements may be in one, and
+    `together` in all that one looks at.
+    """
 
-    __slots__ = ("children", "most", "names")
+    __slots__ = ("children", "most", "names", "together")
 
     def __init__(self) -> None:
         self.most = limits.MESSAGE_ELEMENTS
+        self.together = _ELEMENTS_OF_QUERY
         self.names: dict[int, str] = {}
         self.children: dict[int, _Shape] = {}
 
@@ -60,6 +67,9 @@ def _shape(descriptor: Descriptor, made: dict[str, _Shape]) -> _Shape:
             shape.names[field.number] = field.name
             if field.name == "ids":
                 shape.most += limits.PURGE_ROWS
+                shape.together += limits.PURGE_ROWS
+            if field.name == "feedback":
+                shape.together = _NO_LIMIT
             inner: Descriptor | None = field.message_type
             if inner is not None and not inner.GetOptions().map_entry and any(map(_may_be_many, inner.fields)):
                 shape.children[field.number] = _shape(inner, made)
@@ -106,10 +116,12 @@ def _look(raw: bytes, root: _Shape) -> None:
             elif kind > 5:
                 return
         seen += count
+        if seen > root.together:
+            _refuse("query", root.together)
 
 
 def _refuse(field: str, most: int) -> None:
-    violations = [Violation(field, f"there are more than {most} elements in its message")]
+    violations = [Violation(field, f"there are more than {most} elements in it, or in its message")]
     raise InvalidQuery(violations) if field.startswith(("query", "order_by")) else InvalidFields(violations)
 
 

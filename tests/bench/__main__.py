@@ -18,6 +18,7 @@ from tests.bench import (
     batches,
     beside,
     creates,
+    declared,
     footprint,
     loading,
     pages,
@@ -33,7 +34,7 @@ from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
 
-_WITH_TARGETS = (creates, batches, pages, streams, shapes, watching, workers, footprint, sizes)
+_WITH_TARGETS = (creates, batches, pages, streams, shapes, declared, watching, workers, footprint, sizes)
 _FOR_COMPARISON = (payload_filter, watchers, loading)
 FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS, *_FOR_COMPARISON))
 

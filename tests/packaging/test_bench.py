@@ -33,6 +33,7 @@ FIGURES = {
     "footprint": {"cold-start", "idle-memory", "import"},
     "sizes": {"size-client", "size-server"},
     "filters": {"payload-filter"},
+    "declared": {"declared-index", "declared-index-write"},
     "watchers": {"watchers-memory", "watchers-create"},
     "loading": {"load"},
 }  # fmt: skip

@@ -16,6 +16,8 @@ from plaudit.v1 import (
     Expression,
     ExpressionList,
     Feedback,
+    Literal,
+    Membership,
     PurgeFeedbackRequest,
     Query,
     QueryFeedbackRequest,
@@ -85,6 +87,18 @@ def test_lists_of_a_query_are_counted_at_any_depth() -> None:
     with pytest.raises(InvalidQuery) as caught:
         check(QueryFeedbackRequest, nested(MOST + 1))
     assert caught.value.violations[0].field == "query.expr" + ".negation" * 30 + ".any_of.expressions"
+
+
+def test_all_lists_of_a_query_together_have_a_bound_too() -> None:
+    def lists(count: int) -> bytes:
+        members = [Expression(literal=Literal(string_value="x"))] * limits.QUERY_MEMBERS
+        one = Expression(membership=Membership(operand=Expression(field="ref"), members=members))
+        query = Query(expr=Expression(any_of=ExpressionList(expressions=[one] * count)))
+        return QueryFeedbackRequest(project="a/b", query=query).SerializeToString()
+
+    check(QueryFeedbackRequest, lists(limits.QUERY_MEMBERS_TOGETHER // limits.QUERY_MEMBERS))
+    with pytest.raises(InvalidQuery):
+        check(QueryFeedbackRequest, lists(170))
 
 
 def test_unknown_fields_and_groups_are_elements_too() -> None:
