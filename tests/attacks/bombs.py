@@ -38,7 +38,7 @@ class Bomb:
     body: bytes
     codes: tuple[int, ...]
     metadata: Headers = ()
-    per_second: float = 10.0
+    per_second: float = 1.0
     """How often an attacker sends it in the campaign."""
 
 
@@ -88,7 +88,7 @@ def _containing(length: int) -> Expression:
     return Expression(contains=contains)
 
 
-def _counting(expression: Expression, *codes: int, per_second: float = 10.0) -> Bomb:
+def _counting(expression: Expression, *codes: int, per_second: float = 1.0) -> Bomb:
     request = CountFeedbackRequest(project=PROJECT, query=Query(expr=expression))
     return Bomb("CountFeedback", envelope(request.SerializeToString()), codes, per_second=per_second)
 

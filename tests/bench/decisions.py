@@ -1,0 +1,251 @@
+"""What was decided by measurement: `python -m tests.bench.decisions readers|page-bytes|decoders`, each a table.
+
+The records of these decisions are in docs/adr. Each variant is measured in turns, the order rotated, and shown as the
+median of its rounds with the lowest and the highest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import grpc
+import uvloop
+
+from plaudit import Query, field, jsontext, limits, v1
+from plaudit.uuid7 import uuid7
+from plaudit.v1 import (
+    CountFeedbackRequest,
+    FeedbackServiceStub,
+    IngestFeedbackRequest,
+    QueryFeedbackRequest,
+    StreamFeedbackRequest,
+)
+from plaudit_server import service
+from plaudit_server.app import Server
+from plaudit_server.config import Config
+from plaudit_server.store.sqlite import SqliteStore
+from tests.bench import rows
+from tests.bench.echo import ROOT
+from tests.bench.figures import Settings
+from tests.bench.load import cpu_seconds
+from tests.bench.memory import peak_mib, resident_mib
+from tests.bench.pages import read_pages, ready, server_reader
+from tests.bench.places import Processes, store_directory
+from tests.bench.stores import LARGE_REF, filled_store, page_refs
+
+READERS = (1, 2, 3, 4)
+PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
+DECODERS = ("json.loads", "raw_decode", "orjson.loads", "msgspec.json.decode")
+_LARGE_ROWS = 8_000
+_CHANNEL = [("grpc.max_receive_message_length", 2 * limits.RESPONSE_BYTES)]
+
+
+async def _serve(path: str, readers: int, page_bytes: int) -> None:
+    """A server with other numbers than the product's; its address is its first line."""
+    service._PAGE_BYTES = page_bytes  # type: ignore[misc]  # a Final of the product
+    server = Server(Config(listen="127.0.0.1:0"), SqliteStore(path, readers=readers))
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    print(await server.start(), flush=True)
+    await stopping.wait()
+    await server.stop(1.0)
+
+
+@contextmanager
+def _served(path: Path, readers: int = 2, page_bytes: int = service._PAGE_BYTES) -> Iterator[tuple[str, int]]:
+    command = [sys.executable, "-m", "tests.bench.decisions", "serve", str(path), str(readers), str(page_bytes)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()
+
+
+Figures = dict[str, float]
+
+
+def _rotated(variants: Sequence[Any], rounds: int, measure: Callable[[Any], Figures]) -> None:
+    """Measure every variant in every round, and print the medians."""
+    found: dict[Any, list[Figures]] = {variant: [] for variant in variants}
+    for number in range(rounds):
+        first = number % len(variants)
+        for variant in (*variants[first:], *variants[:first]):
+            found[variant].append(measure(variant))
+    names = list(found[variants[0]][0])
+    print("|  |", " | ".join(names), "|")
+    print("|---|" + "---|" * len(names))
+    for variant, figures in found.items():
+        cells = []
+        for name in names:
+            values = sorted(figure[name] for figure in figures)
+            cells.append(f"{statistics.median(values):.3g} ({values[0]:.3g} to {values[-1]:.3g})")
+        print(f"| {variant} |", " | ".join(cells), "|")
+
+
+def _readers(settings: Settings, processes: Processes, count: int) -> Figures:
+    """Pages of eight clients, and how long a small page takes beside a client that counts 400,000 rows in a loop."""
+    refs = page_refs(settings.rows)
+    with _served(filled_store(settings, settings.rows), readers=count) as (target, pid):
+        processes.call_all(ready)
+        used = cpu_seconds(pid)
+        work = partial(read_pages, server_reader, target, refs, False, time.time() + 0.3, settings.seconds)
+        done = processes.call_all(work)
+        pages = sum(found / took for found, _, took in done)
+        used = cpu_seconds(pid) - used
+        beside = uvloop.run(_small_pages(target, refs[0], settings.seconds, counting=True))
+        alone = uvloop.run(_small_pages(target, refs[0], settings.seconds, counting=False))
+    return {
+        "rows/s, eight clients": pages,
+        "server's CPU, us a row": 1e6 * used / sum(found for found, _, _ in done),
+        "10 rows alone, p50 ms": alone[len(alone) // 2],
+        "10 rows beside counts, p50 ms": beside[len(beside) // 2],
+        "p99 ms": beside[int(len(beside) * 0.99)],
+    }
+
+
+async def _small_pages(target: str, ref: str, seconds: float, *, counting: bool) -> list[float]:
+    """Sorted times in milliseconds of pages of ten rows, one after the other."""
+    async with grpc.aio.insecure_channel(target) as channel, grpc.aio.insecure_channel(target, [("n", 1)]) as other:
+        stub: Any = FeedbackServiceStub(channel)
+        count: Any = FeedbackServiceStub(other).CountFeedback
+        end = time.perf_counter() + seconds
+
+        async def keep_counting() -> None:
+            while time.perf_counter() < end:
+                await count(CountFeedbackRequest(project=rows.PROJECT, query=_by_ref(LARGE_REF)))
+
+        counter = asyncio.create_task(keep_counting()) if counting else None
+        took = []
+        while (started := time.perf_counter()) < end:
+            await stub.QueryFeedback(QueryFeedbackRequest(project=rows.PROJECT, query=_by_ref(ref), page_size=10))
+            took.append(1000 * (time.perf_counter() - started))
+        if counter is not None:
+            await counter
+    return sorted(took)
+
+
+def _by_ref(ref: str) -> v1.Query:
+    return Query(field("ref") == ref).to_proto()
+
+
+def _page_bytes(path: Path, mib: float) -> Figures:
+    """A stream of large rows, alone and eight at a time."""
+    with _served(path, page_bytes=round(mib * limits.MIB)) as (target, pid):
+        idle = resident_mib(pid)
+        started, used = time.perf_counter(), cpu_seconds(pid)
+        size, first = uvloop.run(_streams(target, 1))
+        took, used = time.perf_counter() - started, cpu_seconds(pid) - used
+        uvloop.run(_streams(target, 8))
+        return {
+            "MiB/s": size / limits.MIB / took,
+            "server's CPU, ms a MiB": 1000 * used / (size / limits.MIB),
+            "first rows after, ms": 1000 * first,
+            "server grew with eight, MiB": peak_mib(pid) - idle,
+        }
+
+
+async def _streams(target: str, count: int) -> tuple[int, float]:
+    """Read everything on so many connections: bytes, and seconds until the first message."""
+
+    async def one(number: int) -> tuple[int, float]:
+        async with grpc.aio.insecure_channel(target, [*_CHANNEL, ("n", number)]) as channel:
+            size, first, started = 0, 0.0, time.perf_counter()
+            method: Any = channel.unary_stream("/plaudit.v1.FeedbackService/StreamFeedback")
+            async for raw in method(StreamFeedbackRequest(project=rows.PROJECT).SerializeToString()):
+                first = first or time.perf_counter() - started
+                size += len(raw)
+            return size, first
+
+    return (await asyncio.gather(*map(one, range(count))))[0]
+
+
+async def _fill_large(path: Path) -> None:
+    """Rows of about 8 KiB."""
+    with _served(path) as (target, _):
+        async with grpc.aio.insecure_channel(target) as channel:
+            ingest: Any = FeedbackServiceStub(channel).IngestFeedback
+
+            async def requests() -> Any:
+                for first in range(0, _LARGE_ROWS, 100):
+                    batch = [rows.feedback(number, id=uuid7()) for number in range(first, first + 100)]
+                    for item in batch:
+                        item.payload_json = json.dumps({"text": json.loads(item.payload_json)["reason"] * 80})
+                    yield IngestFeedbackRequest(project=rows.PROJECT, feedback=batch)
+
+            async for _ in ingest(requests()):
+                pass
+
+
+def _decoders(texts: Sequence[str], encoded: Sequence[bytes], name: str) -> Figures:
+    module, _, function = name.rpartition(".")
+    decode: Callable[[Any], Any]
+    if name == "raw_decode":
+        decode = json.JSONDecoder().raw_decode
+    else:
+        decode = getattr(importlib.import_module(module), function)
+    started = time.process_time()
+    for text in texts:
+        decode(text)
+    took = time.process_time() - started
+    started = time.process_time()
+    for text in texts:
+        jsontext.decode(text)
+    return {"us a payload": 1e6 * took / len(texts), "of plaudit's": took / (time.process_time() - started)}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure what was decided."""
+
+
+@main.command(hidden=True)
+@click.argument("path")
+@click.argument("readers", type=int)
+@click.argument("page_bytes", type=int)
+def serve(path: str, readers: int, page_bytes: int) -> None:
+    """A server for the others."""
+    uvloop.run(_serve(path, readers, page_bytes))
+
+
+_SETTINGS = Settings(ROOT / "build" / "bench", 7, 1.0, 1_000_000, 10_000)
+
+
+@main.command()
+def readers() -> None:
+    """How many reader threads SQLite has."""
+    with Processes(8) as processes:
+        _rotated(READERS, 5, partial(_readers, _SETTINGS, processes))
+
+
+@main.command("page-bytes")
+def page_bytes() -> None:
+    """After how many bytes a page of large rows is cut."""
+    with store_directory(_SETTINGS) as directory:
+        path = directory / "large.db"
+        asyncio.run(_fill_large(path))
+        _rotated(PAGE_MIB, 5, partial(_page_bytes, path))
+
+
+@main.command()
+def decoders() -> None:
+    """What the client reads payloads with; orjson and msgspec have to be installed for it."""
+    texts = [rows.feedback(number).payload_json for number in range(20_000)]
+    _rotated(DECODERS, 9, partial(_decoders, texts, [text.encode() for text in texts]))
+
+
+if __name__ == "__main__":
+    main()
