@@ -1,4 +1,4 @@
-"""What was decided by measurement: `python -m tests.bench.decisions readers|page-bytes|decoders`, each a table.
+"""What was decided by measurement: `python -m tests.bench.decisions threads|readers|page-bytes|decoders`, each a table.
 
 The records of these decisions are in docs/adr. Each variant is measured in turns, the order rotated, and shown as the
 median of its rounds with the lowest and the highest.
@@ -38,13 +38,14 @@ from plaudit_server.app import Server
 from plaudit_server.config import Config
 from plaudit_server.store.sqlite import SqliteStore
 from tests.bench import rows
-from tests.bench.echo import ROOT
+from tests.bench.echo import ROOT, Target, echo_server
 from tests.bench.figures import Settings
-from tests.bench.load import cpu_seconds
+from tests.bench.load import WARM_UP, Call, Shape, cpu_seconds, press
 from tests.bench.memory import peak_mib, resident_mib
 from tests.bench.pages import read_pages, ready, server_reader
 from tests.bench.places import Processes, store_directory
 from tests.bench.stores import LARGE_REF, filled_store, page_refs
+from tests.service.process import server_process
 
 READERS = (1, 2, 3, 4)
 PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
@@ -94,6 +95,35 @@ def _rotated(variants: Sequence[Any], rounds: int, measure: Callable[[Any], Figu
             values = sorted(figure[name] for figure in figures)
             cells.append(f"{statistics.median(values):.3g} ({values[0]:.3g} to {values[-1]:.3g})")
         print(f"| {variant} |", " | ".join(cells), "|")
+
+
+def _threads(target: str, pid: int, shape: Shape) -> Figures:
+    """Processor time of a create in microseconds, by thread."""
+    call = Call("/plaudit.v1.FeedbackService/CreateFeedback", rows.create_request())
+    before = _nanoseconds(pid)
+    load = press(target, call, shape, _SETTINGS.seconds)
+    used = {thread: now - before.get(thread, 0) for thread, now in _nanoseconds(pid).items()}
+    calls = load.rate * (load.seconds + WARM_UP)
+    loop = used.pop((pid, "python"), 0)
+    python = [used.pop(thread) for thread in sorted(used) if thread[1] == "python"]
+    return {
+        "calls/s": load.rate,
+        "event loop": loop / 1000 / calls,
+        # The store's thread is the first that a server starts; those of grpc.aio come later.
+        "SQLite's writer": python[0] / 1000 / calls if python else 0.0,
+        "grpc": (sum(python[1:]) + sum(used.values())) / 1000 / calls,
+    }
+
+
+def _nanoseconds(pid: int) -> dict[tuple[int, str], int]:
+    """What each thread has had of a processor, by its id and name."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        found[int(task.name), "python" if name.startswith("python") else name] = int(
+            (task / "schedstat").read_text().split()[0]
+        )
+    return found
 
 
 def _readers(settings: Settings, processes: Processes, count: int) -> Figures:
@@ -222,6 +252,25 @@ def serve(path: str, readers: int, page_bytes: int) -> None:
 
 
 _SETTINGS = Settings(ROOT / "build" / "bench", 7, 1.0, 1_000_000, 10_000)
+
+
+@main.command()
+def threads() -> None:
+    """What each thread of a server has to do for a create."""
+    with (
+        store_directory(_SETTINGS) as directory,
+        server_process(directory / "plaudit.db") as server,
+        echo_server("chain") as chain,
+    ):
+        servers = {"plaudit": Target(server.target, server.process.pid), "echo": chain}
+        shapes = {flying: Shape(4, flying // 4) for flying in (16, 64)}
+        variants = [f"{name}, {flying} in flight" for flying in shapes for name in servers]
+
+        def measure(variant: str) -> Figures:
+            name, flying, *_ = variant.replace(",", "").split()
+            return _threads(servers[name].target, servers[name].pid, shapes[int(flying)])
+
+        _rotated(variants, 7, measure)
 
 
 @main.command()

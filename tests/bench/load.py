@@ -23,7 +23,7 @@ import uvloop
 
 from tests.bench.figures import Sample
 
-_WARM_UP = 0.2
+WARM_UP = 0.2
 _PATIENCE = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -76,7 +76,7 @@ def press(target: str, call: Call, shape: Shape, seconds: float) -> Load:
         body, log = Path(directory) / "body", Path(directory) / "log"
         body.write_bytes(b"\0" + struct.pack(">I", len(call.request)) + call.request)
         flags = [f"-c{shape.connections}", f"-m{shape.streams}", "-t1", f"--log-file={log}", f"-d{body}"]
-        flags += [f"-D{round(seconds * 1000)}ms", f"--warm-up-time={round(_WARM_UP * 1000)}ms"]
+        flags += [f"-D{round(seconds * 1000)}ms", f"--warm-up-time={round(WARM_UP * 1000)}ms"]
         headers = ["-Hcontent-type: application/grpc", "-Hte: trailers"]
         command = ["h2load", *flags, *headers, f"http://{target}{call.path}"]
         subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE + seconds)
@@ -100,7 +100,7 @@ async def repeat(target: str, call: Call, shape: Shape, seconds: float) -> Load:
         grpc.aio.insecure_channel(target, [("plaudit.connection", number)]) for number in range(shape.connections)
     ]
     micros: list[int] = []
-    begin = time.perf_counter() + _WARM_UP
+    begin = time.perf_counter() + WARM_UP
     end = begin + seconds
 
     async def one_stream(channel: grpc.aio.Channel) -> None:
@@ -133,7 +133,7 @@ def throughput(target: str, pid: int, calls: Sequence[Call], shape: Shape, secon
         rate = sum(load.rate for load in loads)
     used = cpu_seconds(pid) - before
     # The warm-up's calls used some of it.
-    return Sample(rate, 1e6 * used / (rate * (seconds + _WARM_UP)))
+    return Sample(rate, 1e6 * used / (rate * (seconds + WARM_UP)))
 
 
 def latency(target: str, pid: int, call: Call, seconds: float) -> Sample:
@@ -141,4 +141,4 @@ def latency(target: str, pid: int, call: Call, seconds: float) -> Sample:
     before = cpu_seconds(pid)
     load = press(target, call, Shape(1, 1), seconds)
     used = cpu_seconds(pid) - before
-    return Sample(load.p50_ms, 1e6 * used / (load.rate * (seconds + _WARM_UP)))
+    return Sample(load.p50_ms, 1e6 * used / (load.rate * (seconds + WARM_UP)))
