@@ -70,6 +70,9 @@ T = TypeVar("T")
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
+# A stream's messages are smaller: as fast, sooner there, and less of many streams in memory at a time (ADR 0017).
+_STREAM_BYTES: Final = limits.MIB
+
 # A thousand refused items still fit a response beside the echo of those that were stored.
 _ITEM_STATUS_BYTES: Final = limits.KIB
 
@@ -196,7 +199,7 @@ class FeedbackService:
             # Page by page, so that no reader's snapshot outlives one: a purge is not kept from erasing.
             wanted = limits.PAGE_ROWS if remaining is None else min(limits.PAGE_ROWS, remaining)
             page = await self._store.select(
-                Select(request.project, filter, order, after, offset, wanted, max_bytes=_PAGE_BYTES)
+                Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES)
             )
             if page.rows:
                 yield _joined(page.rows)
