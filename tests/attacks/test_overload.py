@@ -27,12 +27,12 @@ SECONDS = 4.0 if ROUNDS else 0.5
 # Fewer places than the server's default of 1,024: a fast one has some dozens of calls in flight at a time, however many
 # callers there are (the others wait in grpc and in their own), and would refuse none of them.
 PLACES = 16
-USERS = (64 if ROUNDS else 16) * PLACES
+TIMES = (4, 64) if ROUNDS else (16,)
 CONNECTIONS = 32
 DEADLINE = 2.0
 
 # A call that waits costs its task, its message and its place in grpc, about 16 KiB; what was stored stays in caches.
-MEBIBYTES = 64 + USERS * 16 / 1024
+MEBIBYTES = 64 + PLACES * max(TIMES) * 16 / 1024
 
 
 def users(target: str, count: int, connections: int) -> Any:
@@ -70,7 +70,8 @@ def stored(store: Path) -> set[str]:
 
 
 @pytest.mark.timeout(120 + 30 * ROUNDS)
-def test_more_callers_than_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("times", TIMES)
+def test_more_callers_than_places(times: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "plaudit.db"
     flags = ("--limits-in-flight-calls", str(PLACES))
     acknowledged: set[str] = set()
@@ -83,7 +84,7 @@ def test_more_callers_than_places(tmp_path: Path, capsys: pytest.CaptureFixture[
             peak = max(few, key=lambda done: done["goodput"])
             before = victim.peak_mebibytes(server.process.pid)
             with health_asked(server.target) as said:
-                crowd = users(server.target, USERS, CONNECTIONS)
+                crowd = users(server.target, times * PLACES, CONNECTIONS)
             growth = victim.peak_mebibytes(server.process.pid) - before
             ratios.append(crowd["goodput"] / peak["goodput"])
             if ROUNDS:
