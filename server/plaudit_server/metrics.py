@@ -301,10 +301,7 @@ def _gauge(name: str, help: str, value: float) -> Metric:
 
 
 def _gauges(name: str, help: str, label: str, values: dict[str, int]) -> Metric:
-    family = GaugeMetricFamily(name, help, labels=[label])
-    for text, value in values.items():
-        family.add_metric([text], value)
-    return family
+    return _filled(GaugeMetricFamily(name, help, labels=[label]), values)
 
 
 def _counter(name: str, help: str, value: float) -> Metric:
@@ -312,7 +309,10 @@ def _counter(name: str, help: str, value: float) -> Metric:
 
 
 def _counters(name: str, help: str, label: str, values: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(name, help, labels=[label])
+    return _filled(CounterMetricFamily(name, help, labels=[label]), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: dict[str, int]) -> Metric:
     for text, value in values.items():
         family.add_metric([text], value)
     return family

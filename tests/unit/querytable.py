@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from plaudit_server.query.compile import Sql, compile_indexed, compile_order
+from plaudit_server.query.evaluate import matches
 from plaudit_server.query.fields import COLUMNS, PAYLOAD
 from plaudit_server.query.fold import FUNCTIONS
 from plaudit_server.query.indexes import DeclaredIndex, Indexes
@@ -17,6 +18,13 @@ from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.dialect import SQLITE
 
 _NAMES = (*COLUMNS, PAYLOAD)
+
+
+def by_oracle(query: Operation, rows: Iterable[dict[str, Any]]) -> tuple[set[str], set[str]]:
+    """The ids of the rows for which a query is true, and of those for which it is false; in neither, it is unknown."""
+    truths = {row["id"]: matches(query, row) for row in rows}
+    true, false = ({id for id, truth in truths.items() if truth is wanted} for wanted in (True, False))
+    return true, false
 
 
 class Table:
