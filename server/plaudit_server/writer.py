@@ -1,7 +1,8 @@
 """Group commit: commands that arrive while one group commits are the next group; each is answered after its commit.
 
-A commit costs about the same whether it holds one row or twenty, so the next group also waits, a millisecond at most,
-for most of those whom the last one answered: who writes in a loop is about to ask again. A lone writer never waits.
+A commit costs about the same whether it holds one row or twenty, so the next group also waits, a few milliseconds at
+most, for most of those whom the last one answered: who writes in a loop is about to ask again. A lone writer never
+waits.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ logger = logging.getLogger("plaudit_server")
 _RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
 _COMMAND_BYTES: Final = 512  # what a command costs beside its texts
 
-# Which part of the callers of late a group waits for, how long (seconds), and from how many rows on it does not: a
-# row in a group of 64 costs the store little more than in one of 1,000.
-_GATHER_SHARE: Final = 0.7
-_GATHER_SECONDS: Final = 0.001
+# A group waits for this part of the callers of late, rounded down: where callers do not come back, each group waits for
+# fewer than the last. They have so many seconds from their answer on for each of them, a few times what a call takes,
+# and so many in all. It waits for no more rows than these: one of 64 costs the store little more than one of 1,000.
+# ADR 0016 has what other numbers gave.
+_GATHER_SHARE: Final = 0.8
+_GATHER_SECONDS: Final = 0.0005
+_GATHER_LONGEST: Final = 0.01
 _GATHER_ROWS: Final = 64
 
 
@@ -86,8 +90,7 @@ class Writer:
         self._queue: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
-        self._awaited = 0.0
-        self._callers = 0
+        self._awaited = 0
         self._closing = False
         self.pending_commands = 0
         self.pending_rows = 0
@@ -159,20 +162,22 @@ class Writer:
         return min(max(self.last_commit_seconds * groups, shortest), longest)
 
     async def _run(self) -> None:
+        callers, until = 0, 0.0
         while True:
             await self._arrived(1)
-            await self._arrived(self._callers * _GATHER_SHARE, _GATHER_SECONDS)
+            await self._arrived(int(callers * _GATHER_SHARE), max(until - time.monotonic(), 0.0))
             group = self._take()
             if group:
                 await self._commit(group)
-                self._callers = len(group) + len(self._queue)
+                callers = len(group) + len(self._queue)
+                until = time.monotonic() + min(callers * _GATHER_SECONDS, _GATHER_LONGEST)
             elif self._closing:
                 return
 
-    async def _arrived(self, commands: float, seconds: float | None = None) -> None:
+    async def _arrived(self, commands: int, seconds: float | None = None) -> None:
         """Wait until so many commands are in the queue, or enough rows, or for so long."""
         self._awaited = commands
-        if self._enough():
+        if self._enough() or seconds == 0:
             return
         loop = asyncio.get_running_loop()
         self._arrival = loop.create_future()

@@ -1,4 +1,4 @@
-"""What was decided by measurement: `python -m tests.bench.decisions threads|readers|page-bytes|decoders`, each a table.
+"""What was decided by measurement: `python -m tests.bench.decisions NAME`, each a table; `--help` has the names.
 
 The records of these decisions are in docs/adr. Each variant is measured in turns, the order rotated, and shown as the
 median of its rounds with the lowest and the highest.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import random
 import signal
 import statistics
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import grpc
@@ -33,11 +34,12 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     StreamFeedbackRequest,
 )
-from plaudit_server import service
+from plaudit_server import service, writer
 from plaudit_server.app import Server
 from plaudit_server.config import Config
 from plaudit_server.store.sqlite import SqliteStore
 from tests.bench import rows
+from tests.bench.creates import CREATE
 from tests.bench.echo import ROOT, Target, echo_server
 from tests.bench.figures import Settings
 from tests.bench.load import WARM_UP, Call, Shape, cpu_seconds, press
@@ -50,14 +52,26 @@ from tests.service.process import server_process
 READERS = (1, 2, 3, 4)
 PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
 DECODERS = ("json.loads", "raw_decode", "orjson.loads", "msgspec.json.decode")
+GATHER = ((0.0, 0.0, 0.0), (0.7, 0.001, 0.001), (0.7, 0.0005, 0.01), (0.8, 0.0005, 0.01), (0.9, 0.0005, 0.01))
 _LARGE_ROWS = 8_000
 _CHANNEL = [("grpc.max_receive_message_length", 2 * limits.RESPONSE_BYTES)]
 
 
-async def _serve(path: str, readers: int, page_bytes: int) -> None:
-    """A server with other numbers than the product's; its address is its first line."""
-    service._STREAM_BYTES = page_bytes  # type: ignore[misc]  # a Final of the product
-    server = Server(Config(listen="127.0.0.1:0"), SqliteStore(path, readers=readers))
+class _Numbers(NamedTuple):
+    """Numbers of a server, to be had otherwise than in the product."""
+
+    readers: int = 2
+    page_bytes: int = service._STREAM_BYTES
+    gather: tuple[float, float, float] = (writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST)
+    """The part of its callers for which a group waits, how many seconds for each, and in all."""
+
+
+async def _serve(path: str, numbers: _Numbers) -> None:
+    """A server with these numbers; its address is its first line."""
+    # Finals of the product.
+    service._STREAM_BYTES = numbers.page_bytes  # type: ignore[misc]
+    writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST = numbers.gather  # type: ignore[misc]
+    server = Server(Config(listen="127.0.0.1:0"), SqliteStore(path, readers=numbers.readers))
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     print(await server.start(), flush=True)
@@ -66,8 +80,8 @@ async def _serve(path: str, readers: int, page_bytes: int) -> None:
 
 
 @contextmanager
-def _served(path: Path, readers: int = 2, page_bytes: int = service._STREAM_BYTES) -> Iterator[tuple[str, int]]:
-    command = [sys.executable, "-m", "tests.bench.decisions", "serve", str(path), str(readers), str(page_bytes)]
+def _served(path: Path, numbers: _Numbers = _Numbers()) -> Iterator[tuple[str, int]]:  # noqa: B008  # immutable
+    command = [sys.executable, "-m", "tests.bench.decisions", "serve", str(path), json.dumps(numbers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -99,7 +113,7 @@ def _rotated(variants: Sequence[Any], rounds: int, measure: Callable[[Any], Figu
 
 def _threads(target: str, pid: int, shape: Shape) -> Figures:
     """Processor time of a create in microseconds, by thread."""
-    call = Call("/plaudit.v1.FeedbackService/CreateFeedback", rows.create_request())
+    call = Call(CREATE, rows.create_request())
     before = _nanoseconds(pid)
     load = press(target, call, shape, _SETTINGS.seconds)
     used = {thread: now - before.get(thread, 0) for thread, now in _nanoseconds(pid).items()}
@@ -126,10 +140,55 @@ def _nanoseconds(pid: int) -> dict[tuple[int, str], int]:
     return found
 
 
+def _gather(directory: Path, processes: Processes, gather: tuple[float, float, float]) -> Figures:
+    """Creates of callers who wait for their answers, and of callers who come when they will."""
+    call, found = Call(CREATE, rows.create_request()), {}
+    with _served(directory / f"{uuid7()}.db", _Numbers(gather=gather)) as (target, pid):
+        press(target, call, Shape(4, 4), 0.5)
+        for flying in (4, 16, 64):
+            used = cpu_seconds(pid)
+            load = press(target, call, Shape(4, flying // 4), _SETTINGS.seconds)
+            used = cpu_seconds(pid) - used
+            found[f"{flying} in flight, calls/s"] = load.rate
+            found[f"{flying}, us"] = 1e6 * used / (load.rate * (load.seconds + WARM_UP))
+        for rate in (300, 1_200):
+            took = sorted(processes.call(write_at_random, target, rate, _SETTINGS.seconds))
+            found[f"{rate}/s at random, p50 ms"] = took[len(took) // 2]
+            found[f"{rate}/s, p99 ms"] = took[int(len(took) * 0.99)]
+    return found
+
+
+def write_at_random(target: str, rate: float, seconds: float) -> list[float]:
+    """Creates that come one by one, none waiting for another: how long each took, in milliseconds."""
+    return uvloop.run(_write_at_random(target, rate, seconds))
+
+
+async def _write_at_random(target: str, rate: float, seconds: float) -> list[float]:
+    took: list[float] = []
+    chance = random.Random(rate)
+    async with grpc.aio.insecure_channel(target) as channel:
+        create: Any = channel.unary_unary(CREATE)
+        request = rows.create_request()
+
+        async def one() -> None:
+            started = time.perf_counter()
+            await create(request)
+            took.append(1000 * (time.perf_counter() - started))
+
+        await channel.channel_ready()
+        due = time.perf_counter()
+        end = due + seconds
+        async with asyncio.TaskGroup() as tasks:
+            while (due := due + chance.expovariate(rate)) < end:
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                tasks.create_task(one())
+    return took
+
+
 def _readers(settings: Settings, processes: Processes, count: int) -> Figures:
     """Pages of eight clients, and how long a small page takes beside a client that counts 400,000 rows in a loop."""
     refs = page_refs(settings.rows)
-    with _served(filled_store(settings, settings.rows), readers=count) as (target, pid):
+    with _served(filled_store(settings, settings.rows), _Numbers(readers=count)) as (target, pid):
         processes.call_all(ready)
         used = cpu_seconds(pid)
         work = partial(read_pages, server_reader, target, refs, False, time.time() + 0.3, settings.seconds)
@@ -174,7 +233,7 @@ def _by_ref(ref: str) -> v1.Query:
 
 def _page_bytes(path: Path, mib: float) -> Figures:
     """A stream of large rows, alone and eight at a time."""
-    with _served(path, page_bytes=round(mib * limits.MIB)) as (target, pid):
+    with _served(path, _Numbers(page_bytes=round(mib * limits.MIB))) as (target, pid):
         idle = resident_mib(pid)
         started, used = time.perf_counter(), cpu_seconds(pid)
         size, first = uvloop.run(_streams(target, 1))
@@ -244,11 +303,10 @@ def main() -> None:
 
 @main.command(hidden=True)
 @click.argument("path")
-@click.argument("readers", type=int)
-@click.argument("page_bytes", type=int)
-def serve(path: str, readers: int, page_bytes: int) -> None:
+@click.argument("numbers", type=json.loads)
+def serve(path: str, numbers: list[Any]) -> None:
     """A server for the others."""
-    uvloop.run(_serve(path, readers, page_bytes))
+    uvloop.run(_serve(path, _Numbers(*numbers)))
 
 
 _SETTINGS = Settings(ROOT / "build" / "bench", 7, 1.0, 1_000_000, 10_000)
@@ -271,6 +329,13 @@ def threads() -> None:
             return _threads(servers[name].target, servers[name].pid, shapes[int(flying)])
 
         _rotated(variants, 7, measure)
+
+
+@main.command()
+def gather() -> None:
+    """For which part of its callers a group waits, how many seconds for each, and how many in all."""
+    with store_directory(_SETTINGS) as directory, Processes(1) as processes:
+        _rotated(GATHER, 5, partial(_gather, directory, processes))
 
 
 @main.command()

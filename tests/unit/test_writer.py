@@ -84,6 +84,7 @@ def test_what_arrives_while_one_group_commits_is_the_next_in_order() -> None:
 
 def test_the_next_group_waits_for_most_of_those_whom_the_last_one_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
 
     async def scenario(store: GatedStore) -> None:
         writer = Writer(store)
@@ -91,13 +92,13 @@ def test_the_next_group_waits_for_most_of_those_whom_the_last_one_answered(monke
         for number in range(3):
             await writer.submit(purge(number))  # each alone, so none waits
         await asyncio.gather(*await started(writer, *map(purge, range(10))))
-        tasks = await started(writer, *map(purge, range(6)))
+        tasks = await started(writer, *map(purge, range(7)))
         assert [len(group) for group in store.groups] == [1, 1, 1, 10]
-        tasks += await started(writer, purge(6))
+        tasks += await started(writer, purge(7))
         await asyncio.gather(*tasks)
         tasks = await started(writer, Create(PROJECT, [record(n) for n in range(64)]))
         await asyncio.gather(*tasks)  # as many rows as are worth waiting for
-        assert [len(group) for group in store.groups] == [1, 1, 1, 10, 7, 1]
+        assert [len(group) for group in store.groups] == [1, 1, 1, 10, 8, 1]
         await writer.submit(purge(0))
         await writer.close()
 
@@ -111,12 +112,28 @@ def test_nobody_waits_long_for_callers_who_do_not_come_back(monkeypatch: pytest.
         await asyncio.gather(*await started(writer, *map(purge, range(10))))
         await writer.submit(purge(10))
         monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
+        monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
         await writer.submit(purge(11))
         await asyncio.gather(*await started(writer, *map(purge, range(10))))
         [task] = await started(writer, purge(12))
         await writer.close()
         await task
         assert [len(group) for group in store.groups] == [10, 1, 1, 10, 1]
+
+    run(scenario)
+
+
+def test_where_callers_do_not_come_back_each_group_waits_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
+
+    async def scenario(store: GatedStore) -> None:
+        writer = Writer(store)
+        writer.start()
+        for size in (5, 4, 3, 2, 1, 1):
+            await asyncio.gather(*await started(writer, *map(purge, range(size))))
+        assert [len(group) for group in store.groups] == [5, 4, 3, 2, 1, 1]
+        await writer.close()
 
     run(scenario)
 
