@@ -36,6 +36,7 @@ class Record:
 
     `scorer_*` maps and lists are JSON text (`{}` and `[]` when empty); `payload` is the JSON text to store.
     `body` is the encoded message without the payload and without what the store gives out.
+    `new_id` tells that the id was made here, for this record: no other can have it, so that none is looked for.
     The server-set fields at the end are given only by an import: microseconds since 1970 UTC, and 1 up.
     """
 
@@ -64,6 +65,7 @@ class Record:
     scorer_trace_id: str
     payload: str
     body: bytes
+    new_id: bool = False
     created_at: int | None = None
     updated_at: int | None = None
     version: int | None = None

@@ -159,6 +159,7 @@ def new_record(
         scorer_trace_id=given["scorer_trace_id"],
         payload=payload,
         body=_body(message, given, sent, project, id, user_id),
+        new_id=not given["id"],
         created_at=created_at,
         updated_at=updated_at,
         version=version,

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,10 +80,11 @@ def press(target: str, call: Call, shape: Shape, seconds: float) -> Load:
         flags += [f"-D{round(seconds * 1000)}ms", f"--warm-up-time={round(WARM_UP * 1000)}ms"]
         headers = ["-Hcontent-type: application/grpc", "-Hte: trailers"]
         command = ["h2load", *flags, *headers, f"http://{target}{call.path}"]
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE + seconds)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE + seconds)
         lines = [line.split("\t") for line in log.read_text().splitlines()]
     if not lines or any(status != "200" for _, status, _ in lines):
-        raise RuntimeError(f"{call.path} was not answered")
+        found = dict(Counter(status for _, status, _ in lines))
+        raise RuntimeError(f"{call.path} was not answered: statuses {found}; {done.stdout}")
     return Load(seconds, [int(micros) for _, _, micros in lines])
 
 

@@ -84,8 +84,8 @@ async def _fill(path: Path, count: int) -> None:
     store = sqlite.SqliteStore(unfinished, clock=lambda: next(clock))
     await store.open()
     # Nobody needs this file after a crash.
-    await asyncio.get_running_loop().run_in_executor(
-        store._writer, lambda: store._connection and store._connection.execute("PRAGMA synchronous = OFF")
+    await store._run(
+        store._writer, lambda: store._connection and store._connection.execute("PRAGMA synchronous = OFF").fetchall()
     )
     templates = [rows.feedback(number) for number in range(_GROUP)]
     for first in range(0, count, _GROUP):

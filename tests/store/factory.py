@@ -34,8 +34,9 @@ def id_of(number: int) -> str:
 
 
 def record(number: int = 1, payload: object = None, **fields: Any) -> Record:
-    """A record; `payload` is an object, or its JSON text. Fields are those of Feedback, and what an import sets."""
-    imported = {name: fields.pop(name) for name in ("created_at", "updated_at", "version") if name in fields}
+    """A record; `payload` is an object, or its JSON text. Fields are those of Feedback, and what the server sets."""
+    apart = ("new_id", "created_at", "updated_at", "version")
+    set_here = {name: fields.pop(name) for name in apart if name in fields}
     project = fields.pop("project", PROJECT)
     user_id = fields.pop("user_id", "anonymous")
     id = fields.pop("id", id_of(number))
@@ -57,4 +58,4 @@ def record(number: int = 1, payload: object = None, **fields: Any) -> Record:
         body=message.SerializeToString(deterministic=True),
         **values,
     )
-    return replace(made, **imported)
+    return replace(made, **set_here)

@@ -259,6 +259,29 @@ async def an_id_twice_in_a_batch_is_a_retry(bench: Bench) -> None:
 
 
 @case
+async def ids_made_by_the_server_are_stored_beside_those_of_clients(bench: Bench) -> None:
+    made = [record(number, new_id=True) for number in range(4)]
+    given = record(9)
+    [refused, stored] = await bench.write(
+        Create(PROJECT, [made[0], given, record(9, {"other": 1}), made[1]], atomic=True),
+        Create(PROJECT, [made[2], given, made[3]]),
+    )
+    assert isinstance(refused, BatchRejected)
+    assert isinstance(stored, list)
+    assert [message(row).revision for row in stored if isinstance(row, Row)] == [1, 2, 3]
+    assert ids(await bench.rows()) == [made[2].id, given.id, made[3].id]
+
+
+@case
+async def an_id_made_by_the_server_is_never_held_twice(bench: Bench) -> None:
+    # It can not be there, so it is not looked for: the key of the table is what stands behind that.
+    await bench.create(1)
+    held = record(1, {"other": 1}, new_id=True)
+    await bench.write(Create(PROJECT, [record(2)]), Create(PROJECT, [held]), Create(PROJECT, [record(3)]))
+    assert [(found.id, found.payload_json) for found in await bench.rows()] == [(id_of(n), "{}") for n in (1, 2, 3)]
+
+
+@case
 async def commands_of_a_group_see_those_before_them(bench: Bench) -> None:
     outcomes: list[Any] = await bench.write(
         Create(PROJECT, [record(1), record(1, {"other": 1})]),

@@ -80,6 +80,7 @@ def test_a_plain_record_has_the_defaults_of_its_fields() -> None:
         "scorer_trace_id": "",
         "payload": "{}",
         "body": made.body,
+        "new_id": True,
         "created_at": None,
         "updated_at": None,
         "version": None,
@@ -155,7 +156,7 @@ def test_no_field_of_the_message_is_without_a_reader_and_a_column() -> None:
     assert set(validation._READERS) == set(validation._DEFAULTS) == names
     # revision is the store's alone; the payload's text is a column under another name.
     columns = {field.name for field in dataclasses.fields(Record)}
-    assert names - {"revision", "payload_json"} == columns - {"body", "payload"}
+    assert names - {"revision", "payload_json"} == columns - {"body", "payload", "new_id"}
 
 
 def test_the_full_record_of_these_tests_has_every_field_but_the_annotation() -> None:

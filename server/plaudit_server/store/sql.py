@@ -298,7 +298,8 @@ class _Ledger:
         return self._time
 
     def _create(self, creates: Sequence[tuple[int, Create]], outcomes: list[Outcome | WriteFailed]) -> Steps[None]:
-        held = yield from self._look_up([record.id for _, create in creates for record in create.records])
+        given = [record.id for _, create in creates for record in create.records if not record.new_id]
+        held = (yield from self._look_up(given)) if given else {}
         rows: list[tuple[Any, ...]] = []
         for index, create in creates:
             outcomes[index] = self._decide(create, held, rows)
@@ -316,9 +317,10 @@ class _Ledger:
         for record in create.records:
             content = content_of(record)
             result: Row | DomainError
-            if record.id not in held:
+            if record.new_id or record.id not in held:
                 result = self._new(record, content, create.imported, rows)
-                held[record.id] = _Held(content, record.payload, result)
+                if not record.new_id:
+                    held[record.id] = _Held(content, record.payload, result)
             else:
                 result = _again(record, content, held[record.id])
                 if isinstance(result, DomainError):
@@ -329,7 +331,7 @@ class _Ledger:
         if refused and create.atomic:
             self.revision, self._time, length = before
             for row in rows[length:]:
-                del held[row[1]]
+                held.pop(row[1], None)  # one whose id was made here is not in it
             del rows[length:]
             return BatchRejected(refused)
         self.repeated += repeated

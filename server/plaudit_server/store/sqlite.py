@@ -11,7 +11,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -40,6 +39,7 @@ from plaudit_server.store.base import (
 )
 from plaudit_server.store.dialect import SQLITE
 from plaudit_server.store.migrate import LEDGER, migrations, newer, pending
+from plaudit_server.store.threads import Threads
 
 logger = logging.getLogger("plaudit_server")
 
@@ -109,8 +109,8 @@ class SqliteStore(Store):
         self._clock = clock
         self._reader_count = readers
         self._sql = sql.Statements(ENGINE)
-        self._writer: ThreadPoolExecutor | None = None
-        self._readers: ThreadPoolExecutor | None = None
+        self._writer: Threads | None = None
+        self._readers: Threads | None = None
         self._idle: queue.SimpleQueue[_Reader] = queue.SimpleQueue()
         self._connection: apsw.Connection | None = None
         self._suspect = False
@@ -120,8 +120,8 @@ class SqliteStore(Store):
 
     async def open(self) -> None:
         """Open the file, or make it. Raises StoreError, and leaves a file that can not be used as it is."""
-        self._writer = ThreadPoolExecutor(1, "plaudit-writer")
-        self._readers = ThreadPoolExecutor(self._reader_count, "plaudit-reader")
+        self._writer = Threads(1, "plaudit-writer")
+        self._readers = Threads(self._reader_count, "plaudit-reader")
         try:
             await self._run(self._writer, self._open)
         except BaseException:
@@ -137,12 +137,11 @@ class SqliteStore(Store):
             self._eraser = None
         readers, self._readers = self._readers, None
         writer, self._writer = self._writer, None
-        loop = asyncio.get_running_loop()
         if readers is not None:
-            await loop.run_in_executor(None, readers.shutdown)
+            await readers.close()
         if writer is not None:
-            await loop.run_in_executor(writer, self._close)
-            await loop.run_in_executor(None, writer.shutdown)
+            await writer.run(self._close)
+            await writer.close()
 
     async def write(self, group: Sequence[Command]) -> Written:
         """Apply a group in one transaction; when one command breaks it, each in its own."""
@@ -190,12 +189,12 @@ class SqliteStore(Store):
         """Whether a purge still waits for its checkpoint."""
         return self._unerased
 
-    async def _run(self, executor: Executor | None, work: Callable[..., T], *args: object) -> T:
+    async def _run(self, threads: Threads | None, work: Callable[..., T], *args: object) -> T:
         """Do blocking work on one of our threads, and hide what the engine says when it fails."""
-        if executor is None:
+        if threads is None:
             raise StoreUnavailable(self.name)
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, work, *args)
+            return await threads.run(work, *args)
         except _UNAVAILABLE as error:
             logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
             raise StoreUnavailable(self.name) from error
