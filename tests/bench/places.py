@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -39,6 +40,28 @@ def file_system(path: Path) -> str:
         if path.is_relative_to(place) and len(place.parts) >= len(best.parts):
             best, found = place, kind
     return found
+
+
+def on_each_processor(pid: int, measure: Callable[[], T]) -> list[T]:
+    """Measure a process on one processor after the other, all its threads together.
+
+    Where one core is slower than another (by a sixth in the machine of docs/performance.md), long work of one thread
+    would else tell where the scheduler had put it.
+    """
+    allowed = os.sched_getaffinity(pid)
+    found = []
+    try:
+        for processor in sorted(allowed):
+            _place(pid, {processor})
+            found.append(measure())
+    finally:
+        _place(pid, allowed)
+    return found
+
+
+def _place(pid: int, processors: set[int]) -> None:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), processors)
 
 
 class Processes:
