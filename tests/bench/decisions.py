@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import random
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ from plaudit.v1 import (
 from plaudit_server import service, writer
 from plaudit_server.app import Server
 from plaudit_server.config import Config
+from plaudit_server.store.base import Command, Written
 from plaudit_server.store.sqlite import SqliteStore
 from tests.bench import rows
 from tests.bench.creates import CREATE
@@ -47,12 +49,15 @@ from tests.bench.memory import peak_mib, resident_mib
 from tests.bench.pages import read_pages, ready, server_reader
 from tests.bench.places import Processes, store_directory
 from tests.bench.stores import LARGE_REF, filled_store, page_refs
+from tests.postgres.cluster import Cluster, Database
 from tests.service.process import server_process
 
 READERS = (1, 2, 3, 4)
 PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
 DECODERS = ("json.loads", "raw_decode", "orjson.loads", "msgspec.json.decode")
 GATHER = ((0.0, 0.0, 0.0), (0.7, 0.001, 0.001), (0.7, 0.0005, 0.01), (0.8, 0.0005, 0.01), (0.9, 0.0005, 0.01))
+UVLOOP, ASYNCIO, WRITING = LOOPS = ("uvloop", "asyncio's", "uvloop that writes")
+IN_FLIGHT = (64, 256, 512)
 _LARGE_ROWS = 8_000
 _CHANNEL = [("grpc.max_receive_message_length", 2 * limits.RESPONSE_BYTES)]
 
@@ -64,6 +69,11 @@ class _Numbers(NamedTuple):
     page_bytes: int = service._STREAM_BYTES
     gather: tuple[float, float, float] = (writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST)
     """The part of its callers for which a group waits, how many seconds for each, and in all."""
+    loop: str = UVLOOP
+
+
+async def _write_on_loop(store: SqliteStore, group: Sequence[Command]) -> Written:
+    return store._write(group)
 
 
 async def _serve(path: str, numbers: _Numbers) -> None:
@@ -71,6 +81,8 @@ async def _serve(path: str, numbers: _Numbers) -> None:
     # Finals of the product.
     service._STREAM_BYTES = numbers.page_bytes  # type: ignore[misc]
     writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST = numbers.gather  # type: ignore[misc]
+    if numbers.loop == WRITING:
+        SqliteStore.write = _write_on_loop  # type: ignore[assignment, method-assign]
     server = Server(Config(listen="127.0.0.1:0"), SqliteStore(path, readers=numbers.readers))
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
@@ -156,6 +168,51 @@ def _gather(directory: Path, processes: Processes, gather: tuple[float, float, f
             found[f"{rate}/s at random, p50 ms"] = took[len(took) // 2]
             found[f"{rate}/s, p99 ms"] = took[int(len(took) * 0.99)]
     return found
+
+
+def _loop(settings: Settings, directory: Path, processes: Processes, loop: str) -> Figures:
+    """Creates, and reads, of a server on this event loop."""
+    refs = page_refs(settings.rows)
+    call, found = Call(CREATE, rows.create_request()), {}
+    with _served(directory / f"{uuid7()}.db", _Numbers(loop=loop)) as (target, pid):
+        press(target, call, Shape(4, 4), 0.5)
+        for flying in (16, 64):
+            used = cpu_seconds(pid)
+            load = press(target, call, Shape(4, flying // 4), settings.seconds)
+            used = cpu_seconds(pid) - used
+            found[f"creates/s, {flying} in flight"] = load.rate
+            found[f"CPU, us ({flying})"] = 1e6 * used / (load.rate * (load.seconds + WARM_UP))
+    with _served(filled_store(settings, settings.rows), _Numbers(loop=loop)) as (target, _):
+        processes.call_all(ready)
+        work = partial(read_pages, server_reader, target, refs, False, time.time() + 0.3, settings.seconds)
+        found["rows/s, eight clients"] = sum(read / took for read, _, took in processes.call_all(work))
+        times = uvloop.run(_small_pages(target, refs[0], settings.seconds, counting=False))
+        found["10 rows alone, p50 ms"] = times[len(times) // 2]
+    return found
+
+
+def _workers(database: int, servers: Mapping[int, Target], variant: tuple[int, int]) -> Figures:
+    """Creates in one project on PostgreSQL: who has the processors, in microseconds for each create."""
+    flying, count = variant
+    target, pid = servers[count]
+    call = Call(CREATE, rows.create_request())
+    before, idle, started = cpu_seconds(pid), _idle_seconds(), time.perf_counter()
+    database_before = cpu_seconds(database)
+    load = press(target, call, Shape(flying // 16, 16), _SETTINGS.seconds)
+    took = time.perf_counter() - started
+    calls = load.rate * (load.seconds + WARM_UP)
+    return {
+        "creates/s": load.rate,
+        "servers": 1e6 * (cpu_seconds(pid) - before) / calls,
+        "PostgreSQL": 1e6 * (cpu_seconds(database) - database_before) / calls,
+        "processors idle, %": 100 * (_idle_seconds() - idle) / (os.cpu_count() or 1) / took,
+    }
+
+
+def _idle_seconds() -> float:
+    """How long the processors had nothing to do, all together."""
+    _, _, _, _, idle, *_ = Path("/proc/stat").read_text().split()
+    return int(idle) / os.sysconf("SC_CLK_TCK")
 
 
 def write_at_random(target: str, rate: float, seconds: float) -> list[float]:
@@ -306,7 +363,8 @@ def main() -> None:
 @click.argument("numbers", type=json.loads)
 def serve(path: str, numbers: list[Any]) -> None:
     """A server for the others."""
-    uvloop.run(_serve(path, _Numbers(*numbers)))
+    served = _Numbers(*numbers)
+    (asyncio.run if served.loop == ASYNCIO else uvloop.run)(_serve(path, served))
 
 
 _SETTINGS = Settings(ROOT / "build" / "bench", 7, 1.0, 1_000_000, 10_000)
@@ -336,6 +394,30 @@ def gather() -> None:
     """For which part of its callers a group waits, how many seconds for each, and how many in all."""
     with store_directory(_SETTINGS) as directory, Processes(1) as processes:
         _rotated(GATHER, 5, partial(_gather, directory, processes))
+
+
+@main.command()
+def loop() -> None:
+    """Which event loop the server runs on, and whether it writes to SQLite itself."""
+    with store_directory(_SETTINGS) as directory, Processes(8) as processes:
+        _rotated(LOOPS, 5, partial(_loop, _SETTINGS, directory, processes))
+
+
+@main.command()
+def workers() -> None:
+    """What a second worker process gains on PostgreSQL, by how many calls are in flight."""
+    with ExitStack() as stack:
+        cluster = Cluster()
+        stack.callback(cluster.remove)
+        servers = {}
+        for count in (1, 2):
+            database = Database(cluster.url("postgres"))
+            stack.callback(database.drop)
+            server = stack.enter_context(server_process(database.url, "127.0.0.1:0", "--workers", str(count)))
+            servers[count] = Target(server.target, server.process.pid)
+        _rotated(
+            [(flying, count) for flying in IN_FLIGHT for count in servers], 7, partial(_workers, cluster.pid, servers)
+        )
 
 
 @main.command()

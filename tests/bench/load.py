@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -122,9 +123,11 @@ async def repeat(target: str, call: Call, shape: Shape, seconds: float) -> Load:
 def cpu_seconds(pid: int) -> float:
     """The processor time that a process and its children have used, ended children not counted."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    own = (int(stat[11]) + int(stat[12])) / _TICKS
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own + sum(cpu_seconds(int(child)) for child in children)
+    total = (int(stat[11]) + int(stat[12])) / _TICKS
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it may end meanwhile
+            total += cpu_seconds(int(child))
+    return total
 
 
 def throughput(target: str, pid: int, calls: Sequence[Call], shape: Shape, seconds: float) -> Sample:

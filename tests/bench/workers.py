@@ -13,9 +13,9 @@ from tests.bench.load import Call, Shape, throughput
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
 from tests.service.process import server_process
 
-# Enough connections that the kernel gives each worker its share.
-SHAPE = Shape(16, 4)
-SHARE = Shape(4, 4)  # of one of four projects
+# As many calls as keep two workers busy, on enough connections that the kernel gives each worker its share.
+SHAPE = Shape(32, 16)
+SHARE = Shape(8, 16)  # of one of four projects
 _NAMES = {1: "one worker", 2: "two workers"}
 
 
@@ -52,7 +52,7 @@ FAMILY = Family(
     (
         Figure(
             "workers-2",
-            "--workers 2 on PostgreSQL, durable creates/s, 64 in flight",
+            "--workers 2 on PostgreSQL, durable creates/s, 512 in flight",
             ("two workers", "one worker"),
             ratio("two workers", "one worker"),
             Target(1.3, "times one worker", at_least=True),

@@ -81,6 +81,12 @@ class Cluster:
             self.remove()
             raise
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children do the work."""
+        assert self._server is not None, "PostgreSQL is stopped"
+        return self._server.pid
+
     def url(self, database: str, **options: str) -> str:
         """The URL of a database of this server."""
         more = "&".join(f"{name}={value}" for name, value in options.items())
