@@ -26,7 +26,7 @@ _COMMAND_BYTES: Final = 512  # what a command costs beside its texts
 # A group waits for this part of the callers of late, rounded down: where callers do not come back, each group waits for
 # fewer than the last. They have so many seconds from their answer on for each of them, a few times what a call takes,
 # and so many in all. It waits for no more rows than these: one of 64 costs the store little more than one of 1,000.
-# ADR 0016 has what other numbers gave.
+# ADR 0018 has what other numbers gave.
 _GATHER_SHARE: Final = 0.8
 _GATHER_SECONDS: Final = 0.0005
 _GATHER_LONGEST: Final = 0.01
