@@ -42,21 +42,18 @@ def file_system(path: Path) -> str:
     return found
 
 
-def on_each_processor(pid: int, measure: Callable[[], T]) -> list[T]:
-    """Measure a process on one processor after the other, all its threads together.
+def measure_on(processor: int, pid: int, measure: Callable[[], T]) -> T:
+    """Measure a process while all its threads have that processor alone.
 
-    Where one core is slower than another (by a sixth in the machine of docs/performance.md), long work of one thread
-    would else tell where the scheduler had put it.
+    Where one core is slower than another (by a sixth, at times, in the machine of docs/performance.md), long work of a
+    single thread would else tell where the scheduler had put it.
     """
     allowed = os.sched_getaffinity(pid)
-    found = []
+    _place(pid, {processor})
     try:
-        for processor in sorted(allowed):
-            _place(pid, {processor})
-            found.append(measure())
+        return measure()
     finally:
         _place(pid, allowed)
-    return found
 
 
 def _place(pid: int, processors: set[int]) -> None:

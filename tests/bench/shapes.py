@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 import grpc
@@ -19,9 +19,9 @@ from plaudit import v1
 from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub, OrderBy, QueryFeedbackRequest
 from plaudit_server.store.sqlite import _READER_CACHE_KIB
 from tests.bench import rows
-from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, shared
 from tests.bench.load import Call, latency
-from tests.bench.places import Processes, on_each_processor
+from tests.bench.places import Processes, measure_on
 from tests.bench.stores import LARGE_REF, LARGE_TYPE, PAGE, filled_store, page_refs
 from tests.service.process import server_process
 
@@ -69,36 +69,44 @@ def page_below(target: str, offset: int) -> Call:
     return Call(QUERY, request.SerializeToString())
 
 
-def count_ms(path: Path, kind: _Kind, seconds: float) -> Sample:
-    """The median time of a count by hand, on the same SQLite, in milliseconds; the mean of the processors."""
-    return _mean(on_each_processor(os.getpid(), partial(_count_ms, path, kind, seconds)))
+def counts(path: Path, kind: _Kind, names: tuple[str, str], seconds: float) -> dict[str, Sample]:
+    """The median times of CountFeedback and of its SQL by hand, on the same SQLite, in milliseconds.
+
+    Both are in processes just started: where its memory happens to lie makes a process a tenth slower or faster at a
+    count, for as long as it lives. And both are measured on one processor and then on the other, close to each other.
+    """
+    request = CountFeedbackRequest(project=rows.PROJECT, query=kind.query)
+    call = Call(COUNT, request.SerializeToString())
+    with server_process(path) as server, Processes(1) as control:
+        target, pid, control_pid = server.target, server.process.pid, control.call(os.getpid)
+        with grpc.insecure_channel(target) as channel:
+            answer = FeedbackServiceStub(channel).CountFeedback(request).count
+        there, _ = control.call(count_by_hand, path, kind, 0.0)
+        if answer != there:
+            raise RuntimeError(f"the server counts {answer}, there are {there}")
+        pairs = [
+            (
+                measure_on(processor, pid, partial(latency, target, pid, call, seconds)),
+                measure_on(processor, control_pid, partial(control.call, count_by_hand, path, kind, seconds))[1],
+            )
+            for processor in sorted(os.sched_getaffinity(0))
+        ]
+    return {name: _mean(samples) for name, samples in zip(names, zip(*pairs, strict=True), strict=True)}
 
 
-def _count_ms(path: Path, kind: _Kind, seconds: float) -> Sample:
+def count_by_hand(path: Path, kind: _Kind, seconds: float) -> tuple[int, Sample]:
+    """How many there are, and the median time that it takes to tell."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
     took: list[float] = []
+    found: list[Any] = []
     end, began = time.perf_counter() + seconds, time.process_time()
     while (started := time.perf_counter()) < end or not took:
-        connection.execute(f"SELECT count(*) FROM feedback WHERE {kind.condition}", kind.values).fetchall()
+        found = connection.execute(f"SELECT count(*) FROM feedback WHERE {kind.condition}", kind.values).fetchall()
         took.append(time.perf_counter() - started)
     used = time.process_time() - began
     connection.close()
-    return Sample(1000 * statistics.median(took), 1e6 * used / len(took))
-
-
-def _counted(target: str, pid: int, path: Path, kind: _Kind, seconds: float) -> Sample:
-    """The median time of a count, seen to be right; the mean of the processors."""
-    request = CountFeedbackRequest(project=rows.PROJECT, query=kind.query)
-    with grpc.insecure_channel(target) as channel:
-        answer = FeedbackServiceStub(channel).CountFeedback(request).count
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    [(there,)] = connection.execute(f"SELECT count(*) FROM feedback WHERE {kind.condition}", kind.values)
-    connection.close()
-    if answer != there:
-        raise RuntimeError(f"the server counts {answer}, there are {there}")
-    call = Call(COUNT, request.SerializeToString())
-    return _mean(on_each_processor(pid, partial(latency, target, pid, call, seconds)))
+    return found[0][0], Sample(1000 * statistics.median(took), 1e6 * used / len(took))
 
 
 def _mean(samples: Sequence[Sample]) -> Sample:
@@ -111,7 +119,7 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     """A server on each of the two stores."""
     many, few = filled_store(settings, settings.rows), filled_store(settings, settings.few_rows)
     seconds = settings.seconds / 3
-    with server_process(many) as large, server_process(few) as small, Processes(1) as control:
+    with server_process(many) as large, server_process(few) as small:
         big, little = ((server.target, server.process.pid) for server in (large, small))
         below = round(settings.rows * _DEEP) // PAGE * PAGE
         found = []
@@ -121,10 +129,8 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
                 Contender(f"newest of a {name}, few rows", "ms", partial(latency, *little, newest(kind), seconds)),
             ]
         for name, kind in COUNTED.items():
-            found += [
-                Contender(f"count of a {name}", "ms", partial(_counted, *big, many, kind, seconds)),
-                Contender(f"its SQL ({name})", "ms", partial(control.call, count_ms, many, kind, seconds)),
-            ]
+            names = f"count of a {name}", f"its SQL ({name})"
+            found += shared("ms", names, partial(counts, many, kind, names, seconds))
         yield [
             *found,
             Contender("page far down", "ms", partial(latency, *big, page_below(large.target, below), seconds)),
