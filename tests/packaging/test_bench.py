@@ -90,9 +90,9 @@ def test_cheap_figures_are_measured(directory: Path) -> None:
 
 def test_load_without_h2load(running: RunningServer) -> None:
     call = Call("/plaudit.v1.FeedbackService/GetServerInfo", GetServerInfoRequest().SerializeToString())
-    load = uvloop.run(repeat(running.target, call, Shape(2, 2), 0.1))
+    load = uvloop.run(repeat(running.target, call, Shape(2, 2), 1.0))
     assert load.micros
-    assert load.rate == pytest.approx(len(load.micros) / 0.1)
+    assert load.rate == pytest.approx(len(load.micros))
     refused = Call("/plaudit.v1.FeedbackService/CreateFeedback", b"")
     with pytest.raises(grpc.RpcError):
         uvloop.run(repeat(running.target, refused, Shape(1, 1), 0.1))
