@@ -27,7 +27,7 @@ from tests.bench.figures import Sample
 
 WARM_UP = 0.2
 _PATIENCE = 120.0
-_WINDOWS = 3  # in which a call is answered: a machine may stand still for a whole one, as while it writes back a new file
+_WINDOWS = 3  # in one of which a call is answered: a machine may stand still for one, as while it writes back a file
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
