@@ -6,10 +6,10 @@ import asyncio
 import json
 import logging
 import os
-import queue
 import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
@@ -111,7 +111,7 @@ class SqliteStore(Store):
         self._sql = sql.Statements(ENGINE)
         self._writer: Threads | None = None
         self._readers: Threads | None = None
-        self._idle: queue.SimpleQueue[_Reader] = queue.SimpleQueue()
+        self._idle: deque[_Reader] = deque()
         self._connection: apsw.Connection | None = None
         self._suspect = False
         self._unerased = False
@@ -225,7 +225,7 @@ class SqliteStore(Store):
             self._prepare(self._connection)
             # Readers stay open: were the writer alone, closing it after a failure would replay the log.
             for _ in range(self._reader_count):
-                self._idle.put(_Reader(self._connect_reader))
+                self._idle.append(_Reader(self._connect_reader))
             self._unerased = not self._erase()
         except (apsw.Error, OSError) as error:
             raise StoreError(f"the store {self._path} can not be opened: {error}") from error
@@ -275,8 +275,8 @@ class SqliteStore(Store):
     def _close(self) -> None:
         if self._connection is None:
             return
-        while not self._idle.empty():
-            self._idle.get().close()
+        while self._idle:
+            self._idle.pop().close()
         if self._unerased:
             self._erase()
         try:
@@ -431,7 +431,7 @@ class _Reader:
 class _Read(Generic[T]):
     """One read on its way through the reader threads."""
 
-    def __init__(self, steps: sql.Steps[T], idle: queue.SimpleQueue[_Reader]) -> None:
+    def __init__(self, steps: sql.Steps[T], idle: deque[_Reader]) -> None:
         self._steps = steps
         self._idle = idle
         self._lock = threading.Lock()
@@ -440,7 +440,8 @@ class _Read(Generic[T]):
 
     def run(self) -> T:
         """Read in one snapshot. Raises InterruptError when it was cancelled."""
-        reader = self._idle.get()
+        # There is one for each thread; the one used last has the pages that are asked for again.
+        reader = self._idle.pop()
         try:
             connection = reader.connection()
             with self._lock:
@@ -458,7 +459,7 @@ class _Read(Generic[T]):
             reader.close()
             raise
         finally:
-            self._idle.put(reader)
+            self._idle.append(reader)
 
     def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop the read: interrupt it again and again until it has ended.
