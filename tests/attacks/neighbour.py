@@ -16,6 +16,7 @@ import grpc
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, GetFeedbackRequest, QueryFeedbackRequest
 from tests.attacks import victim
 from tests.bench import percentile
+from tests.bench.places import place
 from tests.service.process import ServerProcess
 
 PROJECT = "acme/neighbour"
@@ -152,8 +153,7 @@ def on_cores(*servers: int) -> Iterator[None]:
         yield
         return
     for pid in servers:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(task), cores[:1])
+        place(pid, cores[:1])
     os.sched_setaffinity(0, cores[1:])
     try:
         yield

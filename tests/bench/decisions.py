@@ -40,11 +40,11 @@ from plaudit_server.app import Server
 from plaudit_server.config import Config
 from plaudit_server.store.base import Command, Written
 from plaudit_server.store.sqlite import SqliteStore
-from tests.bench import rows
+from tests.bench import percentile, rows
 from tests.bench.creates import CREATE
 from tests.bench.echo import ROOT, Target, echo_server
 from tests.bench.figures import Settings
-from tests.bench.load import WARM_UP, Call, Shape, cpu_seconds, press
+from tests.bench.load import WARM_UP, Call, Shape, cpu_seconds, press, throughput
 from tests.bench.memory import peak_mib, resident_mib
 from tests.bench.pages import read_pages, ready, server_reader
 from tests.bench.places import Processes, store_directory
@@ -154,40 +154,36 @@ def _nanoseconds(pid: int) -> dict[tuple[int, str], int]:
 
 def _gather(directory: Path, processes: Processes, gather: tuple[float, float, float]) -> Figures:
     """Creates of callers who wait for their answers, and of callers who come when they will."""
-    call, found = Call(CREATE, rows.create_request()), {}
+    call = Call(CREATE, rows.create_request())
+    found: Figures = {}
     with _served(directory / f"{uuid7()}.db", _Numbers(gather=gather)) as (target, pid):
         press(target, call, Shape(4, 4), 0.5)
         for flying in (4, 16, 64):
-            used = cpu_seconds(pid)
-            load = press(target, call, Shape(4, flying // 4), _SETTINGS.seconds)
-            used = cpu_seconds(pid) - used
-            found[f"{flying} in flight, calls/s"] = load.rate
-            found[f"{flying}, us"] = 1e6 * used / (load.rate * (load.seconds + WARM_UP))
+            sample = throughput(target, pid, [call], Shape(4, flying // 4), _SETTINGS.seconds)
+            found |= {f"{flying} in flight, calls/s": sample.value, f"{flying}, us": sample.cpu_us or 0.0}
         for rate in (300, 1_200):
-            took = sorted(processes.call(write_at_random, target, rate, _SETTINGS.seconds))
-            found[f"{rate}/s at random, p50 ms"] = took[len(took) // 2]
-            found[f"{rate}/s, p99 ms"] = took[int(len(took) * 0.99)]
+            took = processes.call(write_at_random, target, rate, _SETTINGS.seconds)
+            found[f"{rate}/s at random, p50 ms"] = percentile(took, 0.5)
+            found[f"{rate}/s, p99 ms"] = percentile(took, 0.99)
     return found
 
 
 def _loop(settings: Settings, directory: Path, processes: Processes, loop: str) -> Figures:
     """Creates, and reads, of a server on this event loop."""
     refs = page_refs(settings.rows)
-    call, found = Call(CREATE, rows.create_request()), {}
+    call = Call(CREATE, rows.create_request())
+    found: Figures = {}
     with _served(directory / f"{uuid7()}.db", _Numbers(loop=loop)) as (target, pid):
         press(target, call, Shape(4, 4), 0.5)
         for flying in (16, 64):
-            used = cpu_seconds(pid)
-            load = press(target, call, Shape(4, flying // 4), settings.seconds)
-            used = cpu_seconds(pid) - used
-            found[f"creates/s, {flying} in flight"] = load.rate
-            found[f"CPU, us ({flying})"] = 1e6 * used / (load.rate * (load.seconds + WARM_UP))
+            sample = throughput(target, pid, [call], Shape(4, flying // 4), settings.seconds)
+            found |= {f"creates/s, {flying} in flight": sample.value, f"CPU, us ({flying})": sample.cpu_us or 0.0}
     with _served(filled_store(settings, settings.rows), _Numbers(loop=loop)) as (target, _):
         processes.call_all(ready)
         work = partial(read_pages, server_reader, target, refs, False, time.time() + 0.3, settings.seconds)
         found["rows/s, eight clients"] = sum(read / took for read, _, took in processes.call_all(work))
         times = uvloop.run(_small_pages(target, refs[0], settings.seconds, counting=False))
-        found["10 rows alone, p50 ms"] = times[len(times) // 2]
+        found["10 rows alone, p50 ms"] = percentile(times, 0.5)
     return found
 
 
@@ -196,15 +192,13 @@ def _workers(database: int, servers: Mapping[int, Target], variant: tuple[int, i
     flying, count = variant
     target, pid = servers[count]
     call = Call(CREATE, rows.create_request())
-    before, idle, started = cpu_seconds(pid), _idle_seconds(), time.perf_counter()
-    database_before = cpu_seconds(database)
-    load = press(target, call, Shape(flying // 16, 16), _SETTINGS.seconds)
+    before, idle, started = cpu_seconds(database), _idle_seconds(), time.perf_counter()
+    sample = throughput(target, pid, [call], Shape(flying // 16, 16), _SETTINGS.seconds)
     took = time.perf_counter() - started
-    calls = load.rate * (load.seconds + WARM_UP)
     return {
-        "creates/s": load.rate,
-        "servers": 1e6 * (cpu_seconds(pid) - before) / calls,
-        "PostgreSQL": 1e6 * (cpu_seconds(database) - database_before) / calls,
+        "creates/s": sample.value,
+        "servers": sample.cpu_us or 0.0,
+        "PostgreSQL": 1e6 * (cpu_seconds(database) - before) / (sample.value * (_SETTINGS.seconds + WARM_UP)),
         "processors idle, %": 100 * (_idle_seconds() - idle) / (os.cpu_count() or 1) / took,
     }
 
@@ -216,7 +210,7 @@ def _idle_seconds() -> float:
 
 
 def write_at_random(target: str, rate: float, seconds: float) -> list[float]:
-    """Creates that come one by one, none waiting for another: how long each took, in milliseconds."""
+    """Creates that come one by one, none waiting for another: how long each took, in seconds."""
     return uvloop.run(_write_at_random(target, rate, seconds))
 
 
@@ -230,7 +224,7 @@ async def _write_at_random(target: str, rate: float, seconds: float) -> list[flo
         async def one() -> None:
             started = time.perf_counter()
             await create(request)
-            took.append(1000 * (time.perf_counter() - started))
+            took.append(time.perf_counter() - started)
 
         await channel.channel_ready()
         due = time.perf_counter()
@@ -257,14 +251,14 @@ def _readers(settings: Settings, processes: Processes, count: int) -> Figures:
     return {
         "rows/s, eight clients": pages,
         "server's CPU, us a row": 1e6 * used / sum(found for found, _, _ in done),
-        "10 rows alone, p50 ms": alone[len(alone) // 2],
-        "10 rows beside counts, p50 ms": beside[len(beside) // 2],
-        "p99 ms": beside[int(len(beside) * 0.99)],
+        "10 rows alone, p50 ms": percentile(alone, 0.5),
+        "10 rows beside counts, p50 ms": percentile(beside, 0.5),
+        "p99 ms": percentile(beside, 0.99),
     }
 
 
 async def _small_pages(target: str, ref: str, seconds: float, *, counting: bool) -> list[float]:
-    """Sorted times in milliseconds of pages of ten rows, one after the other."""
+    """Times in seconds of pages of ten rows, one after the other."""
     async with grpc.aio.insecure_channel(target) as channel, grpc.aio.insecure_channel(target, [("n", 1)]) as other:
         stub: Any = FeedbackServiceStub(channel)
         count: Any = FeedbackServiceStub(other).CountFeedback
@@ -278,10 +272,10 @@ async def _small_pages(target: str, ref: str, seconds: float, *, counting: bool)
         took = []
         while (started := time.perf_counter()) < end:
             await stub.QueryFeedback(QueryFeedbackRequest(project=rows.PROJECT, query=_by_ref(ref), page_size=10))
-            took.append(1000 * (time.perf_counter() - started))
+            took.append(time.perf_counter() - started)
         if counter is not None:
             await counter
-    return sorted(took)
+    return took
 
 
 def _by_ref(ref: str) -> v1.Query:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -49,14 +49,15 @@ def measure_on(processor: int, pid: int, measure: Callable[[], T]) -> T:
     single thread would else tell where the scheduler had put it.
     """
     allowed = os.sched_getaffinity(pid)
-    _place(pid, {processor})
+    place(pid, {processor})
     try:
         return measure()
     finally:
-        _place(pid, allowed)
+        place(pid, allowed)
 
 
-def _place(pid: int, processors: set[int]) -> None:
+def place(pid: int, processors: Collection[int]) -> None:
+    """Give all threads of a process these processors and no others."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), processors)
 

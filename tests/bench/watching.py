@@ -15,7 +15,7 @@ import grpc
 
 from plaudit.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, FeedbackServiceStub, WatchFeedbackRequest
-from tests.bench import rows
+from tests.bench import percentile, rows
 from tests.bench.creates import CREATE, sync_ms
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, shared, value
 from tests.bench.places import Processes, store_directory
@@ -90,17 +90,13 @@ def watch_and_write(target: str, writer: Processes, seconds: float) -> dict[str,
         reader.join()
     if arrived.keys() != answered.keys():
         raise RuntimeError(f"{len(arrived)} events for {len(answered)} creates")
-    from_stamp = [1000 * (at - stamp) for stamp, at in arrived.values()]
-    from_answer = [1000 * (at - answered[id]) for id, (_, at) in arrived.items()]
+    from_stamp = [at - stamp for stamp, at in arrived.values()]
+    from_answer = [at - answered[id] for id, (_, at) in arrived.items()]
     return {
-        "commit to event, p99": Sample(_percentile(from_stamp, 0.99)),
-        "p50": Sample(statistics.median(from_stamp)),
-        "answer to event, p99": Sample(_percentile(from_answer, 0.99)),
+        "commit to event, p99": Sample(percentile(from_stamp, 0.99)),
+        "p50": Sample(1000 * statistics.median(from_stamp)),
+        "answer to event, p99": Sample(percentile(from_answer, 0.99)),
     }
-
-
-def _percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[int(len(values) * share)]
 
 
 @contextmanager

@@ -50,6 +50,12 @@ def run(scenario: Callable[[GatedStore], Awaitable[None]]) -> None:
     asyncio.run(with_store())
 
 
+def wait_for_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a group wait for its callers as long as it takes: nothing but they, rows or the end can end it."""
+    monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
+
+
 async def started(writer: Writer, *commands: Command) -> list[asyncio.Task[Any]]:
     """Submit each command in a task of its own, and let them get as far as they can."""
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(writer.submit(command)) for command in commands]
@@ -83,8 +89,7 @@ def test_what_arrives_while_one_group_commits_is_the_next_in_order() -> None:
 
 
 def test_the_next_group_waits_for_most_of_those_whom_the_last_one_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
-    monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
+    wait_for_callers(monkeypatch)
 
     async def scenario(store: GatedStore) -> None:
         writer = Writer(store)
@@ -111,8 +116,7 @@ def test_nobody_waits_long_for_callers_who_do_not_come_back(monkeypatch: pytest.
         writer.start()
         await asyncio.gather(*await started(writer, *map(purge, range(10))))
         await writer.submit(purge(10))
-        monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
-        monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
+        wait_for_callers(monkeypatch)
         await writer.submit(purge(11))
         await asyncio.gather(*await started(writer, *map(purge, range(10))))
         [task] = await started(writer, purge(12))
@@ -124,8 +128,7 @@ def test_nobody_waits_long_for_callers_who_do_not_come_back(monkeypatch: pytest.
 
 
 def test_where_callers_do_not_come_back_each_group_waits_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
-    monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
+    wait_for_callers(monkeypatch)
 
     async def scenario(store: GatedStore) -> None:
         writer = Writer(store)

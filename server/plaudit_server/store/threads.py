@@ -1,7 +1,7 @@
 """Threads for blocking work of an event loop, at the price of one queue and one callback for each piece of work.
 
 `loop.run_in_executor` gives each piece a future of `concurrent.futures` beside the loop's own, with a lock and a
-condition: a quarter of what a small group's hand-over costs (ADR 0018).
+condition. Without them 16 callers get 3 % more creates (ADR 0018).
 """
 
 from __future__ import annotations
