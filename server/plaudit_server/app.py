@@ -25,7 +25,7 @@ from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config, without_password
 from plaudit_server.errors import StartError
 from plaudit_server.health import StoreHealth
-from plaudit_server.interceptors import Chain, Observer
+from plaudit_server.interceptors import Chain
 from plaudit_server.logs import CallLog
 from plaudit_server.metrics import Metrics, Sources
 from plaudit_server.security import AuditLog, security
@@ -66,16 +66,18 @@ class Server:
         )
         self._authenticator = Authenticator(config)
         self._audit_log = AuditLog(config)
+        self._call_log = None if config.log_calls == "off" else CallLog(config)
         around = security(config, self._authenticator)
         self.metrics.follow(Sources(around.admission, self._writer, self._watches, self._health))
         tracers = [] if self._tracer is None else [self._tracer]
+        logs = [] if self._call_log is None else [self._call_log]
         self._chain = Chain(
             gates=around.gates,
             steps=around.steps,
             observers=(
                 *around.observers,
                 self.metrics.observe,
-                *_call_log(config),
+                *(log.observe for log in logs),
                 *(tracer.end for tracer in tracers),
             ),
             beginnings=[tracer.begin for tracer in tracers],
@@ -117,6 +119,8 @@ class Server:
         await self._writer.close()
         await self._authenticator.close()
         self._audit_log.close()
+        if self._call_log is not None:
+            self._call_log.close()
         await self.store.close()
         if self._tracer is not None:
             await self._tracer.close()
@@ -153,10 +157,6 @@ def _call_tracer(config: Config) -> CallTracer | None:
         ) from error
 
     return CallTracer(config.tracing, version("plaudit"))
-
-
-def _call_log(config: Config) -> list[Observer]:
-    return [] if config.log_calls == "off" else [CallLog(config).observe]
 
 
 def build_server(config: Config, store: Store | None = None) -> Server:

@@ -115,7 +115,7 @@ class InFlight:
     name: str
     limit: int
     retry_delay: float = 0.1
-    retry_spacing: float = 0.002
+    retry_spacing: float = 0.004
     running: int = field(default=0, init=False)
     _last: float = field(default=0.0, init=False)
     """When the caller that was refused last may come back."""

@@ -18,11 +18,16 @@ import grpc
 from plaudit.v1 import feedback_service_pb2
 from plaudit_server.config import Config
 from plaudit_server.interceptors import Call
+from plaudit_server.limiter import Bucket
 
 calls_logger = logging.getLogger("plaudit_server.calls")
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _WAITING_LINES: Final = 10_000
+
+# A server refuses when it has too much to do: a line for each refusal would be more of it (a third of what a refusal
+# costs), and would say the same thousands of times.
+_REFUSALS_A_SECOND: Final = 10
 
 _STREAMS: Final = frozenset(
     method.name
@@ -94,17 +99,31 @@ def writing(config: Config) -> Iterator[None]:
 
 
 class CallLog:
-    """An observer that logs calls: all of them, or those that failed or were slow."""
+    """An observer that logs calls: all of them, or those that failed or were slow.
+
+    Of the latter, calls refused by a limit (RESOURCE_EXHAUSTED) leave ten lines a second; the next line of one tells
+    how many went without.
+    """
 
     def __init__(self, config: Config) -> None:
         self._all = config.log_calls == "all"
         self._slow = config.log_slow_seconds or float("inf")
+        self._refusals = Bucket(_REFUSALS_A_SECOND, _REFUSALS_A_SECOND, _REFUSALS_A_SECOND, time.monotonic())
+        self._unlogged = 0
 
     def observe(self, call: Call, code: grpc.StatusCode) -> None:
         """A call has ended."""
-        seconds = time.monotonic() - call.started
+        now = time.monotonic()
+        seconds = now - call.started
         if not (self._all or self._is_worth_a_line(call, code, seconds)) or not calls_logger.isEnabledFor(logging.INFO):
             return
+        unlogged = 0
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not self._all:
+            if self._refusals.delay(1, now):
+                self._unlogged += 1
+                return
+            self._refusals.take(1)
+            unlogged, self._unlogged = self._unlogged, 0
         facts = {
             "method": call.method,
             "code": code.name,
@@ -114,8 +133,16 @@ class CallLog:
             "trace_id": call.trace_id or None,
             "principal": None if code is grpc.StatusCode.UNAUTHENTICATED else call.user_id,
         }
+        if unlogged:
+            facts["refusals_not_logged"] = unlogged
         text = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
         calls_logger.info("call %s", text, extra={"facts": facts})
+
+    def close(self) -> None:
+        """Tell how many refusals have no line and are in no later one's count."""
+        if self._unlogged:
+            calls_logger.info("%d refusals were not logged", self._unlogged)
+            self._unlogged = 0
 
     def _is_worth_a_line(self, call: Call, code: grpc.StatusCode, seconds: float) -> bool:
         if call.method in _STREAMS:

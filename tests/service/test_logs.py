@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -99,6 +100,32 @@ def test_slow_calls_leave_a_line_and_streams_are_not_slow(tmp_path: Path) -> Non
         ("_OTHER", "UNIMPLEMENTED"),
         ("WatchFeedback", "OUT_OF_RANGE"),
     ]
+
+
+def refused_calls(channel: grpc.Channel) -> None:
+    """One call that finds room, then 100 that find none, with a pause between them."""
+    stub = FeedbackServiceStub(channel)
+    for calls, pause in ((51, 0.25), (50, 0.0)):
+        for _ in range(calls):
+            with suppress(grpc.RpcError):
+                stub.CountFeedback(CountFeedbackRequest(project=PROJECT))
+        time.sleep(pause)
+
+
+def test_refusals_leave_some_lines_and_each_is_counted(tmp_path: Path) -> None:
+    log = calls_in(log_of(tmp_path, refused_calls, "--limits-calls-per-second=0.01"))
+    lines = [line for line in log if "code" in line]
+    assert {(line["code"], line["reason"]) for line in lines} == {("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")}
+    assert 12 <= len(lines) < 60
+    counts = [line["refusals_not_logged"] for line in lines if "refusals_not_logged" in line]
+    [rest] = [line["message"] for line in log if "code" not in line]
+    assert counts
+    assert len(lines) + sum(counts) + int(rest.removesuffix(" refusals were not logged")) == 100
+
+
+def test_all_refusals_are_logged_when_all_calls_are(tmp_path: Path) -> None:
+    lines = calls_in(log_of(tmp_path, refused_calls, "--limits-calls-per-second=0.01", "--log-calls=all"))
+    assert [line["code"] for line in lines] == ["OK", *["RESOURCE_EXHAUSTED"] * 100]
 
 
 @pytest.mark.parametrize(
