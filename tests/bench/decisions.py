@@ -42,7 +42,7 @@ from plaudit_server.store.base import Command, Written
 from plaudit_server.store.sqlite import SqliteStore
 from tests.bench import percentile, rows
 from tests.bench.creates import CREATE
-from tests.bench.echo import ROOT, Target, echo_server
+from tests.bench.echo import ROOT, Address, echo_server
 from tests.bench.figures import Settings
 from tests.bench.load import WARM_UP, Call, Shape, cpu_seconds, press, throughput
 from tests.bench.memory import peak_mib, resident_mib
@@ -187,7 +187,7 @@ def _loop(settings: Settings, directory: Path, processes: Processes, loop: str) 
     return found
 
 
-def _workers(database: int, servers: Mapping[int, Target], variant: tuple[int, int]) -> Figures:
+def _workers(database: int, servers: Mapping[int, Address], variant: tuple[int, int]) -> Figures:
     """Creates in one project on PostgreSQL: who has the processors, in microseconds for each create."""
     flying, count = variant
     target, pid = servers[count]
@@ -372,7 +372,7 @@ def threads() -> None:
         server_process(directory / "plaudit.db") as server,
         echo_server("chain") as chain,
     ):
-        servers = {"plaudit": Target(server.target, server.process.pid), "echo": chain}
+        servers = {"plaudit": Address(server.target, server.process.pid), "echo": chain}
         shapes = {flying: Shape(4, flying // 4) for flying in (16, 64)}
         variants = [f"{name}, {flying} in flight" for flying in shapes for name in servers]
 
@@ -408,7 +408,7 @@ def workers() -> None:
             database = Database(cluster.url("postgres"))
             stack.callback(database.drop)
             server = stack.enter_context(server_process(database.url, "127.0.0.1:0", "--workers", str(count)))
-            servers[count] = Target(server.target, server.process.pid)
+            servers[count] = Address(server.target, server.process.pid)
         _rotated(
             [(flying, count) for flying in IN_FLIGHT for count in servers], 7, partial(_workers, cluster.pid, servers)
         )

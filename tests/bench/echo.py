@@ -23,8 +23,8 @@ METHOD = "/plaudit.bench.Echo/Echo"
 ROOT = Path(__file__).parents[2]
 
 
-class Target(NamedTuple):
-    """A server to call."""
+class Address(NamedTuple):
+    """A server to call, and its process."""
 
     target: str
     pid: int
@@ -42,7 +42,7 @@ async def _serve_bare() -> None:
     await server.start()
     print(f"ready on 127.0.0.1:{port}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    await server.stop(0)
+    await server.stop(1.0)  # h2load leaves calls behind
 
 
 async def _serve_chain() -> None:
@@ -76,18 +76,18 @@ async def _serve_chain() -> None:
     server._service = Answering(store, server._writer, server._watches, "0", server.metrics.acknowledged)
     print(f"ready on {await server.start()}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    await server.stop(0)
+    await server.stop(1.0)  # h2load leaves calls behind
 
 
 @contextmanager
-def echo_server(kind: Literal["bare", "chain"] = "bare") -> Iterator[Target]:
+def echo_server(kind: Literal["bare", "chain"] = "bare") -> Iterator[Address]:
     """An echo server in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.echo", kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Target(process.stdout.readline().rpartition(" ")[2].strip(), process.pid)
+            yield Address(process.stdout.readline().rpartition(" ")[2].strip(), process.pid)
         finally:
             process.stdin.close()
             process.wait(10)
