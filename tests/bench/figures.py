@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class NotMeasured(Exception):
@@ -154,7 +156,7 @@ def measure(
     return measured
 
 
-def rotated(contenders: Sequence[Contender], number: int) -> list[Contender]:
+def rotated(contenders: Sequence[T], number: int) -> list[T]:
     """Each round begins with another contender, every second runs backwards: no one always follows another."""
     if not contenders:
         return []
