@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from tests.bench import rows
-from tests.bench.creates import CREATE, stored
+from tests.bench.creates import CREATE, anew, stored
+from tests.bench.echo import Address
 from tests.bench.figures import Contender, Family, Figure, NotMeasured, Settings, Target, ratio
-from tests.bench.load import Call, Shape, throughput
+from tests.bench.load import Call, Shape
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
 from tests.service.process import server_process
 
@@ -20,11 +21,19 @@ _NAMES = {1: "one worker", 2: "two workers"}
 
 
 @contextmanager
+def _server(url: str, workers: int) -> Iterator[Address]:
+    with server_process(url, "127.0.0.1:0", "--workers", str(workers)) as server:
+        yield Address(server.target, server.process.pid)
+
+
+@contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
-    """A PostgreSQL server, with a database for a server of one worker and one for a server of two."""
+    """A PostgreSQL server, with a database for servers of one worker and one for servers of two."""
     if not EXISTING and binaries() is None:
         raise NotMeasured("no PostgreSQL is installed, and PLAUDIT_TEST_POSTGRES names none")
     calls = [Call(CREATE, rows.create_request(project)) for project in rows.PROJECTS]
+    into_one = partial(stored, calls=calls[:1], shape=SHAPE, seconds=settings.seconds)
+    into_four = partial(stored, calls=calls, shape=SHARE, seconds=settings.seconds)
     with ExitStack() as stack:
         url = EXISTING
         if not url:
@@ -35,14 +44,10 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
         for workers, name in _NAMES.items():
             database = Database(url)
             stack.callback(database.drop)
-            server = stack.enter_context(server_process(database.url, "127.0.0.1:0", "--workers", str(workers)))
-            place = server.target, server.process.pid
-            throughput(*place, calls[:1], SHAPE, min(0.5, settings.seconds))
+            measure = partial(anew, partial(_server, database.url, workers), calls[0], settings.seconds)
             found += [
-                Contender(name, "calls/s", partial(stored, *place, calls, SHARE, settings.seconds)),
-                Contender(
-                    f"{name}, one project", "calls/s", partial(stored, *place, calls[:1], SHAPE, settings.seconds)
-                ),
+                Contender(name, "calls/s", partial(measure, into_one)),
+                Contender(f"{name}, four projects", "calls/s", partial(measure, into_four)),
             ]
         yield found
 
@@ -58,10 +63,10 @@ FAMILY = Family(
             Target(1.3, "times one worker", at_least=True),
         ),
         Figure(
-            "workers-2-one-project",
-            "the same, all into one project",
-            ("two workers, one project", "one worker, one project"),
-            ratio("two workers, one project", "one worker, one project"),
+            "workers-2-four-projects",
+            "the same into four projects, each with a load process of its own",
+            ("two workers, four projects", "one worker, four projects"),
+            ratio("two workers, four projects", "one worker, four projects"),
             None,
         ),
     ),

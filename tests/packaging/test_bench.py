@@ -29,7 +29,7 @@ FIGURES = {
         "newest-project", "newest-ref", "newest-type", "depth", "count-ref", "count-project", "count-type",
     },
     "watching": {"watch"},
-    "workers": {"workers-2", "workers-2-one-project"},
+    "workers": {"workers-2", "workers-2-four-projects"},
     "footprint": {"cold-start", "idle-memory", "import"},
     "sizes": {"size-client", "size-server"},
     "filters": {"payload-filter"},
