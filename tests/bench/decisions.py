@@ -40,6 +40,7 @@ from plaudit_server.app import Server
 from plaudit_server.config import Config
 from plaudit_server.store.base import Command, Written
 from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.threads import Threads
 from tests.bench import percentile, rows
 from tests.bench.creates import CREATE
 from tests.bench.echo import ROOT, Address, echo_server
@@ -52,7 +53,7 @@ from tests.bench.stores import LARGE_REF, filled_store, page_refs
 from tests.postgres.cluster import Cluster, Database
 from tests.service.process import server_process
 
-READERS = (1, 2, 3, 4)
+READERS = ((1, 0.0), (2, 0.0), (2, 0.002), (2, 0.004), (3, 0.004))
 PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
 DECODERS = ("json.loads", "raw_decode", "orjson.loads", "msgspec.json.decode")
 GATHER = ((0.0, 0.0, 0.0), (0.7, 0.001, 0.001), (0.7, 0.0005, 0.01), (0.8, 0.0005, 0.01), (0.9, 0.0005, 0.01))
@@ -66,6 +67,8 @@ class _Numbers(NamedTuple):
     """Numbers of a server, to be had otherwise than in the product."""
 
     readers: int = 2
+    patience: float = Threads.PATIENCE
+    """For how many seconds the second reader leaves the first alone."""
     page_bytes: int = service._STREAM_BYTES
     gather: tuple[float, float, float] = (writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST)
     """The part of its callers for which a group waits, how many seconds for each, and in all."""
@@ -81,6 +84,7 @@ async def _serve(path: str, numbers: _Numbers) -> None:
     # Finals of the product.
     service._STREAM_BYTES = numbers.page_bytes  # type: ignore[misc]
     writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST = numbers.gather  # type: ignore[misc]
+    Threads.PATIENCE = numbers.patience  # type: ignore[misc]
     if numbers.loop == WRITING:
         SqliteStore.write = _write_on_loop  # type: ignore[assignment, method-assign]
     server = Server(Config(listen="127.0.0.1:0"), SqliteStore(path, readers=numbers.readers))
@@ -236,10 +240,10 @@ async def _write_at_random(target: str, rate: float, seconds: float) -> list[flo
     return took
 
 
-def _readers(settings: Settings, processes: Processes, count: int) -> Figures:
+def _readers(settings: Settings, processes: Processes, variant: tuple[int, float]) -> Figures:
     """Pages of eight clients, and how long a small page takes beside a client that counts 400,000 rows in a loop."""
     refs = page_refs(settings.rows)
-    with _served(filled_store(settings, settings.rows), _Numbers(readers=count)) as (target, pid):
+    with _served(filled_store(settings, settings.rows), _Numbers(*variant)) as (target, pid):
         processes.call_all(ready)
         used = cpu_seconds(pid)
         work = partial(read_pages, server_reader, target, refs, False, time.time() + 0.3, settings.seconds)
@@ -416,7 +420,7 @@ def workers() -> None:
 
 @main.command()
 def readers() -> None:
-    """How many reader threads SQLite has."""
+    """How many reader threads SQLite has, and for how many seconds the first is left alone."""
     with Processes(8) as processes:
         _rotated(READERS, 5, partial(_readers, _SETTINGS, processes))
 
