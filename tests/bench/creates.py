@@ -18,7 +18,7 @@ from tests.bench.echo import METHOD, Address, echo_server
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
 from tests.bench.load import Call, Shape, latency, throughput
 from tests.bench.places import Processes, store_directory
-from tests.service.process import server_process
+from tests.bench.serving import plaudit_server
 
 CREATE = "/plaudit.v1.FeedbackService/CreateFeedback"
 SHAPES = {16: Shape(4, 4), 64: Shape(4, 16)}
@@ -57,13 +57,6 @@ def sync_ms(directory: Path, seconds: float) -> Sample:
         os.close(file)
         path.unlink()
     return Sample(1000 * statistics.median(took))
-
-
-@contextmanager
-def plaudit_server(path: Path) -> Iterator[Address]:
-    """plaudit on a store in this file, in a process of its own."""
-    with server_process(path) as server:
-        yield Address(server.target, server.process.pid)
 
 
 def anew(

@@ -11,13 +11,9 @@ import importlib
 import json
 import os
 import random
-import signal
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,22 +32,21 @@ from plaudit.v1 import (
     StreamFeedbackRequest,
 )
 from plaudit_server import service, writer
-from plaudit_server.app import Server
-from plaudit_server.config import Config
 from plaudit_server.store.base import Command, Written
 from plaudit_server.store.sqlite import SqliteStore
 from plaudit_server.store.threads import Threads
-from tests.bench import percentile, rows
+from tests.bench import percentile, rows, serving
 from tests.bench.creates import CREATE
 from tests.bench.echo import ROOT, Address, echo_server
-from tests.bench.figures import Settings
+from tests.bench.figures import Settings, spread
 from tests.bench.load import WARM_UP, Call, Shape, cpu_seconds, press, throughput
 from tests.bench.memory import peak_mib, resident_mib
 from tests.bench.pages import read_pages, ready, server_reader
 from tests.bench.places import Processes, store_directory
+from tests.bench.report import shown
+from tests.bench.serving import plaudit_server, served
 from tests.bench.stores import LARGE_REF, filled_store, page_refs
 from tests.postgres.cluster import Cluster, Database
-from tests.service.process import server_process
 
 READERS = ((1, 0.0), (2, 0.0), (2, 0.002), (2, 0.004), (3, 0.004))
 PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
@@ -87,23 +82,11 @@ async def _serve(path: str, numbers: _Numbers) -> None:
     Threads.PATIENCE = numbers.patience  # type: ignore[misc]
     if numbers.loop == WRITING:
         SqliteStore.write = _write_on_loop  # type: ignore[assignment, method-assign]
-    server = Server(Config(listen="127.0.0.1:0"), SqliteStore(path, readers=numbers.readers))
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    print(await server.start(), flush=True)
-    await stopping.wait()
-    await server.stop(1.0)
+    await serving.serve(SqliteStore(path, readers=numbers.readers))
 
 
-@contextmanager
-def _served(path: Path, numbers: _Numbers = _Numbers()) -> Iterator[tuple[str, int]]:  # noqa: B008  # immutable
-    command = [sys.executable, "-m", "tests.bench.decisions", "serve", str(path), json.dumps(numbers)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip(), process.pid
-        finally:
-            process.terminate()
+def _served(path: Path, numbers: _Numbers = _Numbers()) -> AbstractContextManager[Address]:  # noqa: B008  # immutable
+    return served("tests.bench.decisions", "serve", str(path), json.dumps(numbers))
 
 
 Figures = dict[str, float]
@@ -120,10 +103,7 @@ def _rotated(variants: Sequence[Any], rounds: int, measure: Callable[[Any], Figu
     print("|  |", " | ".join(names), "|")
     print("|---|" + "---|" * len(names))
     for variant, figures in found.items():
-        cells = []
-        for name in names:
-            values = sorted(figure[name] for figure in figures)
-            cells.append(f"{statistics.median(values):.3g} ({values[0]:.3g} to {values[-1]:.3g})")
+        cells = (shown(spread([figure[name] for figure in figures])) for name in names)
         print(f"| {variant} |", " | ".join(cells), "|")
 
 
@@ -373,10 +353,10 @@ def threads() -> None:
     """What each thread of a server has to do for a create."""
     with (
         store_directory(_SETTINGS) as directory,
-        server_process(directory / "plaudit.db") as server,
+        plaudit_server(directory / "plaudit.db") as plaudit,
         echo_server("chain") as chain,
     ):
-        servers = {"plaudit": Address(server.target, server.process.pid), "echo": chain}
+        servers = {"plaudit": plaudit, "echo": chain}
         shapes = {flying: Shape(4, flying // 4) for flying in (16, 64)}
         variants = [f"{name}, {flying} in flight" for flying in shapes for name in servers]
 
@@ -411,8 +391,7 @@ def workers() -> None:
         for count in (1, 2):
             database = Database(cluster.url("postgres"))
             stack.callback(database.drop)
-            server = stack.enter_context(server_process(database.url, "127.0.0.1:0", "--workers", str(count)))
-            servers[count] = Address(server.target, server.process.pid)
+            servers[count] = stack.enter_context(plaudit_server(database.url, "--workers", str(count)))
         _rotated(
             [(flying, count) for flying in IN_FLIGHT for count in servers], 7, partial(_workers, cluster.pid, servers)
         )

@@ -8,43 +8,43 @@ is out of reach for a store on a thread of this process.
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 import uvloop
 
-from plaudit_server.app import Server
-from plaudit_server.config import Config
 from plaudit_server.store import sql
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.sqlite import SqliteStore, _insert_statement
+from plaudit_server.store.sqlite import SqliteStore, _insert
 from tests.bench import rows
-from tests.bench.creates import CREATE, SHAPES, anew, plaudit_server
+from tests.bench.creates import CREATE, SHAPES, anew
 from tests.bench.echo import ROOT, Address, echo_server
-from tests.bench.figures import Settings, rotated
+from tests.bench.figures import Settings, rotated, spread
 from tests.bench.load import Call, throughput
 from tests.bench.places import store_directory
+from tests.bench.report import shown
+from tests.bench.serving import plaudit_server, serve, served
 
 _COMMIT_SECONDS: Final = 0.0003
 
 
+Have = Callable[[apsw.Connection, list[tuple[Any, ...]]], None]
+"""Has the rows of a group, or does as if."""
+
+
 class _Deciding(SqliteStore):
-    """Does what a store of creates does in Python, for one project, and leaves the rest to `_have`."""
+    """Does what a store of creates does in Python, for one project, and leaves the rest to `have`."""
 
-    _stands: tuple[int, int] = (0, 0)
-
-    def _have(self, records: list[tuple[Any, ...]]) -> None:
-        raise NotImplementedError
+    def __init__(self, path: str, have: Have) -> None:
+        super().__init__(path)
+        self._have = have
+        self._stands = 0, 0
 
     def _write(self, group: Sequence[Command]) -> Written:
         records: list[tuple[Any, ...]] = []
@@ -62,44 +62,28 @@ class _Deciding(SqliteStore):
                     _, *self._stands = step.params  # type: ignore[assignment]
                 step = steps.send(found)
         except StopIteration as stop:
-            self._have(records)
+            assert self._connection is not None
+            self._have(self._connection, records)
             written: Written = stop.value
             return written
 
 
-class _Inserting(_Deciding):
-    def _have(self, records: list[tuple[Any, ...]]) -> None:
-        assert self._connection is not None
-        self._connection.execute(_insert_statement("feedback", len(records)), tuple(chain.from_iterable(records)))
+def _insert_rows(connection: apsw.Connection, records: list[tuple[Any, ...]]) -> None:
+    _insert(connection.cursor(), sql.Insert("feedback", records))
 
 
-class _Sleeping(_Deciding):
-    def _have(self, records: list[tuple[Any, ...]]) -> None:
-        time.sleep(_COMMIT_SECONDS)
+def _sleep(connection: apsw.Connection, records: list[tuple[Any, ...]]) -> None:
+    time.sleep(_COMMIT_SECONDS)
 
 
-_STORES: Final = {"one INSERT": _Inserting, "sleeps 0.3 ms": _Sleeping}
-
-
-async def _serve(kind: str, path: str) -> None:
-    server = Server(Config(listen="127.0.0.1:0"), _STORES[kind](path))
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    print(await server.start(), flush=True)
-    await stopping.wait()
-    await server.stop(1.0)
+_STORES: Final[dict[str, Have]] = {"one INSERT": _insert_rows, "sleeps 0.3 ms": _sleep}
 
 
 @contextmanager
 def _server(kind: str, path: Path) -> Iterator[Address]:
     path.unlink(missing_ok=True)  # its project has no count of changes to go on from
-    command = [sys.executable, "-m", "tests.bench.floor", kind, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        try:
-            yield Address(process.stdout.readline().strip(), process.pid)
-        finally:
-            process.terminate()
+    with served("tests.bench.floor", kind, str(path)) as address:
+        yield address
 
 
 def main(settings: Settings) -> None:
@@ -131,15 +115,12 @@ def main(settings: Settings) -> None:
                     )
     print("| behind a create | calls/s | of echo | CPU, us |\n|---|---|---|---|")
     for name, rounds in sorted(found.items(), key=lambda item: item[0].split(",")[1]):
-        cells = [
-            f"{statistics.median(column):.3g} ({min(column):.3g} to {max(column):.3g})"
-            for column in zip(*rounds, strict=True)
-        ]
-        print(f"| {name} |", " | ".join(cells), "|")
+        print(f"| {name} |", " | ".join(shown(spread(column)) for column in zip(*rounds, strict=True)), "|")
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        uvloop.run(_serve(*sys.argv[1:3]))
+        kind, path = sys.argv[1:]
+        uvloop.run(serve(_Deciding(path, _STORES[kind])))
     else:
         main(Settings(ROOT / "build" / "bench"))

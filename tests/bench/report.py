@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +62,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def shown(spread: Mapping[str, Any]) -> str:
+    """A spread, as `figures.spread` makes it: the median, and in brackets from where to where."""
+    return f"{number(spread['median'])} ({number(spread['low'])} to {number(spread['high'])})"
+
+
 def lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """A line for each figure: name, target, score with spread, verdict, contenders."""
     found: list[tuple[str, ...]] = []
@@ -73,10 +78,9 @@ def lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
         if why := entry.get("failed"):
             found.append((entry["title"], target, "", "failed", why))
             continue
-        score = entry["score"]
-        shown = f"{number(score['median'])} ({number(score['low'])} to {number(score['high'])})"
+        measured = shown(entry["score"])
         verdict = {None: "", True: "met", False: "missed"}[entry["met"]]
-        found.append((entry["title"], target, shown, verdict, "; ".join(_contenders(entry["contenders"]))))
+        found.append((entry["title"], target, measured, verdict, "; ".join(_contenders(entry["contenders"]))))
     return found
 
 

@@ -8,22 +8,15 @@ from functools import partial
 
 from tests.bench import rows
 from tests.bench.creates import CREATE, anew, stored
-from tests.bench.echo import Address
 from tests.bench.figures import Contender, Family, Figure, NotMeasured, Settings, Target, ratio
 from tests.bench.load import Call, Shape
+from tests.bench.serving import plaudit_server
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
-from tests.service.process import server_process
 
 # As many calls as keep two workers busy, on enough connections that the kernel gives each worker its share.
 SHAPE = Shape(32, 16)
 SHARE = Shape(8, 16)  # of one of four projects
 _NAMES = {1: "one worker", 2: "two workers"}
-
-
-@contextmanager
-def _server(url: str, workers: int) -> Iterator[Address]:
-    with server_process(url, "127.0.0.1:0", "--workers", str(workers)) as server:
-        yield Address(server.target, server.process.pid)
 
 
 @contextmanager
@@ -44,7 +37,9 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
         for workers, name in _NAMES.items():
             database = Database(url)
             stack.callback(database.drop)
-            measure = partial(anew, partial(_server, database.url, workers), calls[0], settings.seconds)
+            measure = partial(
+                anew, partial(plaudit_server, database.url, "--workers", str(workers)), calls[0], settings.seconds
+            )
             found += [
                 Contender(name, "calls/s", partial(measure, into_one)),
                 Contender(f"{name}, four projects", "calls/s", partial(measure, into_four)),
