@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plaudit._buffered import BufferedWriter
     from plaudit._client import Client
     from plaudit._config import init
+    from plaudit._contract.refs import InvalidRefError, Ref, parse_ref
     from plaudit._errors import (
         AbortedError,
         AlreadyExistsError,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from plaudit._ingest import Ingested
     from plaudit._model import Feedback
     from plaudit._query import FeedbackQuery, RefFeedbackQuery
-    from plaudit.refs import InvalidRefError, Ref, parse_ref
 
 # Resolved at first use (PEP 562): `import plaudit.v1` must not load the client, nor `import plaudit` grpc.
 _HOMES: Final = {
@@ -54,13 +54,13 @@ _HOMES: Final = {
     "Ingested": "_ingest",
     "InternalError": "_errors",
     "InvalidArgumentError": "_errors",
-    "InvalidRefError": "refs",
+    "InvalidRefError": "_contract.refs",
     "NotFoundError": "_errors",
     "NotStoredError": "_errors",
     "PermissionDeniedError": "_errors",
     "PlauditError": "_errors",
     "Query": "_expr",
-    "Ref": "refs",
+    "Ref": "_contract.refs",
     "RefFeedbackQuery": "_query",
     "Refs": "_feedbacks",
     "ResourceExhaustedError": "_errors",
@@ -69,7 +69,7 @@ _HOMES: Final = {
     "UnavailableError": "_errors",
     "field": "_expr",
     "init": "_config",
-    "parse_ref": "refs",
+    "parse_ref": "_contract.refs",
 }
 
 __all__ = [

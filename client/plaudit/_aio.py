@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import grpc.aio
     import pandas
 
-    from plaudit.refs import Ref
+    from plaudit._contract.refs import Ref
 
 RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 Records = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]

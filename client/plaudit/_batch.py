@@ -6,7 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from plaudit import limits, v1
+from plaudit import v1
+from plaudit._contract import limits
 from plaudit._errors import PlauditError
 from plaudit._model import Feedback, to_message
 

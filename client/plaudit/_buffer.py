@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from plaudit import limits, v1
+from plaudit import v1
+from plaudit._contract import limits
 
 
 @dataclass(frozen=True, slots=True)

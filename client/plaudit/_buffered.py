@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
-from plaudit import limits, v1
+from plaudit import v1
 from plaudit._batch import FRAME_BYTES
 from plaudit._buffer import Buffer, Item
+from plaudit._contract import limits
 from plaudit._errors import (
     DeadlineExceededError,
     InternalError,

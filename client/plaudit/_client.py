@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
-from plaudit import limits
 from plaudit._batch import cut
 from plaudit._config import DEFAULT_TIMEOUT, Settings
+from plaudit._contract import limits
 from plaudit._errors import PlauditError
 from plaudit._expr import QueryLike
 from plaudit._feedbacks import Refs
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import grpc
 
     from plaudit._buffered import BufferedWriter
-    from plaudit.refs import Ref
+    from plaudit._contract.refs import Ref
 
 
 class Client(Operations[Transport]):

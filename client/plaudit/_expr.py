@@ -13,7 +13,8 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from google.protobuf.struct_pb2 import NULL_VALUE
 
-from plaudit import limits, v1
+from plaudit import v1
+from plaudit._contract import limits
 from plaudit._errors import InvalidArgumentError, Violation
 
 LiteralValue: TypeAlias = str | int | float | bool | datetime | date | None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from plaudit._contract.refs import Ref, parse_ref
 from plaudit._model import Feedback
-from plaudit.refs import Ref, parse_ref
 
 if TYPE_CHECKING:
     import pandas

@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from plaudit import limits, v1
+from plaudit import v1
 from plaudit._batch import Batch, Cutter
+from plaudit._contract import limits
 from plaudit._errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError, from_status
 from plaudit._model import canonical_id
 from plaudit._steps import Steps

@@ -9,9 +9,10 @@ from typing import Any, Final, Literal, get_args
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from plaudit import jsontext, v1
+from plaudit import v1
+from plaudit._contract import jsontext
+from plaudit._contract.uuid7 import uuid7
 from plaudit._errors import InvalidArgumentError, Violation
-from plaudit.uuid7 import uuid7
 
 _SPAN_STATUS_NAMES: Final = {
     v1.SpanStatusCode.SPAN_STATUS_CODE_UNSPECIFIED: "UNSET",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from plaudit import limits, v1
+from plaudit import v1
 from plaudit._batch import Batch, Cutter, cut
 from plaudit._config import Settings, check_project
+from plaudit._contract import limits
 from plaudit._errors import InvalidArgumentError, PlauditError, Violation, from_status
 from plaudit._expr import Query, QueryLike, as_query, field
 from plaudit._feedbacks import Refs

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
 from plaudit import v1
+from plaudit._contract.refs import Ref, parse_ref
 from plaudit._errors import InvalidArgumentError, Violation
 from plaudit._expr import Query, QueryLike, all_of, as_query, field
 from plaudit._feedbacks import Feedbacks, Refs
 from plaudit._model import Feedback, canonical_id
 from plaudit._steps import Steps, finish
 from plaudit._transport import COUNT, PURGE, QUERY, Method
-from plaudit.refs import Ref, parse_ref
 
 if TYPE_CHECKING:
     import pandas

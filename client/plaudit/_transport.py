@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import grpc
 from google.protobuf.message import Message
 
-from plaudit import limits, v1
+from plaudit import v1
+from plaudit._contract import limits
 from plaudit._errors import UnavailableError, from_rpc_error
 from plaudit._fork import Gate
 from plaudit._retry import Attempts, Retry, RetryPolicy

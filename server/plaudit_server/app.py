@@ -17,7 +17,7 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import feedback_service_pb2
 from plaudit_server import workers
 from plaudit_server.admin import AdminPorts

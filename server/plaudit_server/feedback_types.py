@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import emoji
 
-from plaudit import limits
-from plaudit.refs import Ref, names_digest
+from plaudit._contract import limits
+from plaudit._contract.refs import Ref, names_digest
 from plaudit_server.errors import Violation
 
 REACTION: Final = "wandb.reaction.1"

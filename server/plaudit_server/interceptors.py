@@ -21,7 +21,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server import outline
 from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, describe
 from plaudit_server.principals import ANONYMOUS, Principal

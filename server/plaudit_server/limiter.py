@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server.errors import QuotaExceeded
 
 # Each takes about 200 bytes. A project whose bucket is forgotten starts again with a full one.

@@ -13,7 +13,7 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server.errors import InvalidFields, InvalidQuery, Violation
 
 # A tag and a length, or a value: what has fewer bytes than this for each element can not have too many.

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Final, TypeVar
 
-from plaudit import limits, refs
 from plaudit import v1 as wire
+from plaudit._contract import limits, refs
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     BatchCreateFeedbackResult,

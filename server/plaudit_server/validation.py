@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from plaudit import jsontext, limits
-from plaudit.refs import InvalidRefError, parse_ref
-from plaudit.uuid7 import uuid7
+from plaudit._contract import jsontext, limits
+from plaudit._contract.refs import InvalidRefError, parse_ref
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback, QueryFeedbackRequest, StreamFeedbackRequest
 from plaudit_server import feedback_types
 from plaudit_server.errors import Violation

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import (
     Comparison,
     ComparisonOp,

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, Feedback, feedback_service_pb2
 from tests.attacks.frames import Connection, Outcome, block, envelope
 

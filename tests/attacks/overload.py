@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, Feedback
 from tests.attacks import bombs
 from tests.attacks.frames import Connection, Outcome, block, envelope

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import BatchCreateFeedbackRequest, Feedback, IngestFeedbackRequest, IngestFeedbackResponse
 from tests.bench import raw, rows
 from tests.bench.creates import count

@@ -22,8 +22,9 @@ import click
 import grpc
 import uvloop
 
-from plaudit import Query, field, jsontext, limits, v1
-from plaudit.uuid7 import uuid7
+from plaudit import Query, field, v1
+from plaudit._contract import jsontext, limits
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     CountFeedbackRequest,
     FeedbackServiceStub,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import plaudit
-from plaudit import jsontext
+from plaudit._contract import jsontext
 from plaudit_server.store.sqlite import _READER_CACHE_KIB
 from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio

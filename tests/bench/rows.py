@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, Feedback
 from plaudit_server import validation
 from plaudit_server.errors import Violation

@@ -8,7 +8,7 @@ import inspect
 import os
 from pathlib import Path
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback
 from plaudit_server import records
 from plaudit_server.store import migrate, sql, sqlite

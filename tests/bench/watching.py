@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, FeedbackServiceStub, WatchFeedbackRequest
 from tests.bench import percentile, rows
 from tests.bench.creates import CREATE, sync_ms

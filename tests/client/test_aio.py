@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import plaudit
+from plaudit._contract.uuid7 import uuid7
 from plaudit._watch import Watch
-from plaudit.uuid7 import uuid7
 from plaudit_server.testing import RunningServer
 from tests.client.network import Network
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from plaudit import limits
 from plaudit._buffer import Buffer, Item
+from plaudit._contract import limits
 from plaudit._spool import Spool
 from tests.client.fakes import message
 

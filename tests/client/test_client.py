@@ -10,7 +10,8 @@ import pytest
 from google.rpc import status_pb2
 
 import plaudit
-from plaudit import limits, v1
+from plaudit import v1
+from plaudit._contract import limits
 from plaudit._errors import Violation
 from tests.client.fakes import PROJECT, REF, FakeTransport, message
 

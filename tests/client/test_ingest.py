@@ -12,7 +12,8 @@ import pytest
 from google.rpc import status_pb2
 
 import plaudit
-from plaudit import limits, v1
+from plaudit import v1
+from plaudit._contract import limits
 from plaudit_server.testing import RunningServer
 from tests.client.fakes import PROJECT, REF, FakeTransport
 from tests.client.network import Network

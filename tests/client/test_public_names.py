@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -81,3 +82,15 @@ def test_wire_loads_nothing_of_the_client() -> None:
     code = "import sys, plaudit.v1; print([m for m in sys.modules if m.startswith('plaudit._') or m == 'rich'])"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("refs", "parse_ref"), ("limits", "REF_BYTES"), ("jsontext", "decode"), ("uuid7", "uuid7")],
+)
+def test_a_module_that_became_private_still_serves_and_warns(module: str, name: str) -> None:
+    sys.modules.pop(f"plaudit.{module}", None)
+    with pytest.warns(DeprecationWarning, match=f"plaudit.{module} is private now"):
+        former = import_module(f"plaudit.{module}")
+
+    assert getattr(former, name) is getattr(import_module(f"plaudit._contract.{module}"), name)

@@ -17,8 +17,8 @@ import pytest
 
 import plaudit
 from plaudit import v1
+from plaudit._contract.uuid7 import uuid7
 from plaudit._watch import Position, Watch
-from plaudit.uuid7 import uuid7
 from plaudit_server.testing import RunningServer
 from tests.client.fakes import PROJECT, FakeTransport, message
 from tests.client.network import Network

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import grpc
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     ChangeKind,

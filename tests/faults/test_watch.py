@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     CreateFeedbackRequest,

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import FeedbackServiceStub, feedback_service_pb2
 
 DEADLINE_SECONDS = 10

@@ -8,7 +8,7 @@ import google.protobuf
 import grpc
 
 import plaudit
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub
 
 

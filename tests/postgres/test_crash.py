@@ -13,7 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, QueryFeedbackRequest
 from tests.faults.crash import Report, campaign
 from tests.postgres.cluster import Cluster, Database, binaries

@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 import plaudit
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     CreateFeedbackRequest,

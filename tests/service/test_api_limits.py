@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from plaudit import limits
-from plaudit.uuid7 import uuid7
+from plaudit._contract import limits
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     Comparison,

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     Comparison,

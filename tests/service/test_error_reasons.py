@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 import plaudit_server.testing
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     CountFeedbackRequest,

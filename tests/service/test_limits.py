@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server.config import Config, Limits
 from tests.service.process import server_process
 from tests.service.secured import SERVICE, call, secured

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     Feedback,

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     Comparison,
     Convert,

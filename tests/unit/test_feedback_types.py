@@ -7,8 +7,8 @@ from typing import Any
 import emoji
 import pytest
 
-from plaudit import limits
-from plaudit.refs import InvalidRefError, parse_ref
+from plaudit._contract import limits
+from plaudit._contract.refs import InvalidRefError, parse_ref
 from plaudit_server import feedback_types
 from plaudit_server.errors import Violation
 from plaudit_server.feedback_types import Additions, Draft, GivenRef, reaction_of

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit import jsontext, limits
-from plaudit.jsontext import Breach, InvalidPayloadError
+from plaudit._contract import jsontext, limits
+from plaudit._contract.jsontext import Breach, InvalidPayloadError
 
 
 def breaches(text: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
     CreateFeedbackRequest,

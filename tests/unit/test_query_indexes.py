@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server.query.compile import compile_filter, compile_indexed
 from plaudit_server.query.condition import expression
 from plaudit_server.query.fields import MAPS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import (
     Comparison,
     ComparisonOp,

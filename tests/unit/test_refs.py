@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit import limits
-from plaudit.refs import InvalidRefError, Ref, RefEdge, names_digest, parse_ref
+from plaudit._contract import limits
+from plaudit._contract.refs import InvalidRefError, Ref, RefEdge, names_digest, parse_ref
 
 P = "weave:///e/p"
 

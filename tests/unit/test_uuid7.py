@@ -10,8 +10,8 @@ import uuid
 
 import pytest
 
-from plaudit import uuid7 as module
-from plaudit.uuid7 import uuid7
+from plaudit._contract import uuid7 as module
+from plaudit._contract.uuid7 import uuid7
 
 
 def test_an_id_is_a_uuid_of_version_7_of_now() -> None:
@@ -70,7 +70,7 @@ def test_a_forked_child_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parent_and_child_share_no_id() -> None:
     code = """
 import os
-from plaudit.uuid7 import uuid7
+from plaudit._contract.uuid7 import uuid7
 uuid7()
 child = os.fork()
 if child:

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import Feedback, QueryFeedbackRequest, SpanStatusCode, StreamFeedbackRequest
 from plaudit_server import validation
 from plaudit_server.errors import Violation

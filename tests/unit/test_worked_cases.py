@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plaudit.refs import parse_ref
+from plaudit._contract.refs import parse_ref
 from plaudit.v1 import Feedback
 from plaudit_server import validation
 from plaudit_server.errors import Violation

@@ -10,7 +10,7 @@ from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from typing import Literal as Word
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server.query.condition import IndexCondition
 from plaudit_server.query.fields import PAYLOAD, Column, FieldRef, MapKey, PayloadPath
 from plaudit_server.query.hints import range_of

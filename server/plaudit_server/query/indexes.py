@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, Literal
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit_server.query.fields import Column, FieldRef, MapKey, PayloadPath, UnknownField, is_position, resolve
 from plaudit_server.query.hints import number_range
 from plaudit_server.query.parse import Compare, Convert, Field, In, Op, Operand, Operation, Scalar, Target

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final, TypeGuard
 from typing import Literal as Text
 
-from plaudit import limits
+from plaudit._contract import limits
 from plaudit.v1 import ComparisonOp, ConvertTarget, Expression, Membership, OrderBy, Query
 from plaudit.v1 import Contains as ContainsMessage
 from plaudit.v1 import Convert as ConvertMessage

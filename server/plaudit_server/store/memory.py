@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from plaudit.jsontext import same_content
+from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import (
     BatchRejected,
     DomainError,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
-from plaudit.jsontext import same_content
+from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import (
     BatchRejected,
     DomainError,

@@ -1,0 +1,373 @@
+"""The rules of payload text: checking, comparing, splicing and coding JSON without changing a character; pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite, isinf
+from typing import Any, Final, NamedTuple
+
+from plaudit._contract import limits
+
+REPORTED_BREACHES: Final = 100
+"""At most so many breaches of one payload are told; looking for more would only cost."""
+
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**63 - 1
+_INT64_CHARACTERS: Final = len(str(_INT_MIN))
+_BEYOND_INT64: Final = "is beyond 64 bits"
+_TOO_DEEP: Final = f"is nested more than {limits.PAYLOAD_DEPTH} levels deep"
+_KEY_CHARACTERS: Final = 100
+_TOLD: Final = 5
+
+# Every escape that is allowed: what remains of the text's backslashes begins a NUL or a lone surrogate.
+_GOOD_ESCAPE: Final = re.compile(
+    r"\\(?:[^u]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})"
+)
+_NONZERO_MANTISSA: Final = re.compile(r"[-0.]*[1-9]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+class Breach(NamedTuple):
+    """One broken rule of a payload: where (`a.b[0]`, empty for the payload itself), and what is wrong."""
+
+    path: str
+    description: str
+
+
+class InvalidPayloadError(ValueError):
+    """A value that no payload can hold; `breaches` tells every place."""
+
+    def __init__(self, breaches: Sequence[Breach]) -> None:
+        told = [f"{breach.path or 'the payload'} {breach.description}" for breach in breaches[:_TOLD]]
+        more = [f"and {len(breaches) - _TOLD} more"] if len(breaches) > _TOLD else []
+        super().__init__("; ".join(told + more))
+        self.breaches = tuple(breaches)
+
+    def __reduce__(self) -> tuple[type[InvalidPayloadError], tuple[tuple[Breach, ...]]]:
+        return type(self), (self.breaches,)
+
+
+def check(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
+    """Read a payload's text by every rule: the decoded object and no breaches, or None and the breaches.
+
+    Costs a few microseconds for a small payload, and is bounded for hostile text. Only when the first, fast
+    reading meets something odd does a second one, which knows where it is, look for what is wrong.
+    """
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        return None, [Breach("", "holds a lone surrogate")]
+    if size > limits.PAYLOAD_BYTES:
+        return None, [Breach("", f"has {size} bytes, the limit is {limits.PAYLOAD_BYTES}")]
+    try:
+        value = _strict.decode(text)
+    except (ValueError, RecursionError):
+        return _look_closely(text)
+    if type(value) is dict and _is_shallow(text, value) and _has_good_escapes(text):
+        return value, []
+    return _look_closely(text)
+
+
+def same_content(a: str, b: str) -> bool:
+    """Whether two checked payloads are the same JSON: key order and blanks do not count, numbers by their text."""
+    return a == b or bool(_numbers_as_text.decode(a) == _numbers_as_text.decode(b))
+
+
+def set_members(text: str, members: Mapping[str, str]) -> str:
+    """Set top-level text members of a checked payload, and change no other character of it.
+
+    The value of a key that is there is replaced in place; the others are appended in the order given.
+    """
+    missing = dict(members)
+    parts: list[str] = []
+    copied = 0
+    end_of_members = text.index("{") + 1
+    is_empty = True
+    for key, start, end in _top_level(text):
+        is_empty = False
+        end_of_members = end
+        if key in missing:
+            parts += text[copied:start], _quoted(missing.pop(key))
+            copied = end
+    parts.append(text[copied:end_of_members])
+    for key, value in missing.items():
+        parts += "" if is_empty else ",", _quoted(key), ":", _quoted(value)
+        is_empty = False
+    parts.append(text[end_of_members:])
+    return "".join(parts)
+
+
+def encode(payload: object) -> str:
+    """A dict as compact JSON text in its own key order; tuples become arrays.
+
+    Raises InvalidPayloadError for what a payload can not hold: NaN, keys that are no text, sets, 33 levels, …
+    """
+    breaches = _breaches_of(payload)
+    if breaches:
+        raise InvalidPayloadError(breaches)
+    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limits.PAYLOAD_BYTES:
+        raise InvalidPayloadError([Breach("", f"has {size} bytes, the limit is {limits.PAYLOAD_BYTES}")])
+    return text
+
+
+def decode(text: str) -> dict[str, Any]:
+    """A stored payload as a dict; whole numbers are ints of any size. Empty text is an empty object.
+
+    Raises ValueError when the text is no JSON object.
+    """
+    if not text:
+        return {}
+    try:
+        value, end = _scan(text)
+    except ValueError:
+        end = -1
+    if end != len(text):
+        value = json.loads(text)  # with blanks around it; looking for them costs more than the decoding
+    if not isinstance(value, dict):
+        raise ValueError("the payload is no JSON object")
+    return value
+
+
+# Tuples, because JSON makes none: so a number is equal to no text.
+_numbers_as_text: Final = json.JSONDecoder(parse_int=lambda text: (text,), parse_float=lambda text: (text,))
+
+_BLANK: Final = re.compile(r"[ \t\n\r]*")
+_scan: Final = json.JSONDecoder().raw_decode
+
+
+def _top_level(text: str) -> Iterator[tuple[str, int, int]]:
+    """The members of the object: the key, and where its value starts and ends."""
+    at = _blanks(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = _scan(text, at)
+        at = _blanks(text, _blanks(text, at) + 1)  # over the colon
+        _, end = _scan(text, at)
+        yield key, at, end
+        at = _blanks(text, end)
+        if text[at] == ",":
+            at = _blanks(text, at + 1)
+
+
+def _blanks(text: str, at: int) -> int:
+    """Where the blanks from here end."""
+    found = _BLANK.match(text, at)
+    assert found is not None
+    return found.end()
+
+
+_quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
+# --- the fast reading
+
+
+class _OddError(ValueError):
+    """The fast reading met something that the close one has to look at."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _OddError
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise _OddError
+
+
+def _int(text: str) -> int:
+    if len(text) < _INT64_CHARACTERS - 1 or not _wrong_with_number(text):
+        return int(text)
+    raise _OddError
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if (value and isfinite(value)) or not _wrong_with_number(text):
+        return value
+    raise _OddError
+
+
+_strict: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_int, parse_float=_float, parse_constant=_refuse_constant
+)
+
+
+def _is_shallow(text: str, value: dict[str, Any]) -> bool:
+    """Whether the nesting is within the limit; counted in the text where that is enough to tell."""
+    if text.count("{") + text.count("[") <= limits.PAYLOAD_DEPTH:
+        return True
+    level: list[Any] = [value]
+    for _ in range(limits.PAYLOAD_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _has_good_escapes(text: str) -> bool:
+    return "\\u" not in text or "\\" not in _GOOD_ESCAPE.sub("", text)
+
+
+# --- the close reading: members as pairs, numbers as text
+
+
+class _Number(str):
+    """The text of a number."""
+
+    __slots__ = ()
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity."""
+
+    __slots__ = ()
+
+
+class _Members(list[tuple[str, Any]]):
+    """The members of an object, also those whose key is there twice."""
+
+    __slots__ = ()
+
+
+_close: Final = json.JSONDecoder(
+    object_pairs_hook=_Members, parse_int=_Number, parse_float=_Number, parse_constant=_Constant
+)
+
+
+def _look_closely(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
+    """Read text that the fast reading did not pass, and tell all that is wrong with it."""
+    try:
+        value = _close.decode(text)
+    except RecursionError:
+        return None, [Breach("", _TOO_DEEP)]
+    except json.JSONDecodeError as error:
+        return None, [Breach("", f"is no JSON text (look at character {error.pos + 1})")]
+    breaches = _breaches_of(value)
+    return (None, breaches) if breaches else (decode(text), [])
+
+
+def _breaches_of(value: object) -> list[Breach]:
+    """The breaches of a payload as the close reading gave it, or as a caller's own dicts and lists."""
+    inspection = _Inspection()
+    if isinstance(value, dict | _Members):
+        inspection.look(value)
+    else:
+        inspection.tell("must be a JSON object")
+    return inspection.breaches
+
+
+class _Inspection:
+    """A walk through a payload, in its order, that notes what is wrong where."""
+
+    __slots__ = ("breaches", "steps")
+
+    def __init__(self) -> None:
+        self.breaches: list[Breach] = []
+        self.steps: list[str | int] = []
+
+    def tell(self, description: str) -> None:
+        self.breaches.append(Breach(_path(self.steps), description))
+
+    def look(self, value: object) -> None:
+        """Judge a value and all that is in it. Recursion is bounded: what is too deep is not entered."""
+        if isinstance(value, dict | list | tuple):
+            if len(self.steps) >= limits.PAYLOAD_DEPTH:
+                self.tell(_TOO_DEEP)
+            elif isinstance(value, _Members):
+                self._members(value)
+            elif isinstance(value, dict):
+                self._members(value.items())
+            else:
+                self._elements(value)
+            return
+        wrong = _wrong_with(value)
+        if wrong:
+            self.tell(wrong)
+
+    def _members(self, members: Iterable[tuple[object, object]]) -> None:
+        seen: set[object] = set()
+        for key, value in members:
+            if len(self.breaches) >= REPORTED_BREACHES:
+                return
+            if not isinstance(key, str):
+                self.tell(f"has a key of type {type(key).__name__}, keys are text")
+                continue
+            self.steps.append(key)
+            if key in seen:
+                self.tell("is there twice")
+            seen.add(key)
+            wrong = _wrong_with_text(key)
+            if wrong:
+                self.tell(f"has a key that {wrong}")
+            self.look(value)
+            self.steps.pop()
+
+    def _elements(self, elements: Sequence[object]) -> None:
+        for position, value in enumerate(elements):
+            if len(self.breaches) >= REPORTED_BREACHES:
+                return
+            self.steps.append(position)
+            self.look(value)
+            self.steps.pop()
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    path = ""
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f"{'.' if path else ''}{_shown(step)}"
+    return path
+
+
+def _shown(key: str) -> str:
+    """A key as part of a path: dots escaped as in queries, and no longer than a message may show."""
+    shown = key if len(key) <= _KEY_CHARACTERS else key[: _KEY_CHARACTERS - 1] + "…"
+    return _SURROGATE.sub("\ufffd", shown).replace(".", r"\.")
+
+
+def _wrong_with(value: object) -> str | None:
+    """What is wrong with a value that is no container."""
+    match value:
+        case _Number():
+            return _wrong_with_number(value)
+        case _Constant():
+            return "is no JSON number"
+        case str():
+            return _wrong_with_text(value)
+        case None | bool():
+            return None
+        case int():
+            return None if _INT_MIN <= value <= _INT_MAX else _BEYOND_INT64
+        case float():
+            return None if isfinite(value) else "is no JSON number"
+    return f"is of type {type(value).__name__}, which JSON can not hold"
+
+
+def _wrong_with_text(text: str) -> str | None:
+    if "\0" in text:
+        return "holds a NUL character"
+    if not text.isascii() and _SURROGATE.search(text):
+        return "holds a lone surrogate"
+    return None
+
+
+def _wrong_with_number(text: str) -> str | None:
+    if text.lstrip("-").isdigit():
+        # int() of very long digits is slow, or raises.
+        fits = len(text) <= _INT64_CHARACTERS and _INT_MIN <= int(text) <= _INT_MAX
+        return None if fits else _BEYOND_INT64
+    value = float(text)
+    # A zero that was written with another digit than 0 has lost its value.
+    if isinf(value) or (value == 0 and _NONZERO_MANTISSA.match(text)):
+        return "is beyond the range of a double"
+    return None
