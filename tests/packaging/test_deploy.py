@@ -1,5 +1,5 @@
 """The files of deploy/ agree with one another and with the server, which reads their settings; nothing is run in a
-container here, see docs/operations.md."""
+container here, see docs/deployment.md."""
 
 from __future__ import annotations
 
@@ -242,15 +242,15 @@ def pod_settings(pod: Any, container: Any, tmp_path: Path) -> Config:
     path = PurePosixPath(environment["PLAUDIT_STORE_FILE"])
     [mounted] = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == str(path.parent)]
     [secret] = [volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if volume["name"] == mounted]
-    documented = re.findall(r"create secret generic (\S+) --from-literal=(\w+)=(\S+)", _operations())
+    documented = re.findall(r"create secret generic (\S+) --from-literal=(\w+)=(\S+)", _page("deployment.md"))
     assert [(name, key) for name, key, _ in documented] == [(secret, path.name)]
     file = tmp_path / path.name
     file.write_text(documented[0][2].strip("'"))
     return _config(container["args"], environment | {"PLAUDIT_STORE_FILE": str(file)})
 
 
-def _operations() -> str:
-    return (ROOT / "docs/operations.md").read_text()
+def _page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
 
 
 def test_every_manifest_is_listed(manifests: dict[str, Any]) -> None:
@@ -398,7 +398,7 @@ def test_alerts_ask_for_metrics_and_labels_that_there_are() -> None:
 
 
 def test_manual_has_every_metric_and_every_alert() -> None:
-    text = _operations()
+    text = _page("observing.md")
     [group] = _yaml(DEPLOY / "alerts.yaml")["groups"]
     stages = set(re.findall(r"`…(_\w+_total)`", text))
 

@@ -108,11 +108,31 @@ def test_floor_is_what_the_distribution_declares() -> None:
     assert {name: floor.get(name) for name in declared} == declared
 
 
+def _anchors(document: str) -> set[str]:
+    """What a link may name after `#`: each heading in lower case, without punctuation, with hyphens for blanks."""
+    prose = re.sub(r"^```.*?^```$", "", _files()[document], flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", [name for name in _files() if name.endswith(".md")])
 def test_links_lead_somewhere(document: str) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", _files()[document])
+    broken = []
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", _files()[document]):
+        target = (ROOT / document).parent.joinpath(path).resolve() if path else ROOT / document
+        if not target.exists():
+            broken.append(path)
+        elif anchor and anchor not in _anchors(target.relative_to(ROOT).as_posix()):
+            broken.append(f"{path}#{anchor}")
 
-    assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []
+    assert broken == []
+
+
+def test_every_page_that_a_file_names_is_there() -> None:
+    named = {(name, page) for name, text in _files().items() for page in re.findall(r"\bdocs/[a-z0-9/-]+\.md\b", text)}
+
+    assert len(named) > 20
+    assert {(name, page) for name, page in named if page not in _files()} == set()
 
 
 def test_every_target_that_a_document_names_is_in_the_makefile() -> None:

@@ -29,7 +29,7 @@ from plaudit_server.config import (
 )
 from plaudit_server.principals import NamedGrant, Role
 
-DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def toml_file(tmp_path: Path, text: str) -> Path:
@@ -254,7 +254,7 @@ def test_what_is_shown_is_toml_that_tells_each_origin(tmp_path: Path) -> None:
     assert tomllib.loads(shown)["audit_log"] == 'a "quoted" \\ name'
 
 
-def test_every_setting_stands_in_the_operations_manual_with_its_words() -> None:
+def test_every_setting_is_on_the_settings_page_with_its_help_text() -> None:
     text = DOCS.read_text("utf-8")
     for setting in SETTINGS:
         assert f"`{setting.key}`" in text
