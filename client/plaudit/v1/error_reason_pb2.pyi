@@ -35,7 +35,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"violation_count": "1"}
     """
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the page token was changed, or is of another query, store or version.
+    """INVALID_ARGUMENT: the page token was changed, or belongs to another query, store or version.
 
         {"field": "page_token"}
     """
@@ -45,7 +45,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"message_type": "plaudit.v1.CreateFeedbackRequest"}
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 5
-    """RESOURCE_EXHAUSTED: the request is larger than the server takes. There is no RetryInfo: waiting does not help.
+    """RESOURCE_EXHAUSTED: the request is larger than the server accepts. There is no RetryInfo: waiting does not help.
 
         {"size": "5242880", "limit": "3145728"}
     """
@@ -60,7 +60,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"project": "acme/chat", "id": "0192…"}
     """
     ERROR_REASON_FEEDBACK_PURGED: _ErrorReason.ValueType  # 8
-    """ALREADY_EXISTS: the id was purged, and is not used again.
+    """ALREADY_EXISTS: the id was purged, and cannot be used again.
 
         {"project": "acme/chat", "id": "0192…"}
     """
@@ -70,12 +70,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"retry_delay_ms": "250"}
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 10
-    """UNAVAILABLE: the store can not be reached or written to.
+    """UNAVAILABLE: the store cannot be reached or written to.
 
         {"store": "sqlite"}
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 11
-    """INTERNAL: a defect of the server; RequestInfo has the id under which the log has more.
+    """INTERNAL: a defect of the server; the server's log has the details under the id in RequestInfo.
 
         {}
     """
@@ -85,12 +85,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"project": "acme/chat", "id": "0192…", "expected_version": "1", "version": "2"}
     """
     ERROR_REASON_REVISION_OUT_OF_RANGE: _ErrorReason.ValueType  # 13
-    """OUT_OF_RANGE: a watch was to start above the project's revision.
+    """OUT_OF_RANGE: a watch was to start after a revision that the project has not reached.
 
         {"project": "acme/chat", "after_revision": "9", "revision": "7"}
     """
     ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 14
-    """RESOURCE_EXHAUSTED: a watcher read too slowly and was ended; it goes on after `revision`.
+    """RESOURCE_EXHAUSTED: a watcher read too slowly and was ended; a new watch continues after `revision`.
 
         {"project": "acme/chat", "revision": "41"}
     """
@@ -100,7 +100,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"project": "acme/chat", "right": "purge"}
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 16
-    """UNAUTHENTICATED: no credentials, or none that hold.
+    """UNAUTHENTICATED: there are no credentials, or they are not valid.
 
         {}
     """
@@ -111,7 +111,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """The reasons. Each comment tells the status code, and shows an example of the metadata."""
+    """The reasons. Each comment begins with the status code, and ends with an example of the metadata."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
@@ -126,7 +126,7 @@ ERROR_REASON_INVALID_QUERY: ErrorReason.ValueType  # 2
     {"violation_count": "1"}
 """
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the page token was changed, or is of another query, store or version.
+"""INVALID_ARGUMENT: the page token was changed, or belongs to another query, store or version.
 
     {"field": "page_token"}
 """
@@ -136,7 +136,7 @@ ERROR_REASON_MALFORMED_MESSAGE: ErrorReason.ValueType  # 4
     {"message_type": "plaudit.v1.CreateFeedbackRequest"}
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 5
-"""RESOURCE_EXHAUSTED: the request is larger than the server takes. There is no RetryInfo: waiting does not help.
+"""RESOURCE_EXHAUSTED: the request is larger than the server accepts. There is no RetryInfo: waiting does not help.
 
     {"size": "5242880", "limit": "3145728"}
 """
@@ -151,7 +151,7 @@ ERROR_REASON_FEEDBACK_EXISTS: ErrorReason.ValueType  # 7
     {"project": "acme/chat", "id": "0192…"}
 """
 ERROR_REASON_FEEDBACK_PURGED: ErrorReason.ValueType  # 8
-"""ALREADY_EXISTS: the id was purged, and is not used again.
+"""ALREADY_EXISTS: the id was purged, and cannot be used again.
 
     {"project": "acme/chat", "id": "0192…"}
 """
@@ -161,12 +161,12 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 9
     {"retry_delay_ms": "250"}
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 10
-"""UNAVAILABLE: the store can not be reached or written to.
+"""UNAVAILABLE: the store cannot be reached or written to.
 
     {"store": "sqlite"}
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 11
-"""INTERNAL: a defect of the server; RequestInfo has the id under which the log has more.
+"""INTERNAL: a defect of the server; the server's log has the details under the id in RequestInfo.
 
     {}
 """
@@ -176,12 +176,12 @@ ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 12
     {"project": "acme/chat", "id": "0192…", "expected_version": "1", "version": "2"}
 """
 ERROR_REASON_REVISION_OUT_OF_RANGE: ErrorReason.ValueType  # 13
-"""OUT_OF_RANGE: a watch was to start above the project's revision.
+"""OUT_OF_RANGE: a watch was to start after a revision that the project has not reached.
 
     {"project": "acme/chat", "after_revision": "9", "revision": "7"}
 """
 ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 14
-"""RESOURCE_EXHAUSTED: a watcher read too slowly and was ended; it goes on after `revision`.
+"""RESOURCE_EXHAUSTED: a watcher read too slowly and was ended; a new watch continues after `revision`.
 
     {"project": "acme/chat", "revision": "41"}
 """
@@ -191,7 +191,7 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 15
     {"project": "acme/chat", "right": "purge"}
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 16
-"""UNAUTHENTICATED: no credentials, or none that hold.
+"""UNAUTHENTICATED: there are no credentials, or they are not valid.
 
     {}
 """

@@ -27,7 +27,7 @@ class _SpanStatusCode:
 class _SpanStatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SpanStatusCode.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     SPAN_STATUS_CODE_UNSPECIFIED: _SpanStatusCode.ValueType  # 0
-    """Not told; reads as `UNSET`."""
+    """Not set; read as `UNSET`."""
     SPAN_STATUS_CODE_OK: _SpanStatusCode.ValueType  # 1
     """The span ended well."""
     SPAN_STATUS_CODE_ERROR: _SpanStatusCode.ValueType  # 2
@@ -37,7 +37,7 @@ class SpanStatusCode(_SpanStatusCode, metaclass=_SpanStatusCodeEnumTypeWrapper):
     """The outcome of the span that the feedback is about."""
 
 SPAN_STATUS_CODE_UNSPECIFIED: SpanStatusCode.ValueType  # 0
-"""Not told; reads as `UNSET`."""
+"""Not set; read as `UNSET`."""
 SPAN_STATUS_CODE_OK: SpanStatusCode.ValueType  # 1
 """The span ended well."""
 SPAN_STATUS_CODE_ERROR: SpanStatusCode.ValueType  # 2
@@ -51,11 +51,11 @@ class _ChangeKind:
 class _ChangeKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
-    """Not told; never sent by a server."""
+    """Not set; never sent by a server."""
     CHANGE_KIND_CREATED: _ChangeKind.ValueType  # 1
     """The record was stored."""
     CHANGE_KIND_REPLACED: _ChangeKind.ValueType  # 2
-    """The record's content was swapped."""
+    """The record's content was replaced."""
     CHANGE_KIND_PURGED: _ChangeKind.ValueType  # 3
     """The record was removed for good."""
 
@@ -63,11 +63,11 @@ class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
     """What a change did to a record."""
 
 CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
-"""Not told; never sent by a server."""
+"""Not set; never sent by a server."""
 CHANGE_KIND_CREATED: ChangeKind.ValueType  # 1
 """The record was stored."""
 CHANGE_KIND_REPLACED: ChangeKind.ValueType  # 2
-"""The record's content was swapped."""
+"""The record's content was replaced."""
 CHANGE_KIND_PURGED: ChangeKind.ValueType  # 3
 """The record was removed for good."""
 global___ChangeKind = ChangeKind
@@ -203,7 +203,7 @@ class Feedback(google.protobuf.message.Message):
     user_id: builtins.str
     """The authenticated principal that stored the record. Set by the server."""
     version: builtins.int
-    """1, and one more at each replace. Set by the server."""
+    """1 at first, increased by one at each replace. Set by the server."""
     revision: builtins.int
     """The number of this record's last change in the project: 1, 2, 3 … without gaps. Set by the server."""
     annotation_ref: builtins.str
@@ -230,11 +230,11 @@ class Feedback(google.protobuf.message.Message):
     """The trace in which the scorer itself ran."""
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the record was stored, to the microsecond; grows strictly within a project. Set by the server."""
+        """When the record was stored, to the microsecond; strictly increasing within a project. Set by the server."""
 
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the record was last replaced, or stored. Set by the server."""
+        """When the record was last replaced, or else stored. Set by the server."""
 
     @property
     def scorer_tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -246,7 +246,7 @@ class Feedback(google.protobuf.message.Message):
 
     @property
     def scorer_tag_confidences(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """How sure the scorer is of a tag, by tag: 0 to 1."""
+        """The scorer's confidence in a tag, by tag: 0 to 1."""
 
     @property
     def scorer_ratings(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
@@ -258,7 +258,7 @@ class Feedback(google.protobuf.message.Message):
 
     @property
     def scorer_rating_confidences(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """How sure the scorer is of a rating, by name: 0 to 1."""
+        """The scorer's confidence in a rating, by name: 0 to 1."""
 
     def __init__(
         self,

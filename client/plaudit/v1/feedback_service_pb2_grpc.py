@@ -121,7 +121,7 @@ class FeedbackServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateFeedback(self, request, context):
-        """Stores up to 1,000 records of one project, all or none, or with `partial` those that are good.
+        """Stores up to 1,000 records of one project: all or none, or with `partial` those that are valid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,7 +135,7 @@ class FeedbackServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ImportFeedback(self, request_iterator, context):
-        """As IngestFeedback, but what only the server sets is taken from the records; for administrators only.
+        """Like IngestFeedback, but keeps what otherwise only the server sets, such as times; for administrators only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +177,7 @@ class FeedbackServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReplaceFeedback(self, request, context):
-        """Swaps the content of one record in one step; its id and created_at stay.
+        """Replaces the content of one record as a whole; its id and created_at stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,21 +191,21 @@ class FeedbackServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFeedbackVersions(self, request, context):
-        """Lists the versions of one record, oldest first; after a purge its tombstone alone.
+        """Lists the versions of one record, oldest first; after a purge only its tombstone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchFeedback(self, request, context):
-        """Streams the changes of a project in the order of their revisions, each exactly once. Ends never.
+        """Streams the changes of a project in the order of their revisions, each exactly once. Never ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Tells the server's version, store and limits.
+        """Returns the server's version, kind of store and limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,15 +29,15 @@ class _ConvertTargetEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     CONVERT_TARGET_UNSPECIFIED: _ConvertTarget.ValueType  # 0
     """Not set: an error."""
     CONVERT_TARGET_DOUBLE: _ConvertTarget.ValueType  # 1
-    """Any number; what is none is unknown."""
+    """Any number; a value that is not a number is unknown."""
     CONVERT_TARGET_INT: _ConvertTarget.ValueType  # 2
-    """A whole number within 64 bits; else unknown."""
+    """A whole number within 64 bits; any other value is unknown."""
     CONVERT_TARGET_STRING: _ConvertTarget.ValueType  # 3
     """The text form."""
     CONVERT_TARGET_BOOL: _ConvertTarget.ValueType  # 4
     """True or false."""
     CONVERT_TARGET_EXISTS: _ConvertTarget.ValueType  # 5
-    """Whether the path is there (an explicit JSON null is), or the column or map key not null."""
+    """Whether the path exists (an explicit JSON null does), or the column or map key is not null."""
 
 class ConvertTarget(_ConvertTarget, metaclass=_ConvertTargetEnumTypeWrapper):
     """What a Convert casts to."""
@@ -45,15 +45,15 @@ class ConvertTarget(_ConvertTarget, metaclass=_ConvertTargetEnumTypeWrapper):
 CONVERT_TARGET_UNSPECIFIED: ConvertTarget.ValueType  # 0
 """Not set: an error."""
 CONVERT_TARGET_DOUBLE: ConvertTarget.ValueType  # 1
-"""Any number; what is none is unknown."""
+"""Any number; a value that is not a number is unknown."""
 CONVERT_TARGET_INT: ConvertTarget.ValueType  # 2
-"""A whole number within 64 bits; else unknown."""
+"""A whole number within 64 bits; any other value is unknown."""
 CONVERT_TARGET_STRING: ConvertTarget.ValueType  # 3
 """The text form."""
 CONVERT_TARGET_BOOL: ConvertTarget.ValueType  # 4
 """True or false."""
 CONVERT_TARGET_EXISTS: ConvertTarget.ValueType  # 5
-"""Whether the path is there (an explicit JSON null is), or the column or map key not null."""
+"""Whether the path exists (an explicit JSON null does), or the column or map key is not null."""
 global___ConvertTarget = ConvertTarget
 
 class _ComparisonOp:
@@ -98,8 +98,8 @@ global___ComparisonOp = ComparisonOp
 
 @typing.final
 class Query(google.protobuf.message.Message):
-    """A filter over the feedback of one project. A row matches only when the whole is true;
-    truth is three-valued (true, false, unknown).
+    """A filter over the feedback of one project. Its value is true, false or unknown; a record matches only when it is
+    true.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -146,15 +146,15 @@ class Expression(google.protobuf.message.Message):
 
     @property
     def all_of(self) -> global___ExpressionList:
-        """False when any operand is, else unknown when any is: `{"$and": […]}`."""
+        """False when any operand is false, otherwise unknown when any is unknown: `{"$and": […]}`."""
 
     @property
     def any_of(self) -> global___ExpressionList:
-        """True when any operand is, else unknown when any is: `{"$or": […]}`."""
+        """True when any operand is true, otherwise unknown when any is unknown: `{"$or": […]}`."""
 
     @property
     def negation(self) -> global___Expression:
-        """True when its operand is false: `{"$not": [x]}`."""
+        """True when its operand is false, unknown when it is unknown: `{"$not": [x]}`."""
 
     @property
     def comparison(self) -> global___Comparison:

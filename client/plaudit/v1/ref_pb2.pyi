@@ -69,7 +69,7 @@ global___RefKind = RefKind
 
 @typing.final
 class RefEdge(google.protobuf.message.Message):
-    """One step of the path behind an object, op or call ref."""
+    """One step of the path after an object, op or call ref."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -119,7 +119,7 @@ class Ref(google.protobuf.message.Message):
     """The id, of a CALL, AGENT_TURN, AGENT_SPAN or AGENT_CONVERSATION (the last percent-decoded)."""
     @property
     def path(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RefEdge]:
-        """The path behind an OBJECT, OP or CALL."""
+        """The path after an OBJECT, OP or CALL."""
 
     def __init__(
         self,
