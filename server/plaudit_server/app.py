@@ -19,23 +19,23 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from plaudit._contract import limits
 from plaudit.v1 import feedback_service_pb2
-from plaudit_server import workers
-from plaudit_server.admin import AdminPorts
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config, without_password
 from plaudit_server.errors import StartError
-from plaudit_server.health import StoreHealth
-from plaudit_server.interceptors import Chain
-from plaudit_server.logs import CallLog
-from plaudit_server.metrics import Metrics, Sources
-from plaudit_server.security import AuditLog, security
-from plaudit_server.service import FeedbackService
+from plaudit_server.feedback.servicer import FeedbackService
+from plaudit_server.feedback.watch import Watches
+from plaudit_server.ops import workers
+from plaudit_server.ops.admin.ports import AdminPorts
+from plaudit_server.ops.health import StoreHealth
+from plaudit_server.ops.logs import CallLog
+from plaudit_server.ops.metrics import Metrics, Sources
+from plaudit_server.rpc.chain import Chain
+from plaudit_server.rpc.security import AuditLog, security
 from plaudit_server.store.base import Store
-from plaudit_server.watch import Watches
-from plaudit_server.writer import Writer
+from plaudit_server.store.writer import Writer
 
 if TYPE_CHECKING:
-    from plaudit_server.tracing import CallTracer
+    from plaudit_server.ops.tracing import CallTracer
 
 logger = logging.getLogger("plaudit_server")
 
@@ -150,7 +150,7 @@ def _call_tracer(config: Config) -> CallTracer | None:
     if not config.tracing.otlp_endpoint:
         return None
     try:
-        from plaudit_server.tracing import CallTracer
+        from plaudit_server.ops.tracing import CallTracer
     except ImportError as error:
         raise StartError(
             f"tracing needs OpenTelemetry, which pip install 'plaudit[server,tracing]' brings ({error})"
@@ -168,12 +168,12 @@ def open_store(url: str) -> Store:
     """The store that a `--store` URL names, not yet opened. Raises StartError for a URL of no store."""
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite" and rest:
-        from plaudit_server.store.sqlite import SqliteStore
+        from plaudit_server.store.engines.sqlite.store import SqliteStore
 
         return SqliteStore(Path(rest))
     if scheme in ("postgresql", "postgres") and rest.startswith("//"):
         try:
-            from plaudit_server.store.postgres import PostgresStore
+            from plaudit_server.store.engines.postgres.store import PostgresStore
         except ImportError as error:
             raise StartError(
                 "a PostgreSQL store needs its driver, psycopg, which pip install 'plaudit[server,postgres]' brings"

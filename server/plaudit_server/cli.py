@@ -107,7 +107,8 @@ def serve(toml_path: str | None, **flags: object) -> None:
         config = _load(toml_path, flags)
         for line in config.warnings():
             print(f"plaudit-server: warning: {line}", file=sys.stderr)
-        from plaudit_server import app, logs
+        from plaudit_server import app
+        from plaudit_server.ops import logs
 
         with logs.writing(config):
             code = app.run(config)
@@ -133,7 +134,7 @@ def show_config(toml_path: str | None, **flags: object) -> None:
 def health(target: str | None, service: str, timeout: float, ca: str | None, toml_path: str | None) -> None:
     """Ask a running server whether it can do its work; exit with 0 when it says SERVING, else with 1."""
     with failures():
-        from plaudit_server import health as state
+        from plaudit_server.ops import health as state
 
         listen = target or _load(toml_path, {}).listen
         said = state.ask(listen, service, timeout, ca)

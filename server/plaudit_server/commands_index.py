@@ -36,7 +36,7 @@ class _Place(Protocol):
 
 class _SqlitePlace:
     def __init__(self, path: str) -> None:
-        from plaudit_server.store import sqlite_indexes
+        from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
 
         self._indexes = sqlite_indexes
         self._path = path
@@ -56,7 +56,7 @@ class _SqlitePlace:
 
 class _PostgresPlace:
     def __init__(self, url: str) -> None:
-        from plaudit_server.store import postgres_indexes
+        from plaudit_server.store.engines.postgres import indexes as postgres_indexes
 
         self._indexes = postgres_indexes
         self._url = url

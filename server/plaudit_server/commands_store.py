@@ -56,8 +56,8 @@ def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) 
 
 def _migrate_sqlite(url: str, shown: str, check: bool) -> int:
     from plaudit_server.app import prepare_store
+    from plaudit_server.store.engines.sqlite.store import applied
     from plaudit_server.store.migrate import migrations, pending
-    from plaudit_server.store.sqlite import applied
 
     path = url.partition(":")[2]
     waiting = pending(migrations("sqlite"), applied(path))
@@ -71,7 +71,7 @@ async def _migrate_postgres(url: str, shown: str, check: bool, citus: bool) -> i
     from plaudit_server.store.migrate import migrations, pending
 
     open_store(url)  # refuses a URL of no store, and tells when the driver is missing
-    from plaudit_server.store import postgres_schema as schema
+    from plaudit_server.store.engines.postgres import schema
 
     async with schema.connected(url) as connection:
         if check:
@@ -114,9 +114,9 @@ async def _copy(source_url: str, target_url: str) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from plaudit_server.app import open_store
-    from plaudit_server.copy import copy as copy_all
+    from plaudit_server.ops.copying import copy as copy_all
     from plaudit_server.store.base import StoreError
-    from plaudit_server.store.sqlite import applied
+    from plaudit_server.store.engines.sqlite.store import applied
 
     if source_url.startswith("sqlite:") and not applied(source_url.partition(":")[2]):
         raise StoreError(f"there is no store {source_url} to copy")

@@ -32,10 +32,11 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     StreamFeedbackRequest,
 )
-from plaudit_server import service, writer
+from plaudit_server.feedback import servicer as service
+from plaudit_server.store import writer
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.sqlite import SqliteStore
-from plaudit_server.store.threads import Threads
+from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.engines.sqlite.threads import Threads
 from tests.bench import percentile, rows, serving
 from tests.bench.creates import CREATE
 from tests.bench.echo import ROOT, Address, echo_server

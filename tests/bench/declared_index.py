@@ -24,8 +24,8 @@ from plaudit import Query, field
 from plaudit_server.app import open_store
 from plaudit_server.query.indexes import DeclaredIndex, declare
 from plaudit_server.query.parse import Operation, parse_order, parse_query
-from plaudit_server.store import sqlite_indexes
 from plaudit_server.store.base import Create, Select, Store
+from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
 from tests.store.factory import record
 
@@ -127,7 +127,7 @@ def main() -> None:
     if not EXISTING and binaries() is None:
         print("PostgreSQL is not installed")
         return
-    from plaudit_server.store import postgres_indexes
+    from plaudit_server.store.engines.postgres import indexes as postgres_indexes
 
     with ExitStack() as stack:
         server = EXISTING

@@ -48,23 +48,23 @@ async def _serve_bare() -> None:
 async def _serve_chain() -> None:
     # Imported here: the bare echo's memory is a control, too.
     from plaudit.v1 import CreateFeedbackRequest
-    from plaudit_server import validation
     from plaudit_server.app import Server
     from plaudit_server.config import Config
     from plaudit_server.errors import InvalidFields, Violation
-    from plaudit_server.interceptors import Call
-    from plaudit_server.records import seal
-    from plaudit_server.service import FeedbackService
-    from plaudit_server.store.memory import MemoryStore
-    from plaudit_server.store.sqlite import microseconds
+    from plaudit_server.feedback import rules
+    from plaudit_server.feedback.records import seal
+    from plaudit_server.feedback.servicer import FeedbackService
+    from plaudit_server.rpc.chain import Call
+    from plaudit_server.store.engines.memory import MemoryStore
+    from plaudit_server.store.engines.sqlite.store import microseconds
 
     class Answering(FeedbackService):
         """Answers a create as soon as it is valid: with the record, as if it had been stored."""
 
         async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:  # noqa: N802
             out: list[Violation] = []
-            validation.check_project(request.project, out)
-            record = validation.new_record(request.feedback, request.project, call.user_id, out)
+            rules.check_project(request.project, out)
+            record = rules.new_record(request.feedback, request.project, call.user_id, out)
             if record is None or out:
                 raise InvalidFields(out)
             now = microseconds()

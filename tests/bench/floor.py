@@ -19,9 +19,9 @@ from typing import Any, Final
 import apsw
 import uvloop
 
-from plaudit_server.store import sql
+from plaudit_server.feedback import steps as sql
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.sqlite import SqliteStore, _insert
+from plaudit_server.store.engines.sqlite.store import SqliteStore, _insert
 from tests.bench import rows
 from tests.bench.creates import CREATE, SHAPES, anew
 from tests.bench.echo import ROOT, Address, echo_server

@@ -14,7 +14,7 @@ import apsw
 import plaudit
 from plaudit_server.query.parse import parse_order, parse_query
 from plaudit_server.store.base import Create, Select
-from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.engines.sqlite.store import SqliteStore
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, ratio
 from tests.bench.places import store_directory
 from tests.store.factory import record

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import apsw
 
-from plaudit_server.store import sql
-from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.feedback import steps as sql
+from plaudit_server.store.engines.sqlite.store import SqliteStore
 from tests.bench import rows
 from tests.bench.figures import Sample
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import CreateFeedbackRequest, Feedback
-from plaudit_server import validation
 from plaudit_server.errors import Violation
-from plaudit_server.records import Record, content_of, seal
+from plaudit_server.feedback import rules
+from plaudit_server.feedback.records import Record, content_of, seal
 
 PROJECT = "bench/rows"
 PROJECTS = tuple(f"bench/project-{number}" for number in range(4))
@@ -42,7 +42,7 @@ def create_request(project: str = PROJECT) -> bytes:
 def record(message: Feedback) -> Record:
     """A message as validation hands it to the store."""
     out: list[Violation] = []
-    made = validation.new_record(message, PROJECT, "anonymous", out)
+    made = rules.new_record(message, PROJECT, "anonymous", out)
     assert made is not None, out
     return made
 

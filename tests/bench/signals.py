@@ -33,8 +33,8 @@ BARE = (sys.executable, "-m", "tests.bench.signals")
 
 def take_out() -> None:
     """Make a server of this process one that nobody watches."""
-    from plaudit_server.interceptors import Chain
-    from plaudit_server.metrics import Metrics
+    from plaudit_server.ops.metrics import Metrics
+    from plaudit_server.rpc.chain import Chain
 
     changed: Any = (Chain, Metrics)
     changed[0]._begun = lambda self, call: call

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback
-from plaudit_server import records
-from plaudit_server.store import migrate, sql, sqlite
+from plaudit_server.feedback import records
+from plaudit_server.feedback import steps as sql
+from plaudit_server.store import migrate
 from plaudit_server.store.base import Create
+from plaudit_server.store.engines.sqlite import store as sqlite
 from tests.bench import rows
 from tests.bench.figures import NotMeasured, Settings
 from tests.bench.places import file_system

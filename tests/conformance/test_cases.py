@@ -13,8 +13,8 @@ import pytest
 import plaudit
 import plaudit_server.testing
 from plaudit.v1 import Feedback, SpanStatusCode
-from plaudit_server import validation
 from plaudit_server.errors import Violation
+from plaudit_server.feedback import rules
 from plaudit_server.store.base import Create
 from plaudit_server.testing import RunningServer
 from tests.shared import as_parameters, worked_cases
@@ -73,7 +73,7 @@ class Case:
             )
             message.created_at.FromDatetime(created_at)
             out: list[Violation] = []
-            record = validation.new_record(message, message.project, "alice", out, imported=True)
+            record = rules.new_record(message, message.project, "alice", out, imported=True)
             assert record is not None, out
             command = Create(message.project, (record,), imported=True)
             self.running.run(self.running.server.store.write([command]))

@@ -25,7 +25,7 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     ReplaceFeedbackRequest,
 )
-from plaudit_server.health import LIVENESS
+from plaudit_server.ops.health import LIVENESS
 from tests.faults.disk import Disk, faulty_disk
 from tests.service.process import ServerProcess
 from tests.service.status import Refusal

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from plaudit_server import health
+from plaudit_server.ops import health
 from tests.postgres.cluster import free_port
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/haproxy.cfg"

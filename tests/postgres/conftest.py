@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from plaudit_server.store.postgres_schema import connected, migrate
+from plaudit_server.store.engines.postgres.schema import connected, migrate
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
 
 

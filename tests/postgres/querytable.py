@@ -13,8 +13,8 @@ from plaudit_server.query.fields import COLUMNS, PAYLOAD
 from plaudit_server.query.indexes import DeclaredIndex, Indexes
 from plaudit_server.query.parse import DEFAULT_ORDER, Operation, SortKey
 from plaudit_server.store.declared import create, declaration
-from plaudit_server.store.postgres import plain_key
-from plaudit_server.store.postgres_dialect import postgres
+from plaudit_server.store.engines.postgres.dialect import postgres
+from plaudit_server.store.engines.postgres.store import plain_key
 
 _NAMES = (*COLUMNS, PAYLOAD)
 _NUMBERS = {name for name, column in COLUMNS.items() if column.kind in ("number", "time")}

@@ -13,10 +13,10 @@ from typing import Any
 import apsw
 import pytest
 
-from plaudit_server import copy as copying
+from plaudit_server.ops import copying
 from plaudit_server.store.base import Create, Purge, Replace, Select, Store, StoreError
-from plaudit_server.store.postgres import PostgresStore
-from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.store.engines.sqlite.store import SqliteStore
 from plaudit_server.store.transfer import Stored
 from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, id_of, record

@@ -12,13 +12,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from plaudit_server.feedback import steps as sql
 from plaudit_server.query.indexes import TEXT_CHARACTERS, DeclaredIndex, declare
 from plaudit_server.query.parse import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or
-from plaudit_server.store import declared, postgres_indexes, sql
+from plaudit_server.store import declared
 from plaudit_server.store.base import Create, Purge, Select, StoreError
 from plaudit_server.store.declared import State
-from plaudit_server.store.postgres import PostgresStore, engine
-from plaudit_server.store.postgres_schema import connected, folding, migrate
+from plaudit_server.store.engines.postgres import indexes as postgres_indexes
+from plaudit_server.store.engines.postgres.schema import connected, folding, migrate
+from plaudit_server.store.engines.postgres.store import PostgresStore, engine
 from tests.postgres.cluster import Database
 from tests.postgres.querytable import Table
 from tests.postgres.test_plans import plan_of

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from plaudit_server.store import postgres, postgres_schema
 from plaudit_server.store.base import Create, Select, Store, StoreError
+from plaudit_server.store.engines.postgres import schema as postgres_schema
+from plaudit_server.store.engines.postgres import store as postgres
+from plaudit_server.store.engines.postgres.store import PostgresStore
 from plaudit_server.store.migrate import Migration, migrations
-from plaudit_server.store.postgres import PostgresStore
 from tests.postgres.cluster import Cluster, Database
 from tests.store.factory import BY_TIME, PROJECT, record
 

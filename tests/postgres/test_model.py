@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from plaudit_server.store.memory import MemoryStore
-from plaudit_server.store.postgres import PostgresStore
+from plaudit_server.store.engines.memory import MemoryStore
+from plaudit_server.store.engines.postgres.store import PostgresStore
 from tests.postgres.cluster import Database
 from tests.store import test_model
 from tests.store.suite import Clock

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from plaudit_server.records import message
+from plaudit_server.feedback.records import message
 from plaudit_server.store.base import Create, Purge, Purged, Replace, Select
-from plaudit_server.store.postgres import PostgresStore
+from plaudit_server.store.engines.postgres.store import PostgresStore
 from tests.postgres.cluster import Database, as_user, free_port, system_user
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record

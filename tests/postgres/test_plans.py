@@ -14,12 +14,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from plaudit_server.feedback import steps as sql
 from plaudit_server.query.fields import Column
 from plaudit_server.query.parse import And, Operation, SortKey
-from plaudit_server.store import declared, sql
+from plaudit_server.store import declared
 from plaudit_server.store.base import Select
-from plaudit_server.store.postgres import PostgresStore, engine
-from plaudit_server.store.postgres_schema import connected, folding, migrate
+from plaudit_server.store.engines.postgres.schema import connected, folding, migrate
+from plaudit_server.store.engines.postgres.store import PostgresStore, engine
 from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.suite import column

@@ -16,7 +16,7 @@ from plaudit.v1 import OrderBy
 from plaudit_server.query.evaluate import sort_key
 from plaudit_server.query.indexes import declare
 from plaudit_server.query.parse import Not, Operation, parse_order
-from plaudit_server.store.postgres_schema import connected, folding
+from plaudit_server.store.engines.postgres.schema import connected, folding
 from tests import strategies
 from tests.postgres.cluster import Database
 from tests.postgres.querytable import Table

@@ -28,7 +28,7 @@ from plaudit.v1 import (
     ReplaceFeedbackRequest,
     WatchFeedbackRequest,
 )
-from plaudit_server.store.postgres import PostgresStore
+from plaudit_server.store.engines.postgres.store import PostgresStore
 from tests.postgres.cluster import Database
 from tests.service.operators import Scraped, page
 from tests.service.process import ServerProcess, server_process

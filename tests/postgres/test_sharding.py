@@ -12,14 +12,15 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 
+from plaudit_server.feedback import steps as sql
 from plaudit_server.query.compile import compile_filter, compile_order
 from plaudit_server.query.parse import Operation, parse_order
-from plaudit_server.store import sql, transfer
+from plaudit_server.store import transfer
 from plaudit_server.store.base import Create, Purge, Replace, Select
+from plaudit_server.store.engines.postgres.dialect import postgres
+from plaudit_server.store.engines.postgres.schema import DISTRIBUTED, REFERENCE, Connection
+from plaudit_server.store.engines.postgres.store import _WRITTEN_BETWEEN, PostgresStore
 from plaudit_server.store.migrate import migrations
-from plaudit_server.store.postgres import _WRITTEN_BETWEEN, PostgresStore
-from plaudit_server.store.postgres_dialect import postgres
-from plaudit_server.store.postgres_schema import DISTRIBUTED, REFERENCE, Connection
 from tests import strategies
 from tests.postgres.cluster import Database
 from tests.store import suite
@@ -30,7 +31,7 @@ T = TypeVar("T")
 # What engines of the family lack, or have otherwise.
 FORBIDDEN = re.compile(
     r"\b(listen|notify|unlisten|pg_(try_)?advisory\w*|trigger|nextval|setval|\w*serial|sequence|temp|temporary"
-    r"|jsonb?_path\w*|jsonb|prepare|deallocate|discard|hold|set session|references|foreign key)\b|@\?|@@",
+    r"|jsonb?_path\w*|jsonb|prepare|deallocate|discard|hold|set session|references|foreign key)\b|@\?|plaudit_server.",
     re.IGNORECASE,
 )
 

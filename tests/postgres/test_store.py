@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit_server.store.postgres import PostgresStore
+from plaudit_server.store.engines.postgres.store import PostgresStore
 from tests.postgres.cluster import Database
 from tests.store import suite
 

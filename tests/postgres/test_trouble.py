@@ -13,9 +13,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from plaudit_server.errors import FeedbackPurged, StoreUnavailable
-from plaudit_server.records import Row, message
+from plaudit_server.feedback.records import Row, message
 from plaudit_server.store.base import ChangeKind, Create, Purge, Purged, Replace, Select
-from plaudit_server.store.postgres import PostgresStore
+from plaudit_server.store.engines.postgres.store import PostgresStore
 from tests.postgres.cluster import Database
 from tests.postgres.proxy import Fate, Proxy
 from tests.store.factory import BY_TIME, PROJECT, id_of, record

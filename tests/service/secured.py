@@ -19,8 +19,8 @@ from plaudit.v1 import feedback_service_pb2
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.auth.tls import server_credentials
 from plaudit_server.config import Config
-from plaudit_server.interceptors import Call, Chain
-from plaudit_server.security import security
+from plaudit_server.rpc.chain import Call, Chain
+from plaudit_server.rpc.security import security
 from plaudit_server.store.migrate import migrations
 
 SERVICE = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from plaudit.v1 import CreateFeedbackRequest, FeedbackServiceStub, GetServerInfoRequest
 from plaudit_server.config import Admin, Config
 from plaudit_server.errors import StartError
-from plaudit_server.pages import CONNECTIONS
+from plaudit_server.ops.admin.http import CONNECTIONS
 from plaudit_server.testing import server
 from tests.service.operators import Scraped, page, with_admin
 from tests.service.process import ServerProcess

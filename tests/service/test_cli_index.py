@@ -12,7 +12,7 @@ import pytest
 from plaudit import Query, field
 from plaudit.v1 import FeedbackServiceStub, QueryFeedbackRequest
 from plaudit_server.store.base import Create
-from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.engines.sqlite.store import SqliteStore
 from tests.service.process import server_process
 from tests.service.test_cli import run
 from tests.store.factory import record

@@ -32,7 +32,7 @@ from plaudit.v1 import (
 )
 from plaudit_server.config import Config, Connections
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.engines.sqlite.store import SqliteStore
 from plaudit_server.testing import RunningServer
 from tests.faults.disk import faulty_disk
 from tests.service.status import Refusal, refusal

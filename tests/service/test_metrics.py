@@ -31,7 +31,7 @@ from plaudit.v1 import (
 from plaudit_server.config import Config, Limits
 from plaudit_server.errors import StoreUnavailable
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.memory import MemoryStore
+from plaudit_server.store.engines.memory import MemoryStore
 from plaudit_server.testing import server
 from tests.service.operators import Scraped, scrape, with_admin
 

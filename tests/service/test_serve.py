@@ -21,7 +21,7 @@ from plaudit.v1 import (
     FeedbackServiceStub,
     WatchFeedbackRequest,
 )
-from plaudit_server.workers import LISTEN_VARIABLE
+from plaudit_server.ops.workers import LISTEN_VARIABLE
 from tests.service.process import ServerProcess, server_process
 
 REF = "weave:///acme/chat/call/1"

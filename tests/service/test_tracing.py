@@ -200,7 +200,7 @@ def test_a_collector_that_is_away_costs_no_call_and_does_not_keep_the_server_fro
 
 
 def test_without_the_packages_the_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "plaudit_server.tracing", None)
+    monkeypatch.setitem(sys.modules, "plaudit_server.ops.tracing", None)
     with pytest.raises(StartError, match=r"pip install 'plaudit\[server,tracing\]'"):
         app.build_server(Config(tracing=Tracing("http://127.0.0.1:4317")), Unsteady())
     app.build_server(Config(), Unsteady())

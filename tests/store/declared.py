@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from plaudit_server.records import Record
+from plaudit_server.feedback.records import Record
 from tests.store.factory import record
 
 # Names of keys that would end a literal, or a path in it, were they not escaped.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from plaudit_server.errors import FeedbackExists, VersionMismatch
-from plaudit_server.records import Row, message
+from plaudit_server.feedback.records import Row, message
 from plaudit_server.store.base import Create, Purge, Purged, Replace, Select
-from plaudit_server.store.sqlite import SqliteStore
-from plaudit_server.writer import Writer
+from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.writer import Writer
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
 

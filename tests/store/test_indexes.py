@@ -11,14 +11,16 @@ from typing import Any
 import apsw
 import pytest
 
+from plaudit_server.feedback import steps as sql
 from plaudit_server.query.fields import Column
 from plaudit_server.query.indexes import DeclaredIndex, Indexes, declare
 from plaudit_server.query.parse import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or, SortKey
-from plaudit_server.store import declared, sql, sqlite_indexes
+from plaudit_server.store import declared
 from plaudit_server.store.base import Create, Purge, Select, StoreError
 from plaudit_server.store.declared import State
 from plaudit_server.store.dialect import SQLITE
-from plaudit_server.store.sqlite import ENGINE, SqliteStore
+from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
+from plaudit_server.store.engines.sqlite.store import ENGINE, SqliteStore
 from tests.store.declared import scored
 from tests.store.factory import BY_TIME, id_of, record
 from tests.store.suite import column

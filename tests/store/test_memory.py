@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit_server.store.memory import MemoryStore
+from plaudit_server.store.engines.memory import MemoryStore
 from tests.store import suite
 
 

@@ -18,8 +18,8 @@ from plaudit_server.errors import BatchRejected, DomainError
 from plaudit_server.query.fields import Column, PayloadPath
 from plaudit_server.query.parse import Compare, Convert, Field, Literal, Not, Operation, Or, SortKey
 from plaudit_server.store.base import Change, Command, Create, Outcome, Purge, Replace, Select, Store, WriteFailed
-from plaudit_server.store.memory import MemoryStore
-from plaudit_server.store.sqlite import SqliteStore
+from plaudit_server.store.engines.memory import MemoryStore
+from plaudit_server.store.engines.sqlite.store import SqliteStore
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.suite import OTHER, Clock, column, payload
 

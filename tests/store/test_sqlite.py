@@ -16,10 +16,11 @@ import apsw
 import pytest
 
 from plaudit_server.errors import StoreUnavailable
-from plaudit_server.records import message
-from plaudit_server.store import sql, sqlite
+from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback.records import message
 from plaudit_server.store.base import Create, Purge, Purged, Replace, Select, StoreError, WriteFailed
-from plaudit_server.store.sqlite import APPLICATION_ID, SqliteStore
+from plaudit_server.store.engines.sqlite import store as sqlite
+from plaudit_server.store.engines.sqlite.store import APPLICATION_ID, SqliteStore
 from tests.faults.disk import Disk, faulty_disk
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from plaudit_server.auth.tokens import KeySet, TokenVerifier, load_keys
+from plaudit_server.auth.jwt import KeySet, TokenVerifier, load_keys
 from plaudit_server.config import Jwt
 from plaudit_server.errors import Unauthenticated
 from plaudit_server.principals import Grant, Role

@@ -9,9 +9,9 @@ import pytest
 
 from plaudit._contract import limits
 from plaudit._contract.refs import InvalidRefError, parse_ref
-from plaudit_server import feedback_types
 from plaudit_server.errors import Violation
-from plaudit_server.feedback_types import Additions, Draft, GivenRef, reaction_of
+from plaudit_server.feedback import types
+from plaudit_server.feedback.types import Additions, Draft, GivenRef, reaction_of
 
 P = "weave:///acme/chat"
 OBJECT, OP, CALL = f"{P}/object/score:d", f"{P}/op/score:d", f"{P}/call/9"
@@ -43,7 +43,7 @@ def apply(
         span_conversation_id,
         span_trace_id,
     )
-    additions = feedback_types.apply(draft, out, note_characters)
+    additions = types.apply(draft, out, note_characters)
     assert all(violation.description for violation in out)
     return additions, [violation.field for violation in out]
 
@@ -369,8 +369,8 @@ def test_what_is_in_breach_itself_is_not_judged_again(feedback_type: str) -> Non
     out: list[Violation] = []
     refs = {"annotation_ref": GivenRef("x", None)} if "annotation" in feedback_type else {}
     refs |= {"runnable_ref": GivenRef("x", None)} if "runnable" in feedback_type else {}
-    assert feedback_types.apply(Draft("acme/chat", feedback_type, None, None, refs), out) == Additions({})
-    feedback_types.apply(Draft("acme/chat", "wandb.agent_user_feedback", None, None, {}, ("scorer_tags",)), out)
+    assert types.apply(Draft("acme/chat", feedback_type, None, None, refs), out) == Additions({})
+    types.apply(Draft("acme/chat", "wandb.agent_user_feedback", None, None, {}, ("scorer_tags",)), out)
     assert out == []
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit_server.errors import QuotaExceeded, describe
-from plaudit_server.limiter import InFlight, ProjectQuotas, Quota
+from plaudit_server.rpc.quotas import InFlight, ProjectQuotas, Quota
 
 
 def refused(quotas: ProjectQuotas, project: str, rows: int, now: float) -> QuotaExceeded:

@@ -22,9 +22,9 @@ from plaudit.v1 import (
     Query,
     QueryFeedbackRequest,
 )
-from plaudit_server import outline
 from plaudit_server.errors import InvalidFields, InvalidQuery
-from plaudit_server.records import varint
+from plaudit_server.feedback.records import varint
+from plaudit_server.rpc import elements
 
 MOST = limits.MESSAGE_ELEMENTS
 PROJECT = b"\x0a\x03a/b"
@@ -32,7 +32,7 @@ PROJECT = b"\x0a\x03a/b"
 
 def check(message_class: type[Message], raw: bytes) -> None:
     descriptor: Any = message_class.DESCRIPTOR
-    outline.checker(descriptor)(raw)
+    elements.checker(descriptor)(raw)
 
 
 def refused(message_class: type[Message], raw: bytes) -> list[str]:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from plaudit_server.errors import StartError
-from plaudit_server.pages import Page, PageServer, said
+from plaudit_server.ops.admin.http import Page, PageServer, said
 
 LARGE = b"x" * (32 * 1024 * 1024)
 

@@ -16,7 +16,7 @@ from plaudit_server.query.indexes import PATH_BYTES, DeclaredIndex, Indexes, Not
 from plaudit_server.query.parse import Not
 from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.dialect import SQLITE, Dialect
-from plaudit_server.store.postgres_dialect import postgres
+from plaudit_server.store.engines.postgres.dialect import postgres
 from tests.store.declared import HOSTILE, path_of
 from tests.strategies import Expr, nasty_comparisons, nasty_values, parsed
 from tests.unit.querytable import Table, by_oracle

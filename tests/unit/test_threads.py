@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from plaudit_server.store.threads import Threads
+from plaudit_server.store.engines.sqlite.threads import Threads
 
 
 def run(scenario: Callable[[Threads], Awaitable[None]], count: int = 1) -> None:

@@ -13,9 +13,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from plaudit._contract import limits
 from plaudit.v1 import Feedback, QueryFeedbackRequest, SpanStatusCode, StreamFeedbackRequest
-from plaudit_server import validation
 from plaudit_server.errors import Violation
-from plaudit_server.records import Record
+from plaudit_server.feedback import rules
+from plaudit_server.feedback.records import Record
 
 REF = "weave:///acme/chat/call/1"
 OBJECT = "weave:///acme/chat/object/score:d"
@@ -33,7 +33,7 @@ def scored(**fields: Any) -> Feedback:
 
 def record(sent: Feedback, **options: Any) -> Record:
     out: list[Violation] = []
-    made = validation.new_record(sent, "acme/chat", "alice", out, **options)
+    made = rules.new_record(sent, "acme/chat", "alice", out, **options)
     assert out == []
     assert made is not None
     return made
@@ -42,7 +42,7 @@ def record(sent: Feedback, **options: Any) -> Record:
 def breaches(sent: Feedback, **options: Any) -> list[str]:
     """The fields in breach, without their prefix."""
     out: list[Violation] = []
-    made = validation.new_record(sent, "acme/chat", "alice", out, **options)
+    made = rules.new_record(sent, "acme/chat", "alice", out, **options)
     assert (made is None) == bool(out)
     assert all(v.field.startswith("feedback.") and v.description for v in out)
     return [v.field.removeprefix("feedback.") for v in out]
@@ -153,7 +153,7 @@ def test_every_field_finds_its_column() -> None:
 
 def test_no_field_of_the_message_is_without_a_reader_and_a_column() -> None:
     names = {field.name for field in Feedback.DESCRIPTOR.fields}
-    assert set(validation._READERS) == set(validation._DEFAULTS) == names
+    assert set(rules._READERS) == set(rules._DEFAULTS) == names
     # revision is the store's alone; the payload's text is a column under another name.
     columns = {field.name for field in dataclasses.fields(Record)}
     assert names - {"revision", "payload_json"} == columns - {"body", "payload", "new_id"}
@@ -279,7 +279,7 @@ def test_everything_that_is_wrong_is_told_at_once_under_the_records_place() -> N
         span_status_code=7,  # type: ignore[arg-type]
         feedback_type="custom",
     )
-    assert validation.new_record(sent, "acme/chat", "alice", out, "feedback[3]") is None
+    assert rules.new_record(sent, "acme/chat", "alice", out, "feedback[3]") is None
     assert [v.field for v in out] == [
         f"feedback[3].{name}"
         for name in (
@@ -309,7 +309,7 @@ def test_ref_and_type_are_required() -> None:
 
 def test_violations_of_other_records_do_not_refuse_this_one() -> None:
     out = [Violation("project", "is bad")]
-    assert validation.new_record(message(), "acme/chat", "alice", out) is not None
+    assert rules.new_record(message(), "acme/chat", "alice", out) is not None
     assert len(out) == 1
 
 
@@ -488,7 +488,7 @@ def test_what_only_the_server_sets_is_not_even_read_from_clients() -> None:
 @pytest.mark.parametrize("project", ["a/b", "é/ü", " / ", f"{'x' * 128}/{'é' * 64}"])
 def test_a_project_has_two_parts(project: str) -> None:
     out: list[Violation] = []
-    validation.check_project(project, out)
+    rules.check_project(project, out)
     assert out == []
 
 
@@ -497,7 +497,7 @@ def test_a_project_has_two_parts(project: str) -> None:
 )
 def test_any_other_project_is_refused(project: str) -> None:
     out: list[Violation] = []
-    validation.check_project(project, out, "feedback.project")
+    rules.check_project(project, out, "feedback.project")
     assert [v.field for v in out] == ["feedback.project"]
 
 
@@ -506,44 +506,44 @@ def test_any_other_project_is_refused(project: str) -> None:
 )
 def test_a_page_size_of_0_or_too_many_means_the_most(size: int, rows: int) -> None:
     out: list[Violation] = []
-    assert validation.check_page_size(size, out) == rows
+    assert rules.check_page_size(size, out) == rows
     assert out == []
 
 
 def test_negative_numbers_are_refused() -> None:
     out: list[Violation] = []
-    validation.check_page_size(-1, out)
-    validation.check_offset_limit(QueryFeedbackRequest(offset=-1, limit=-1), out)
-    validation.check_offset_limit(StreamFeedbackRequest(offset=0, limit=0), out)
-    validation.check_version(-1, out)
-    validation.check_version(0, out, "expected_version")
+    rules.check_page_size(-1, out)
+    rules.check_offset_limit(QueryFeedbackRequest(offset=-1, limit=-1), out)
+    rules.check_offset_limit(StreamFeedbackRequest(offset=0, limit=0), out)
+    rules.check_version(-1, out)
+    rules.check_version(0, out, "expected_version")
     assert [v.field for v in out] == ["page_size", "offset", "limit", "version"]
 
 
 @pytest.mark.parametrize(("count", "good"), [(0, False), (1, True), (1000, True), (1001, False)])
 def test_a_batch_has_1_to_1000_records(count: int, good: bool) -> None:
     out: list[Violation] = []
-    validation.check_batch(count, out)
+    rules.check_batch(count, out)
     assert [v.field for v in out] == ([] if good else ["feedback"])
 
 
 def test_an_id_to_look_up_is_any_short_text() -> None:
     out: list[Violation] = []
-    assert validation.check_id_lookup("ZZZ", out) == "zzz"
-    assert validation.check_id_lookup("x" * 128, out)
+    assert rules.check_id_lookup("ZZZ", out) == "zzz"
+    assert rules.check_id_lookup("x" * 128, out)
     assert out == []
     for id in ("", "x" * 129, "é" * 65, "a\0"):
-        validation.check_id_lookup(id, out)
+        rules.check_id_lookup(id, out)
     assert [v.field for v in out] == ["id"] * 4
 
 
 def test_ids_to_purge_are_looked_up_once_each() -> None:
     out: list[Violation] = []
-    assert validation.check_ids(["A", "b", "a"], out) == ["a", "b"]
-    assert len(validation.check_ids([str(n) for n in range(10_000)], out)) == 10_000
+    assert rules.check_ids(["A", "b", "a"], out) == ["a", "b"]
+    assert len(rules.check_ids([str(n) for n in range(10_000)], out)) == 10_000
     assert out == []
-    validation.check_ids(["a", "", "b\0"], out)
-    validation.check_ids(["a"] * 10_001, out)
+    rules.check_ids(["a", "", "b\0"], out)
+    rules.check_ids(["a"] * 10_001, out)
     assert [v.field for v in out] == ["ids[1]", "ids[2]", "ids"]
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from plaudit._contract.refs import parse_ref
 from plaudit.v1 import Feedback
-from plaudit_server import validation
 from plaudit_server.errors import Violation
-from plaudit_server.records import Record
+from plaudit_server.feedback import rules
+from plaudit_server.feedback.records import Record
 from tests.shared import as_parameters, worked_cases
 
 COLUMNS = {"project_id": "project", "weave_ref": "ref", "wb_user_id": "user_id"}
@@ -42,8 +42,8 @@ def create(req: dict[str, Any], user: str) -> tuple[Record | None, list[Violatio
         fields["span_status_code"] = f"SPAN_STATUS_CODE_{fields['span_status_code']}"
     payload = json.dumps(fields.pop("payload", {}), ensure_ascii=False)
     out: list[Violation] = []
-    validation.check_project(fields["project"], out)
-    return validation.new_record(Feedback(payload_json=payload, **fields), fields["project"], user, out), out
+    rules.check_project(fields["project"], out)
+    return rules.new_record(Feedback(payload_json=payload, **fields), fields["project"], user, out), out
 
 
 @pytest.mark.parametrize("case", load("types", "create"))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from plaudit_server import writer as writing
 from plaudit_server.errors import BatchRejected, Overloaded, StoreUnavailable
+from plaudit_server.store import writer as writing
 from plaudit_server.store.base import Command, Create, Outcome, Purge, Purged, Replace, WriteFailed, Written
-from plaudit_server.store.memory import MemoryStore
-from plaudit_server.writer import Writer
+from plaudit_server.store.engines.memory import MemoryStore
+from plaudit_server.store.writer import Writer
 from tests.store.factory import PROJECT, record
 
 

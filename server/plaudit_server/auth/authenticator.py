@@ -104,7 +104,7 @@ class Authenticator:
 
     async def _start_tokens(self) -> None:
         try:
-            from plaudit_server.auth.tokens import TokenVerifier, load_keys
+            from plaudit_server.auth.jwt import TokenVerifier, load_keys
         except ImportError as error:
             raise StartError(
                 f"tokens need PyJWT and cryptography, which pip install 'plaudit[server,jwt]' brings ({error})"

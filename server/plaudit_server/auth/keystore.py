@@ -97,7 +97,7 @@ class PostgresKeyStore(StoredKeys):
         """Connect. Raises StoreError for a URL that can not be read, StartError when there are no keys to read."""
         import psycopg
 
-        from plaudit_server.store.postgres_schema import connection_string
+        from plaudit_server.store.engines.postgres.schema import connection_string
 
         super().__init__()
         self._errors = psycopg.Error

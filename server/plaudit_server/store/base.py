@@ -9,8 +9,8 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
 from plaudit_server.errors import DomainError
+from plaudit_server.feedback.records import Record, Row
 from plaudit_server.query.parse import Operation, SortKey
-from plaudit_server.records import Record, Row
 
 
 class StoreError(Exception):

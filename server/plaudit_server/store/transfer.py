@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from plaudit_server.feedback.steps import COLUMNS, Insert, Statement, Statements, Steps, lock
 from plaudit_server.query.compile import Sql
 from plaudit_server.store.base import StoreError
-from plaudit_server.store.sql import COLUMNS, Insert, Statement, Statements, Steps, lock
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from plaudit_server.config import without_password
 from plaudit_server.errors import StoreUnavailable
+from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback.records import Row
 from plaudit_server.query.parse import Operation
-from plaudit_server.records import Row
-from plaudit_server.store import sql
 from plaudit_server.store.base import (
     Changes,
     Command,
@@ -37,9 +37,8 @@ from plaudit_server.store.base import (
     WriteFailed,
     Written,
 )
-from plaudit_server.store.migrate import migrations, pending
-from plaudit_server.store.postgres_dialect import postgres
-from plaudit_server.store.postgres_schema import (
+from plaudit_server.store.engines.postgres.dialect import postgres
+from plaudit_server.store.engines.postgres.schema import (
     Connection,
     applied,
     connected,
@@ -47,6 +46,7 @@ from plaudit_server.store.postgres_schema import (
     folding,
     migrate,
 )
+from plaudit_server.store.migrate import migrations, pending
 
 logger = logging.getLogger("plaudit_server")
 

@@ -22,9 +22,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from plaudit._contract import limits
-from plaudit_server import outline
 from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, describe
 from plaudit_server.principals import ANONYMOUS, Principal
+from plaudit_server.rpc import elements
 
 logger = logging.getLogger("plaudit_server")
 
@@ -303,7 +303,7 @@ def _encoded(response: Message | bytes) -> bytes:
 def _parser(method: MethodDescriptor) -> Parser:
     message_class = GetMessageClass(method.input_type)
     full_name = method.input_type.full_name
-    check_elements = outline.checker(method.input_type)
+    check_elements = elements.checker(method.input_type)
 
     def parse(raw: bytes) -> Message:
         if len(raw) > limits.REQUEST_BYTES:

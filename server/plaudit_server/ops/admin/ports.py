@@ -16,9 +16,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from plaudit_server.config import Admin
 from plaudit_server.errors import StartError
-from plaudit_server.health import SERVING, StoreHealth
-from plaudit_server.metrics import Metrics
-from plaudit_server.pages import Page, PageServer, said
+from plaudit_server.ops.admin.http import Page, PageServer, said
+from plaudit_server.ops.health import SERVING, StoreHealth
+from plaudit_server.ops.metrics import Metrics
 
 _GRPC_CALLS: Final = 64
 

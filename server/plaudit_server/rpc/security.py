@@ -19,8 +19,8 @@ from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.auth.permission import RPC_RIGHTS, WRITES, allowed
 from plaudit_server.config import Config, Limits
 from plaudit_server.errors import PermissionDenied, StartError
-from plaudit_server.interceptors import Call, Gate, Observer, Step
-from plaudit_server.limiter import InFlight, ProjectQuotas
+from plaudit_server.rpc.chain import Call, Gate, Observer, Step
+from plaudit_server.rpc.quotas import InFlight, ProjectQuotas
 
 audit_logger = logging.getLogger("plaudit_server.audit")
 

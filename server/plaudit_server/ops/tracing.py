@@ -22,11 +22,11 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from plaudit_server.config import Tracing
-from plaudit_server.health import SERVICE
-from plaudit_server.interceptors import OTHER, TRACE_PARENT_METADATA, Call
-from plaudit_server.metrics import SERVER_FAULTS
+from plaudit_server.ops.health import SERVICE
+from plaudit_server.ops.metrics import SERVER_FAULTS
+from plaudit_server.rpc.chain import OTHER, TRACE_PARENT_METADATA, Call
 from plaudit_server.store.base import Command, Create, Outcome
-from plaudit_server.writer import Writer
+from plaudit_server.store.writer import Writer
 
 _FLUSH_SECONDS: Final = 5.0
 _PATH_CHARACTERS: Final = 200

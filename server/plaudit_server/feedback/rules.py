@@ -13,10 +13,10 @@ from plaudit._contract import jsontext, limits
 from plaudit._contract.refs import InvalidRefError, parse_ref
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback, QueryFeedbackRequest, StreamFeedbackRequest
-from plaudit_server import feedback_types
 from plaudit_server.errors import Violation
-from plaudit_server.feedback_types import Draft, GivenRef
-from plaudit_server.records import SPAN_STATUS_NAMES, Record
+from plaudit_server.feedback import types
+from plaudit_server.feedback.records import SPAN_STATUS_NAMES, Record
+from plaudit_server.feedback.types import Draft, GivenRef
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -200,7 +200,7 @@ def _enriched(
         given["span_conversation_id"],
         given["span_trace_id"],
     )
-    additions = feedback_types.apply(draft, out, note_characters)
+    additions = types.apply(draft, out, note_characters)
     if additions.span_conversation_id:
         given["span_conversation_id"] = message.span_conversation_id = additions.span_conversation_id
     if additions.span_trace_id:

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple
 
+from plaudit_server.feedback.steps import Statements, Steps
 from plaudit_server.store import transfer
 from plaudit_server.store.base import StoreError
-from plaudit_server.store.sql import Statements, Steps
 from plaudit_server.store.transfer import Movable, Standing, Stored
 
 _BATCH_ROWS: Final = 1_000

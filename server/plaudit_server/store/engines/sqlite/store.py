@@ -19,10 +19,10 @@ from typing import Any, Final, Generic, TypeVar
 import apsw
 
 from plaudit_server.errors import StoreUnavailable
+from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback.records import Row
 from plaudit_server.query.fold import FUNCTIONS
 from plaudit_server.query.parse import Operation
-from plaudit_server.records import Row
-from plaudit_server.store import sql
 from plaudit_server.store.base import (
     Changes,
     Command,
@@ -38,8 +38,8 @@ from plaudit_server.store.base import (
     Written,
 )
 from plaudit_server.store.dialect import SQLITE
+from plaudit_server.store.engines.sqlite.threads import Threads
 from plaudit_server.store.migrate import LEDGER, migrations, newer, pending
-from plaudit_server.store.threads import Threads
 
 logger = logging.getLogger("plaudit_server")
 

@@ -39,7 +39,6 @@ from plaudit.v1 import (
     WatchFeedbackRequest,
     WatchFeedbackResponse,
 )
-from plaudit_server import ingest, paging, validation
 from plaudit_server.errors import (
     DomainError,
     FeedbackNotFound,
@@ -49,9 +48,12 @@ from plaudit_server.errors import (
     WatcherTooSlow,
     describe,
 )
-from plaudit_server.interceptors import Call, SlowReader
+from plaudit_server.feedback import ingest, rules
+from plaudit_server.feedback.records import Record, Row, message, set_timestamp, varint
+from plaudit_server.feedback.watch import Watches
 from plaudit_server.query.parse import Operation, SortKey, parse_order, parse_query
-from plaudit_server.records import Record, Row, message, set_timestamp, varint
+from plaudit_server.rpc import paging
+from plaudit_server.rpc.chain import Call, SlowReader
 from plaudit_server.store.base import (
     Changes,
     Create,
@@ -62,8 +64,7 @@ from plaudit_server.store.base import (
     Store,
     Tombstone,
 )
-from plaudit_server.watch import Watches
-from plaudit_server.writer import Acknowledged, Writer
+from plaudit_server.store.writer import Acknowledged, Writer
 
 T = TypeVar("T")
 
@@ -98,8 +99,8 @@ class FeedbackService:
 
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        validation.check_project(request.project, out)
-        record = validation.new_record(request.feedback, request.project, call.user_id, out)
+        rules.check_project(request.project, out)
+        record = rules.new_record(request.feedback, request.project, call.user_id, out)
         _refuse(out)
         assert record is not None
         [row] = _accepted(await self._writer.submit(Create(request.project, (record,), atomic=False)))
@@ -109,8 +110,8 @@ class FeedbackService:
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        validation.check_project(request.project, out)
-        validation.check_batch(len(request.feedback), out)
+        rules.check_project(request.project, out)
+        rules.check_batch(len(request.feedback), out)
         if out:
             raise InvalidFields(out)
         results: list[Row | DomainError | None] = [None] * len(request.feedback)
@@ -118,7 +119,7 @@ class FeedbackService:
         for index, item in enumerate(request.feedback):
             item_out: list[Violation] = []
             at = f"feedback[{index}]"
-            record = validation.new_record(item, request.project, call.user_id, item_out, at)
+            record = rules.new_record(item, request.project, call.user_id, item_out, at)
             if record is not None:
                 good.append((index, record))
             elif request.partial:
@@ -147,9 +148,9 @@ class FeedbackService:
 
     async def GetFeedback(self, call: Call, request: GetFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        validation.check_project(request.project, out)
-        id = validation.check_id_lookup(request.id, out)
-        validation.check_version(request.version, out)
+        rules.check_project(request.project, out)
+        id = rules.check_id_lookup(request.id, out)
+        rules.check_version(request.version, out)
         _refuse(out)
         row = await self._store.get(request.project, id, request.version)
         if row is None:
@@ -159,8 +160,8 @@ class FeedbackService:
     async def QueryFeedback(self, call: Call, request: QueryFeedbackRequest) -> bytes:
         out: list[Violation] = []
         filter, order = _question(request, out)
-        validation.check_offset_limit(request, out)
-        size = validation.check_page_size(request.page_size, out)
+        rules.check_offset_limit(request, out)
+        size = rules.check_page_size(request.page_size, out)
         _refuse(out)
         limit = request.limit if request.HasField("limit") else None
         start = paging.Cursor((), limit)
@@ -191,7 +192,7 @@ class FeedbackService:
     async def StreamFeedback(self, call: Call, request: StreamFeedbackRequest) -> AsyncGenerator[bytes, None]:
         out: list[Violation] = []
         filter, order = _question(request, out)
-        validation.check_offset_limit(request, out)
+        rules.check_offset_limit(request, out)
         _refuse(out)
         remaining = request.limit if request.HasField("limit") else None
         after, offset = None, request.offset
@@ -218,7 +219,7 @@ class FeedbackService:
     async def ListRefs(self, call: Call, request: ListRefsRequest) -> ListRefsResponse:
         out: list[Violation] = []
         filter = _filter(request, out)
-        size = validation.check_page_size(request.page_size, out)
+        size = rules.check_page_size(request.page_size, out)
         _refuse(out)
         scope = paging.scope_of(request)
         after = None
@@ -233,9 +234,9 @@ class FeedbackService:
 
     async def ReplaceFeedback(self, call: Call, request: ReplaceFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        validation.check_project(request.project, out)
-        validation.check_version(request.expected_version, out, "expected_version")
-        record = validation.new_record(request.feedback, request.project, call.user_id, out, id_lookup=True)
+        rules.check_project(request.project, out)
+        rules.check_version(request.expected_version, out, "expected_version")
+        record = rules.new_record(request.feedback, request.project, call.user_id, out, id_lookup=True)
         _refuse(out)
         assert record is not None
         replace = Replace(request.project, record, request.expected_version, call.owner)
@@ -245,9 +246,9 @@ class FeedbackService:
 
     async def ListFeedbackVersions(self, call: Call, request: ListFeedbackVersionsRequest) -> bytes:
         out: list[Violation] = []
-        validation.check_project(request.project, out)
-        id = validation.check_id_lookup(request.id, out)
-        size = validation.check_page_size(request.page_size, out)
+        rules.check_project(request.project, out)
+        id = rules.check_id_lookup(request.id, out)
+        size = rules.check_page_size(request.page_size, out)
         _refuse(out)
         scope = paging.scope_of(request)
         after = 0
@@ -267,7 +268,7 @@ class FeedbackService:
     async def WatchFeedback(self, call: Call, request: WatchFeedbackRequest) -> AsyncGenerator[bytes, None]:
         out: list[Violation] = []
         filter = _filter(request, out)
-        validation.check_version(request.after_revision, out, "after_revision")
+        rules.check_version(request.after_revision, out, "after_revision")
         _refuse(out)
         after = request.after_revision if request.HasField("after_revision") else None
         question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
@@ -283,13 +284,13 @@ class FeedbackService:
 
     async def PurgeFeedback(self, call: Call, request: PurgeFeedbackRequest) -> PurgeFeedbackResponse:
         out: list[Violation] = []
-        validation.check_project(request.project, out)
+        rules.check_project(request.project, out)
         filter = None
         if request.HasField("query"):
             filter = _parsed(request.query, out)
         if bool(request.ids) == request.HasField("query"):
             out.append(Violation("ids", "give exactly one of ids and query"))
-        ids = validation.check_ids(request.ids, out)
+        ids = rules.check_ids(request.ids, out)
         _refuse(out)
         purged = await self._writer.submit(
             Purge(
@@ -330,7 +331,7 @@ def _parsed(query: Query, out: list[Violation]) -> Operation | None:
 
 
 def _filter(request: _Filtered, out: list[Violation]) -> Operation | None:
-    validation.check_project(request.project, out)
+    rules.check_project(request.project, out)
     return _parsed(request.query, out) if request.HasField("query") else None
 
 

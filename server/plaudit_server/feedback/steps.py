@@ -22,11 +22,11 @@ from plaudit_server.errors import (
     NotOwner,
     VersionMismatch,
 )
+from plaudit_server.feedback.records import CONTENT_COLUMNS, Record, Row, content_of, seal
 from plaudit_server.query.compile import Sql, compile_filter, compile_indexed, compile_order
 from plaudit_server.query.fields import COLUMNS as FIELDS
 from plaudit_server.query.indexes import Indexes
 from plaudit_server.query.parse import Operation
-from plaudit_server.records import CONTENT_COLUMNS, Record, Row, content_of, seal
 from plaudit_server.store import declared
 from plaudit_server.store.base import (
     Change,

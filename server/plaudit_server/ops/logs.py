@@ -17,8 +17,8 @@ import grpc
 
 from plaudit.v1 import feedback_service_pb2
 from plaudit_server.config import Config
-from plaudit_server.interceptors import Call
-from plaudit_server.limiter import Bucket
+from plaudit_server.rpc.chain import Call
+from plaudit_server.rpc.quotas import Bucket
 
 calls_logger = logging.getLogger("plaudit_server.calls")
 

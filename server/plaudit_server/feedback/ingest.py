@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from plaudit.v1 import ImportFeedbackRequest, IngestFeedbackRequest, IngestFeedbackResponse, RejectedFeedback
-from plaudit_server import validation
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation, describe
-from plaudit_server.interceptors import Call
-from plaudit_server.records import Record
+from plaudit_server.feedback import rules
+from plaudit_server.feedback.records import Record
+from plaudit_server.rpc.chain import Call
 from plaudit_server.store.base import Create, Outcome, Store
-from plaudit_server.writer import Acknowledged, Writer
+from plaudit_server.store.writer import Acknowledged, Writer
 
 # Enough for the next groups to form while one commits; more would only wait in memory.
 _IN_FLIGHT: Final = 4
@@ -89,8 +89,8 @@ def _checked(
 ) -> tuple[list[int], list[Record], dict[int, DomainError]]:
     """The places of the good records, the records, and what is wrong with the others. Raises InvalidFields."""
     out: list[Violation] = []
-    validation.check_project(request.project, out)
-    validation.check_batch(len(request.feedback), out)
+    rules.check_project(request.project, out)
+    rules.check_batch(len(request.feedback), out)
     if out:
         raise InvalidFields(out)
     places: list[int] = []
@@ -98,7 +98,7 @@ def _checked(
     refused: dict[int, DomainError] = {}
     for index, item in enumerate(request.feedback):
         item_out: list[Violation] = []
-        record = validation.new_record(
+        record = rules.new_record(
             item, request.project, user_id, item_out, f"feedback[{index}]", id_required=True, imported=imported
         )
         if record is None:

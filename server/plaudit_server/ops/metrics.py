@@ -21,12 +21,12 @@ from prometheus_client.registry import Collector
 
 from plaudit_server.auth.permission import RPC_RIGHTS, WRITES
 from plaudit_server.errors import Overloaded, QuotaExceeded, StoreUnavailable, WatcherTooSlow
-from plaudit_server.health import SERVICE, SERVING, StoreHealth
-from plaudit_server.interceptors import OTHER, Call
-from plaudit_server.security import Admission
+from plaudit_server.feedback.watch import Watches
+from plaudit_server.ops.health import SERVICE, SERVING, StoreHealth
+from plaudit_server.rpc.chain import OTHER, Call
+from plaudit_server.rpc.security import Admission
 from plaudit_server.store.base import Command, Create, Purge, Purged, Replace, WriteFailed, Written, rows_in
-from plaudit_server.watch import Watches
-from plaudit_server.writer import Writer
+from plaudit_server.store.writer import Writer
 
 SERVER_FAULTS: Final = frozenset(
     {

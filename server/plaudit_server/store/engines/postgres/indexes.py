@@ -11,9 +11,9 @@ from plaudit_server.query.indexes import DeclaredIndex
 from plaudit_server.store import declared
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import Declaration, State
+from plaudit_server.store.engines.postgres.dialect import postgres
+from plaudit_server.store.engines.postgres.schema import Connection, applied, connected
 from plaudit_server.store.migrate import migrations, pending
-from plaudit_server.store.postgres_dialect import postgres
-from plaudit_server.store.postgres_schema import Connection, applied, connected
 
 # An index holds nothing that depends on how case is folded.
 _DIALECT: Final = postgres("C")

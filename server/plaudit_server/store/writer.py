@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol, overload
 
 from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
-from plaudit_server.records import Row
+from plaudit_server.feedback.records import Row
 from plaudit_server.store.base import Command, Create, Outcome, Purge, Purged, Replace, Store, WriteFailed, Written
 
 logger = logging.getLogger("plaudit_server")

@@ -1,0 +1,1 @@
+"""Feedback, the first resource: its RPCs, rules, records, commands, reads and streams."""

@@ -1,0 +1,1 @@
+"""The engines that a store may run on."""
