@@ -57,26 +57,36 @@ def matches(operation: Operation, row: Row) -> bool | None:
             assert_never(operation)
 
 
+def read_as(operand: Operand, row: Row, kind: str) -> str | int | float | bool | None:
+    """The value of an operand for a row, None for none; one in the payload is cast to `kind`: number, text or bool."""
+    value = _read(operand, row)
+    if isinstance(value, _Payload):
+        return {"number": value.as_number, "text": value.as_text, "bool": value.as_bool}[kind]()
+    assert not isinstance(value, list)
+    return value
+
+
 def sort_key(order: Sequence[SortKey], row: Row) -> tuple[Any, ...]:
     """What rows sort by: comparable with the key of any other row in the same order."""
     return tuple(_sort_part(key, row) for key in order)
 
 
-class _Missing:
+class Missing:
     """The value of a path that is not there."""
 
 
-_MISSING: Final = _Missing()
+MISSING: Final = Missing()
 
 
 @dataclass(frozen=True, slots=True)
-class _Numeral:
+class Numeral:
     """A JSON number as it was written."""
 
     text: str
 
     @property
     def value(self) -> int | float:
+        """An integer where it is digits alone within 64 bits, else the nearest double."""
         if re.fullmatch(r"[+-]?[0-9]+", self.text) and -(2**63) <= int(self.text) < 2**63:
             return int(self.text)
         return float(self.text)
@@ -89,10 +99,10 @@ class _Payload:
     value: Any
 
     def as_number(self) -> int | float | None:
-        return _number(self.value)
+        return number_of(self.value)
 
     def as_text(self) -> str | None:
-        return _text(self.value)
+        return text_of(self.value)
 
     def as_bool(self) -> bool | None:
         return _bool(self.value)
@@ -121,43 +131,47 @@ def _field(ref: FieldRef, row: Row) -> _Value:
     if isinstance(ref, MapKey):
         value = row[ref.column].get(ref.key)
         return float(value) if isinstance(value, int) and ref.kind == "number" else value
-    return _Payload(_walk(ref, row["payload"]))
+    return _Payload(walk(ref, row["payload"]))
 
 
-def _walk(path: PayloadPath, payload: str) -> Any:
-    value: Any = _parsed(payload)
+def walk(path: PayloadPath, payload: str) -> Any:
+    """What a path leads to in a payload, as `parsed` gives it; MISSING when it leads to nothing."""
+    value: Any = parsed(payload)
     for segment in path.segments:
         if isinstance(value, dict) and segment in value:
             value = value[segment]
         elif isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]*", segment) and int(segment) < len(value):
             value = value[int(segment)]
         else:
-            return _MISSING
+            return MISSING
     return value
 
 
 @lru_cache(maxsize=256)
-def _parsed(payload: str) -> Any:
-    return json.loads(payload, parse_int=_Numeral, parse_float=_Numeral)
+def parsed(payload: str) -> Any:
+    """The JSON of a payload, with each number as a Numeral."""
+    return json.loads(payload, parse_int=Numeral, parse_float=Numeral)
 
 
-def _number(value: Any) -> int | float | None:
+def number_of(value: Any) -> int | float | None:
+    """A value as a number: a number, or a text that reads as one; None for every other."""
     match value:
         case bool():
             return None
         case int() | float():
             return value
-        case _Numeral():
+        case Numeral():
             return value.value
         case str() if len(value) <= 40 and re.fullmatch(
             r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", value
         ):
-            return _Numeral(value).value
+            return Numeral(value).value
         case _:
             return None
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """A value in its text form; None where it has none."""
     match value:
         case str():
             return value
@@ -167,7 +181,7 @@ def _text(value: Any) -> str | None:
             return str(value)
         case float():
             return re.sub(r"\.0+\Z", "", repr(value))
-        case _Numeral():
+        case Numeral():
             return re.sub(r"\.0+\Z", "", value.text)
         case _:
             return None
@@ -181,8 +195,8 @@ def _bool(value: Any) -> bool | None:
             return True
         case "false":
             return False
-        case int() | float() | _Numeral():
-            number = _number(value)
+        case int() | float() | Numeral():
+            number = number_of(value)
             return True if number == 1 else False if number == 0 else None
         case _:
             return None
@@ -192,16 +206,16 @@ def _convert(value: _Value, to: str) -> _Value:
     inner = value.value if isinstance(value, _Payload) else value
     match to:
         case "exists":
-            return inner is not _MISSING if isinstance(value, _Payload) else value is not None
+            return inner is not MISSING if isinstance(value, _Payload) else value is not None
         case "double":
-            return _number(inner)
+            return number_of(inner)
         case "int":
-            number = _number(inner)
+            number = number_of(inner)
             if number is None or number != number // 1 or not -(2**63) <= number < 2**63:
                 return None
             return int(number)
         case "string":
-            return _text(inner)
+            return text_of(inner)
         case _:
             return _bool(inner)
 
@@ -210,7 +224,7 @@ def _compare(op: str, left: _Value, right: _Value) -> bool | None:
     a: Any
     b: Any
     if isinstance(left, _Payload) and isinstance(right, _Payload):
-        if isinstance(left.value, _Numeral) and isinstance(right.value, _Numeral):
+        if isinstance(left.value, Numeral) and isinstance(right.value, Numeral):
             a, b = left.as_number(), right.as_number()
         else:
             a, b = left.as_text(), right.as_text()
@@ -258,7 +272,7 @@ def _contains(input: _Value, needle: _Value, case_insensitive: bool) -> bool | N
     inner = input.value if isinstance(input, _Payload) else input
     if isinstance(inner, list):
         return any(isinstance(element, str) and fold(element) == fold(wanted) for element in inner)
-    text = _text(inner)
+    text = text_of(inner)
     return None if text is None else fold(wanted) in fold(text)
 
 
@@ -286,4 +300,4 @@ def _sort_part(key: SortKey, row: Row) -> tuple[int, Any]:
         return 0, directed(number)
     if (text := value.as_text()) is not None:
         return 1, directed(text[:256])
-    return (3, None) if value.value is _MISSING else (2, None)
+    return (3, None) if value.value is MISSING else (2, None)

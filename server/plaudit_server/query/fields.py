@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["text", "number", "time", "array", "map"]
+Kind = Literal["text", "number", "bool", "time", "array", "map"]
 ScalarKind = Literal["text", "number"]
 
 

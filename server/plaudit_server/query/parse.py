@@ -155,7 +155,7 @@ _LAST_MICROS: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 def parse_query(message: Query, at: str = "query") -> Operation:
     """The tree of a query. Raises InvalidQuery with every broken rule, each by the path of its node below `at`."""
-    reader = _Reader()
+    reader = Reader()
     root = None
     if message.HasField("expr"):
         root = reader.operation(message.expr, f"{at}.expr", 1)
@@ -264,20 +264,23 @@ def _is_operation(operand: Operand) -> TypeGuard[Operation]:
     return not isinstance(operand, Literal | Field)
 
 
-class _Reader:
+class Reader:
     """One pass over a message, which collects what is wrong; a node that is refused reads as None."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Reader | None = None) -> None:
         self.violations: list[Violation] = []
-        self._nodes = 0
-        self._members = 0
-        self._open_members = 0
-        self._positions = 0
+        # What was read `beside` counts: a request may have as much as one query.
+        self._nodes: int = beside._nodes if beside else 0
+        self._members: int = beside._members if beside else 0
+        self._open_members: int = beside._open_members if beside else 0
+        self._positions: int = beside._positions if beside else 0
 
     def refuse(self, at: str, description: str) -> None:
+        """Note a broken rule, by the path of its node."""
         self.violations.append(Violation(at, description))
 
     def operation(self, message: Expression, at: str, depth: int) -> Operation | None:
+        """An operation, or a convert to exists or bool."""
         operand = self.operand(message, at, depth)
         if operand is None or _is_operation(operand):
             return operand
@@ -285,6 +288,7 @@ class _Reader:
         return None
 
     def operand(self, message: Expression, at: str, depth: int, is_member: bool = False) -> Operand | None:
+        """Any node."""
         if len(self.violations) >= _VIOLATIONS or self._nodes > limits.QUERY_NODES:
             return None
         if depth > limits.QUERY_DEPTH:
@@ -299,7 +303,7 @@ class _Reader:
             case "literal":
                 return self._literal(message.literal, f"{at}.literal")
             case "field":
-                return self._field(message.field, f"{at}.field")
+                return self.field(message.field, f"{at}.field")
             case "convert":
                 return self._convert(message.convert, f"{at}.convert", depth)
             case "all_of":
@@ -343,7 +347,8 @@ class _Reader:
                 self.refuse(at, "is empty: no value is set; for null set null_value")
         return None
 
-    def _field(self, path: str, at: str) -> Field | None:
+    def field(self, path: str, at: str) -> Field | None:
+        """The field that a path names."""
         try:
             ref = resolve(path)
         except UnknownField as error:
