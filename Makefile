@@ -1,6 +1,6 @@
-# The house of plaudit. `make help` lists what it can do; each line comes from a `##` comment below.
+# Builds, runs and tests plaudit. `make help` lists the targets; each line comes from a `##` comment below.
 
-# Python 3.11 or newer that can make virtual environments; name your own with `make PYTHON=/path/to/python3 ...`.
+# Python 3.11 or newer that can make virtual environments; choose another with `make PYTHON=/path/to/python3 ...`.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 STORE  ?= sqlite:plaudit.db
@@ -12,13 +12,13 @@ STRINGS ?= 100000
 ROUNDS ?= 12
 # Where `make proto` writes.
 PROTO_OUT ?= client
-# Languages that `make test-polyglot` may not leave out.
+# Languages that `make test-polyglot` must not leave out.
 REQUIRED  ?=
 
 BIN       := .venv/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS     = $(sort $(wildcard proto/plaudit/v1/*.proto))
-# Stamps: an environment is made again only when what it is made from has changed.
+# Stamps: an environment is made again only when its inputs have changed.
 RUN_READY   := .venv/ready-to-run
 DEV_READY   := .venv/ready-to-develop
 PROTO_READY := .venv-proto/ready
@@ -35,23 +35,23 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nSet STORE, LISTEN, JOBS or PYTHON to change what they use, as in `make run LISTEN=127.0.0.1:6000`.\n'
+	@printf '\nSet STORE, LISTEN, JOBS or PYTHON to change what the targets use, for example `make run LISTEN=127.0.0.1:6000`.\n'
 
 .PHONY: run
-run: $(RUN_READY) ## Start the server on its embedded store, after installing what it needs
+run: $(RUN_READY) ## Install and start the server on its embedded store
 	@printf '%s\n' \
-		'Starting plaudit on $(LISTEN), its store is $(STORE). Stop it with Ctrl-C; the store stays.' \
-		'Next, in another terminal: $(BIN)/python, then the ten lines of README.md; or `make demo`.'
+		'Starting plaudit on $(LISTEN) with the store $(STORE). Stop it with Ctrl-C; the store is kept.' \
+		'Next, in another terminal: $(BIN)/python with the ten lines of README.md; or `make demo`.'
 	@exec $(BIN)/plaudit-server serve --store '$(STORE)' --listen '$(LISTEN)'
 
 .PHONY: demo
-demo: $(RUN_READY) ## Run the example against a server of its own on a temporary store
+demo: $(RUN_READY) ## Run the example with a server of its own on a temporary store
 	@$(BIN)/python examples/demo.py
 
 ##@ Develop
 
 .PHONY: test
-test: $(DEV_READY) $(PROTO_READY) ## Run the tests; ARGS='tests/unit -k name' narrows them
+test: $(DEV_READY) $(PROTO_READY) ## Run the tests; ARGS='tests/unit -k name' runs some of them
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 .PHONY: lint
@@ -64,7 +64,7 @@ lint: $(DEV_READY) breaking ## Check style, types, import directions and the pro
 	$(BIN)/buf format proto --diff --exit-code
 
 .PHONY: format
-format: $(DEV_READY) ## Rewrite Python and protos in the house style
+format: $(DEV_READY) ## Format Python and protos
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/buf format proto --write
@@ -72,48 +72,48 @@ format: $(DEV_READY) ## Rewrite Python and protos in the house style
 .PHONY: proto
 proto: $(PROTO_READY) ## Generate the stubs in client/plaudit/v1 from proto/
 	@rm -f $(PROTO_OUT)/plaudit/v1/*_pb2*.py*
-	@# Only files named *_service.proto get the gRPC half: for the others it would be empty.
+	@# Only files named *_service.proto get gRPC stubs: for the others they would be empty.
 	PATH="$(CURDIR)/$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party \
 		--python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) $(PROTOS)
 	PATH="$(CURDIR)/$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party \
 		--grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) $(filter %_service.proto,$(PROTOS))
 
 .PHONY: breaking
-breaking: $(DEV_READY) ## Refuse protos that break clients of the last release, kept in proto/released.binpb
+breaking: $(DEV_READY) ## Fail when protos break clients of the last release (proto/released.binpb)
 	$(BIN)/buf breaking proto --against proto/released.binpb
 
 .PHONY: release-image
-release-image: $(DEV_READY) breaking ## Keep the protos as they are now as those of the last release
+release-image: $(DEV_READY) breaking ## Write proto/released.binpb from the protos as they are now
 	$(BIN)/buf build proto --exclude-source-info --output proto/released.binpb
 
 .PHONY: test-polyglot
-test-polyglot: $(DEV_READY) ## Have the same conversation in each language that is here (REQUIRED='go node' may not lack)
+test-polyglot: $(DEV_READY) ## Play the same conversation in each installed language (REQUIRED='go node' must be installed)
 	@PLAUDIT_TEST_LANGUAGES='$(REQUIRED)' $(BIN)/python -m pytest tests/polyglot/test_languages.py $(ARGS)
 
 .PHONY: test-range
-test-range: $(DEV_READY) ## Talk through the wheel on the oldest and newest dependencies, on each Python that is here
+test-range: $(DEV_READY) ## Test the wheel on the oldest and newest dependencies, on each installed Python
 	@$(BIN)/python -m pytest tests/polyglot/test_range.py $(ARGS)
 
 .PHONY: test-postgres
-test-postgres: $(DEV_READY) ## Run the whole campaign on PostgreSQL, a throwaway cluster or PLAUDIT_TEST_POSTGRES=postgresql://...
+test-postgres: $(DEV_READY) ## Run the long tests on PostgreSQL: a temporary cluster or PLAUDIT_TEST_POSTGRES=postgresql://...
 	@CI=$(or $(CI),true) PLAUDIT_TEST_KILLS=$$(($(KILLS) / 4)) PLAUDIT_TEST_DATABASE_KILLS=$$(($(KILLS) / 10)) \
 		PLAUDIT_TEST_ROLLOUTS=$$(($(KILLS) / 10)) \
 		PLAUDIT_TEST_ROWS=$$(($(KILLS) * 5000)) PLAUDIT_TEST_MODEL_RUNS=$(KILLS) PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 10)) \
 		$(BIN)/python -m pytest --timeout=0 tests/postgres $(ARGS)
 
 .PHONY: test-model
-test-model: $(DEV_READY) ## Run the generated tests at length (EXAMPLES=20000): queries, refs, JSON, stores
+test-model: $(DEV_READY) ## Run the generated tests with many examples (EXAMPLES=20000): queries, refs, JSON, stores
 	@PLAUDIT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/unit tests/client $(ARGS)
 	@PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 100)) $(BIN)/python -m pytest --timeout=0 tests/store/test_model.py $(ARGS)
 
 .PHONY: test-faults
-test-faults: $(DEV_READY) ## Run the whole campaign of crashes, disk faults and restarts (KILLS=200)
+test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and restarts (KILLS=200)
 	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_DISK_EVERY=1 \
 		PLAUDIT_TEST_CHANGES=$$(($(KILLS) * 500)) PLAUDIT_TEST_RECONNECTS=$(KILLS) \
 		$(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: test-attacks
-test-attacks: $(DEV_READY) ## Run the whole campaign of attacks and overload (STRINGS=100000, ROUNDS=12)
+test-attacks: $(DEV_READY) ## Run the long tests of attacks and overload (STRINGS=100000, ROUNDS=12)
 	@PLAUDIT_TEST_STRINGS=$$(($(STRINGS) / 14)) PLAUDIT_TEST_ATTACK_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 -s tests/attacks $(ARGS)
 
 .PHONY: test-floor
@@ -122,7 +122,7 @@ test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyprojec
 		--ignore=tests/attacks $(ARGS)
 
 .PHONY: test-wheel
-test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import what it promises
+test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import its public names
 	@rm -rf build/wheel && mkdir -p build/wheel
 	@$(call PINNED,constraints.txt) $(BIN)/python -m build --wheel --outdir build/wheel .
 	@$(PYTHON) -m venv build/wheel/venv
@@ -131,11 +131,11 @@ test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and i
 		'import plaudit.v1; [getattr(plaudit, name) for name in plaudit.__all__]; print("the wheel imports:", plaudit.__file__)'
 
 .PHONY: bench
-bench: $(DEV_READY) ## Measure speed and size beside controls; ARGS='--only creates --rounds 3' narrows, --list tells names
+bench: $(DEV_READY) ## Measure speed and size beside controls; ARGS='--only creates --rounds 3' runs some, --list lists all
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(DEV_READY) ## Measure MLflow's and Phoenix's servers beside plaudit; they are installed into build/, once
+bench-peers: $(DEV_READY) ## Measure MLflow's and Phoenix's servers beside plaudit; installs them into build/, once
 	@$(BIN)/python -m tests.bench --peers $(ARGS)
 
 .PHONY: dist
@@ -143,10 +143,10 @@ dist: $(DEV_READY) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build
 
 .PHONY: clean
-clean: ## Remove the environments and everything that was built (never a store)
+clean: ## Remove the environments and everything that was built (no store)
 	rm -rf .venv .venv-proto .venv-floor build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# The environments. Constraints pin the build's own requirements too, hence the variables.
+# The environments. The variables make constraints apply to the build's own requirements too.
 PINNED  = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=constraints.txt
 INSTALL = $(call PINNED,constraints.txt) $(BIN)/python -m pip install --quiet
 
@@ -160,24 +160,24 @@ MAKE_VENV = if test -z '$(PYTHON)'; then \
 	@$(MAKE_VENV) .venv
 
 $(RUN_READY): pyproject.toml constraints.txt | .venv/bin/python
-	@echo 'Installing plaudit into .venv (this once) ...'
+	@echo 'Installing plaudit into .venv (only this once) ...'
 	@$(INSTALL) --editable '.[server]'
 	@touch $@
 
 $(DEV_READY): pyproject.toml constraints.txt | .venv/bin/python
-	@echo 'Installing plaudit and the tools of its developers into .venv (this once) ...'
+	@echo 'Installing plaudit and its development tools into .venv (only this once) ...'
 	@$(INSTALL) --editable '.[dev]'
 	@touch $@ $(RUN_READY)
 
 $(PROTO_READY): proto/requirements.txt
-	@echo 'Installing the stub generator into .venv-proto (this once) ...'
+	@echo 'Installing the stub generator into .venv-proto (only this once) ...'
 	@$(MAKE_VENV) .venv-proto
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PROTO_BIN)/python -m pip install --quiet --requirement proto/requirements.txt
 	@touch $@
 
-# The oldest versions where there is one, the pinned versions for everything else.
+# The oldest version where constraints-floor.txt has one, the pinned version for everything else.
 $(FLOOR_READY): pyproject.toml constraints.txt constraints-floor.txt
-	@echo 'Installing the oldest versions allowed into .venv-floor (this once) ...'
+	@echo 'Installing the oldest versions allowed into .venv-floor (only this once) ...'
 	@$(MAKE_VENV) .venv-floor
 	@awk -F== 'NR == FNR { floor[$$1] } NR == FNR || !($$1 in floor)' constraints-floor.txt constraints.txt > .venv-floor/constraints.txt
 	@$(call PINNED,.venv-floor/constraints.txt) .venv-floor/bin/python -m pip install --quiet --editable '.[server,jwt,postgres,tracing,test]'
