@@ -10,12 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from plaudit._aio import AsyncClient, AsyncFeedbackQuery, AsyncRefFeedbackQuery, AsyncWatch
-    from plaudit._buffered import BufferedWriter
-    from plaudit._client import Client
-    from plaudit._config import init
+    from plaudit._async.client import AsyncClient, AsyncFeedbackQuery, AsyncRefFeedbackQuery, AsyncWatch
     from plaudit._contract.refs import InvalidRefError, Ref, parse_ref
-    from plaudit._errors import (
+    from plaudit._core.errors import (
         AbortedError,
         AlreadyExistsError,
         DeadlineExceededError,
@@ -29,46 +26,49 @@ if TYPE_CHECKING:
         UnauthenticatedError,
         UnavailableError,
     )
-    from plaudit._expr import Query, field
-    from plaudit._feedbacks import Feedbacks, Refs
-    from plaudit._history import Change, Tombstone
-    from plaudit._ingest import Ingested
-    from plaudit._model import Feedback
-    from plaudit._query import FeedbackQuery, RefFeedbackQuery
+    from plaudit._core.expr import Query, field
+    from plaudit._core.model import Feedback
+    from plaudit._results.feedbacks import Feedbacks, Refs
+    from plaudit._results.history import Change, Tombstone
+    from plaudit._settings import init
+    from plaudit._steps.ingest import Ingested
+    from plaudit._sync.buffered import BufferedWriter
+    from plaudit._sync.client import Client
+    from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
 
 # Resolved at first use (PEP 562): `import plaudit.v1` must not load the client, nor `import plaudit` grpc.
 _HOMES: Final = {
-    "AbortedError": "_errors",
-    "AlreadyExistsError": "_errors",
-    "AsyncClient": "_aio",
-    "AsyncFeedbackQuery": "_aio",
-    "AsyncRefFeedbackQuery": "_aio",
-    "AsyncWatch": "_aio",
-    "BufferedWriter": "_buffered",
-    "Change": "_history",
-    "Client": "_client",
-    "DeadlineExceededError": "_errors",
-    "Feedback": "_model",
-    "FeedbackQuery": "_query",
-    "Feedbacks": "_feedbacks",
-    "Ingested": "_ingest",
-    "InternalError": "_errors",
-    "InvalidArgumentError": "_errors",
+    "AbortedError": "_core.errors",
+    "AlreadyExistsError": "_core.errors",
+    "AsyncClient": "_async.client",
+    "AsyncFeedbackQuery": "_async.client",
+    "AsyncRefFeedbackQuery": "_async.client",
+    "AsyncWatch": "_async.client",
+    "BufferedWriter": "_sync.buffered",
+    "Change": "_results.history",
+    "Client": "_sync.client",
+    "DeadlineExceededError": "_core.errors",
+    "Feedback": "_core.model",
+    "FeedbackQuery": "_sync.query",
+    "Feedbacks": "_results.feedbacks",
+    "Ingested": "_steps.ingest",
+    "InternalError": "_core.errors",
+    "InvalidArgumentError": "_core.errors",
     "InvalidRefError": "_contract.refs",
-    "NotFoundError": "_errors",
-    "NotStoredError": "_errors",
-    "PermissionDeniedError": "_errors",
-    "PlauditError": "_errors",
-    "Query": "_expr",
+    "NotFoundError": "_core.errors",
+    "NotStoredError": "_core.errors",
+    "PermissionDeniedError": "_core.errors",
+    "PlauditError": "_core.errors",
+    "Query": "_core.expr",
     "Ref": "_contract.refs",
-    "RefFeedbackQuery": "_query",
-    "Refs": "_feedbacks",
-    "ResourceExhaustedError": "_errors",
-    "Tombstone": "_history",
-    "UnauthenticatedError": "_errors",
-    "UnavailableError": "_errors",
-    "field": "_expr",
-    "init": "_config",
+    "RefFeedbackQuery": "_sync.query",
+    "Refs": "_results.feedbacks",
+    "ResourceExhaustedError": "_core.errors",
+    "Tombstone": "_results.history",
+    "UnauthenticatedError": "_core.errors",
+    "UnavailableError": "_core.errors",
+    "field": "_core.expr",
+    "init": "_settings",
     "parse_ref": "_contract.refs",
 }
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import plaudit
-from plaudit import _aio
-from plaudit._retry import Retry
-from plaudit._transport import Method
+from plaudit._async import client as _aio
+from plaudit._core.retry import Retry
+from plaudit._wire.grpc import Method
 from tests.client.fakes import POLICY, FakeStream, FakeTransport
 
 _ASYNC = (_aio.AsyncClient, _aio.AsyncFeedbackQuery, _aio.AsyncWatch)

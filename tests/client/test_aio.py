@@ -12,7 +12,7 @@ import pytest
 
 import plaudit
 from plaudit._contract.uuid7 import uuid7
-from plaudit._watch import Watch
+from plaudit._sync.watch import Watch
 from plaudit_server.testing import RunningServer
 from tests.client.network import Network
 
@@ -230,7 +230,7 @@ def test_a_server_that_says_nothing_is_told_to_a_watch() -> None:
 
 
 def test_without_a_client_the_server_of_init_is_asked(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plaudit._config._default", {})
+    monkeypatch.setattr("plaudit._settings._default", {})
     plaudit.init(project(), target=running.target)
 
     async def talk() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from plaudit._buffer import Buffer, Item
 from plaudit._contract import limits
-from plaudit._spool import Spool
+from plaudit._core.buffer import Buffer, Item
+from plaudit._sync.spool import Spool
 from tests.client.fakes import message
 
 
@@ -150,7 +150,7 @@ def test_spool_is_for_its_owner_alone(spool: Spool, path: Path) -> None:
 def test_spool_is_used_by_one_at_a_time(spool: Spool, path: Path) -> None:
     with pytest.raises(RuntimeError, match="in use by another buffer"):
         Spool(path)
-    code = f"from plaudit._spool import Spool; Spool({str(path)!r})"
+    code = f"from plaudit._sync.spool import Spool; Spool({str(path)!r})"
     other = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert "in use by another buffer" in other.stderr
 
@@ -192,7 +192,7 @@ def test_place_where_no_file_can_be_is_an_os_error(tmp_path: Path, name: str) ->
 
 FORK = """
 import os, sys, threading, time
-from plaudit import _spool
+from plaudit._sync import spool as _spool
 from tests.client.test_buffer import item, numbers
 
 spool = _spool.Spool(sys.argv[1])

@@ -458,8 +458,8 @@ def test_program_that_ends_stores_what_it_added(running: RunningServer, project:
 def test_program_that_ends_tells_what_it_could_not_store(running: RunningServer, project: str) -> None:
     code = """
 client = plaudit.Client(sys.argv[2], target="127.0.0.1:1", timeout=0.2)
-import plaudit._buffered
-plaudit._buffered._EXIT_SECONDS = 0.2
+import plaudit._sync.buffered
+plaudit._sync.buffered._EXIT_SECONDS = 0.2
 writer = client.buffered()
 for _ in range(3): writer.add(record)
 """

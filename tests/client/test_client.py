@@ -12,7 +12,7 @@ from google.rpc import status_pb2
 import plaudit
 from plaudit import v1
 from plaudit._contract import limits
-from plaudit._errors import Violation
+from plaudit._core.errors import Violation
 from tests.client.fakes import PROJECT, REF, FakeTransport, message
 
 
@@ -103,7 +103,7 @@ def test_batch_fills_a_request_to_the_byte(client: plaudit.Client, transport: Fa
 
 
 def client_bytes(given: dict[str, Any]) -> int:
-    from plaudit._model import to_message
+    from plaudit._core.model import to_message
 
     return to_message(given).ByteSize()
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import plaudit
-from plaudit import _config
-from plaudit._config import Settings
+from plaudit import _settings as _config
+from plaudit._settings import Settings
 
 
 @pytest.fixture(autouse=True)

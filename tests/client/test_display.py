@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import plaudit
-from plaudit._display import text, visible
+from plaudit._show.table import text, visible
 from tests.client.fakes import PROJECT, FakeTransport, feedback, message
 
 HEADINGS = ["Type", "Feedback", "Created", "ID", "Creator"]

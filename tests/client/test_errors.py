@@ -11,7 +11,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 import plaudit
-from plaudit._errors import Violation, from_rpc_error, from_status
+from plaudit._core.errors import Violation, from_rpc_error, from_status
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 

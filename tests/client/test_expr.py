@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import plaudit
 from plaudit import Query, field, v1
-from plaudit._expr import Expr, as_query
+from plaudit._core.expr import Expr, as_query
 
 SCORE = field("payload.score")
 A = {"$getField": "a"}

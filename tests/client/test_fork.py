@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from plaudit._fork import Gate
+from plaudit._wire.fork import Gate
 
 
 def test_calls_are_inside_together() -> None:

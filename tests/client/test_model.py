@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import plaudit
-from plaudit import _model, v1
-from plaudit._model import canonical_id, to_message
+from plaudit import v1
+from plaudit._core import model as _model
+from plaudit._core.model import canonical_id, to_message
 from tests.client.fakes import REF, feedback, message
 
 FULL: dict[str, Any] = {

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import plaudit
-from plaudit._retry import Retry, RetryPolicy
+from plaudit._core.retry import Retry, RetryPolicy
 from tests.client.fakes import Time
 
 POLICY = RetryPolicy(initial_delay=1.0, max_delay=4.0, jitter=0.0)

@@ -17,8 +17,8 @@ from google.rpc import error_details_pb2
 
 import plaudit
 from plaudit import v1
-from plaudit._retry import Attempts, RetryPolicy
-from plaudit._transport import INGEST, QUERY, SERVER_INFO, Address, GrpcTransport, Method
+from plaudit._core.retry import Attempts, RetryPolicy
+from plaudit._wire.grpc import INGEST, QUERY, SERVER_INFO, Address, GrpcTransport, Method
 from tests.client.fakes import Time
 from tests.client.test_errors import FailedCall, failed
 
@@ -357,7 +357,7 @@ import os, sys
 import plaudit
 
 from plaudit import v1
-from plaudit._transport import Method
+from plaudit._wire.grpc import Method
 
 STREAM = Method("StreamFeedback", v1.StreamFeedbackRequest, v1.StreamFeedbackResponse)
 client = plaudit.Client(target=sys.argv[1])

@@ -18,7 +18,7 @@ import pytest
 import plaudit
 from plaudit import v1
 from plaudit._contract.uuid7 import uuid7
-from plaudit._watch import Position, Watch
+from plaudit._sync.watch import Position, Watch
 from plaudit_server.testing import RunningServer
 from tests.client.fakes import PROJECT, FakeTransport, message
 from tests.client.network import Network

@@ -12,10 +12,10 @@ import pytest
 
 import plaudit
 from plaudit import v1
-from plaudit._aio_transport import GrpcAsyncTransport
 from plaudit._contract.uuid7 import uuid7
-from plaudit._retry import Retry
-from plaudit._transport import GrpcTransport, Method
+from plaudit._core.retry import Retry
+from plaudit._wire.grpc import GrpcTransport, Method
+from plaudit._wire.grpc_aio import GrpcAsyncTransport
 from plaudit_server.testing import RunningServer
 from tests.client.blocking import Loop, blocking_client
 

@@ -15,7 +15,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE
 
 from plaudit import v1
 from plaudit._contract import limits
-from plaudit._errors import InvalidArgumentError, Violation
+from plaudit._core.errors import InvalidArgumentError, Violation
 
 LiteralValue: TypeAlias = str | int | float | bool | datetime | date | None
 """What a constant of a query may be; times become RFC 3339 text (a naive time is UTC)."""

@@ -14,8 +14,8 @@ from typing import Final
 from google.protobuf.json_format import MessageToJson
 
 from plaudit import v1
-from plaudit._batch import FRAME_BYTES
-from plaudit._buffer import Item
+from plaudit._core.batching import FRAME_BYTES
+from plaudit._core.buffer import Item
 
 # "plau": tells our files from those of other programs.
 _APPLICATION_ID: Final = 0x706C6175

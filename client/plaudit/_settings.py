@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from plaudit._client import Client
+    from plaudit._sync.client import Client
 
 DEFAULT_TARGET: Final = "localhost:50051"
 DEFAULT_TIMEOUT: Final = 10.0
@@ -82,7 +82,7 @@ def init(
     `project` is `entity/project`, `target` is `host:port` or `https://host:port`, `timeout` is in seconds; what is
     left out comes from PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY. Raises ValueError for what is malformed.
     """
-    from plaudit._client import Client
+    from plaudit._sync.client import Client
 
     client = _default["client"] = Client(project, target=target, api_key=api_key, timeout=timeout)
     return client
@@ -92,7 +92,7 @@ def default_client() -> Client:
     """The client of `init`; without one, a client made from the environment at first use."""
     client = _default.get("client")
     if client is None:
-        from plaudit._client import Client
+        from plaudit._sync.client import Client
 
         # Of two threads that come first together, the second finds the client of the first.
         client = _default.setdefault("client", Client())

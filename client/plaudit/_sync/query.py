@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overlo
 
 from plaudit import v1
 from plaudit._contract.refs import Ref, parse_ref
-from plaudit._errors import InvalidArgumentError, Violation
-from plaudit._expr import Query, QueryLike, all_of, as_query, field
-from plaudit._feedbacks import Feedbacks, Refs
-from plaudit._model import Feedback, canonical_id
-from plaudit._steps import Steps, finish
-from plaudit._transport import COUNT, PURGE, QUERY, Method
+from plaudit._core.errors import InvalidArgumentError, Violation
+from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
+from plaudit._core.model import Feedback, canonical_id
+from plaudit._results.feedbacks import Feedbacks, Refs
+from plaudit._steps.step import Steps, finish
+from plaudit._wire.grpc import COUNT, PURGE, QUERY, Method
 
 if TYPE_CHECKING:
     import pandas
 
-    from plaudit._client import Client
-    from plaudit._operations import Operations
+    from plaudit._steps.operations import Operations
+    from plaudit._sync.client import Client
 
 REACTION_TYPE: Final = "wandb.reaction.1"
 NOTE_TYPE: Final = "wandb.note.1"
@@ -278,7 +278,7 @@ class FeedbackQuery(Asked["Client"]):
         self._start(project_id_of(entity, project), query, offset, limit, show_refs, order_by, client)
 
     def _default_client(self) -> Client:
-        from plaudit._config import default_client
+        from plaudit._settings import default_client
 
         return default_client()
 

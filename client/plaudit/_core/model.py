@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from plaudit import v1
 from plaudit._contract import jsontext
 from plaudit._contract.uuid7 import uuid7
-from plaudit._errors import InvalidArgumentError, Violation
+from plaudit._core.errors import InvalidArgumentError, Violation
 
 _SPAN_STATUS_NAMES: Final = {
     v1.SpanStatusCode.SPAN_STATUS_CODE_UNSPECIFIED: "UNSET",

@@ -21,9 +21,9 @@ from google.protobuf.message import Message
 
 from plaudit import v1
 from plaudit._contract import limits
-from plaudit._errors import UnavailableError, from_rpc_error
-from plaudit._fork import Gate
-from plaudit._retry import Attempts, Retry, RetryPolicy
+from plaudit._core.errors import UnavailableError, from_rpc_error
+from plaudit._core.retry import Attempts, Retry, RetryPolicy
+from plaudit._wire.fork import Gate
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)

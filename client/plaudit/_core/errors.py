@@ -29,7 +29,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
-    from plaudit._buffered import Report
+    from plaudit._sync.buffered import Report
 
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
 _REQUEST_ID: Final = "x-request-id"

@@ -6,29 +6,29 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
-from plaudit._batch import cut
-from plaudit._config import DEFAULT_TIMEOUT, Settings
 from plaudit._contract import limits
-from plaudit._errors import PlauditError
-from plaudit._expr import QueryLike
-from plaudit._feedbacks import Refs
-from plaudit._history import History
-from plaudit._ingest import BlockingLine, Ingested, Progress
-from plaudit._model import Feedback
-from plaudit._operations import Operations, ServerInfo, query_message
-from plaudit._progress import shown
-from plaudit._query import FeedbackQuery, RefFeedbackQuery
-from plaudit._steps import finish
-from plaudit._transport import GrpcTransport, Transport
-from plaudit._watch import Position, Watch
+from plaudit._core.batching import cut
+from plaudit._core.errors import PlauditError
+from plaudit._core.expr import QueryLike
+from plaudit._core.model import Feedback
+from plaudit._results.feedbacks import Refs
+from plaudit._results.history import History
+from plaudit._settings import DEFAULT_TIMEOUT, Settings
+from plaudit._show.progress import shown
+from plaudit._steps.ingest import BlockingLine, Ingested, Progress
+from plaudit._steps.operations import Operations, ServerInfo, query_message
+from plaudit._steps.step import finish
+from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
+from plaudit._sync.watch import Position, Watch
+from plaudit._wire.grpc import GrpcTransport, Transport
 
 if TYPE_CHECKING:
     import os
 
     import grpc
 
-    from plaudit._buffered import BufferedWriter
     from plaudit._contract.refs import Ref
+    from plaudit._sync.buffered import BufferedWriter
 
 
 class Client(Operations[Transport]):
@@ -195,7 +195,7 @@ class Client(Operations[Transport]):
         Raises ValueError for a file that is no spool, RuntimeError for one that another buffer uses, OSError for one
         that can not be used.
         """
-        from plaudit._buffered import BufferedWriter
+        from plaudit._sync.buffered import BufferedWriter
 
         return BufferedWriter(
             self.transport,

@@ -12,9 +12,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from plaudit._errors import UnavailableError, from_rpc_error
-from plaudit._retry import Attempts, Retry, RetryPolicy
-from plaudit._transport import CHANNEL_OPTIONS, Address, Method, metadata_of
+from plaudit._core.errors import UnavailableError, from_rpc_error
+from plaudit._core.retry import Attempts, Retry, RetryPolicy
+from plaudit._wire.grpc import CHANNEL_OPTIONS, Address, Method, metadata_of
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from plaudit._errors import PlauditError, ResourceExhaustedError, UnavailableError
+from plaudit._core.errors import PlauditError, ResourceExhaustedError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)

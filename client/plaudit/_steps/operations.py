@@ -8,18 +8,18 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from plaudit import v1
-from plaudit._batch import Batch, Cutter, cut
-from plaudit._config import Settings, check_project
 from plaudit._contract import limits
-from plaudit._errors import InvalidArgumentError, PlauditError, Violation, from_status
-from plaudit._expr import Query, QueryLike, as_query, field
-from plaudit._feedbacks import Refs
-from plaudit._history import History, Tombstone
-from plaudit._ingest import Ingestion, Progress
-from plaudit._model import Feedback, canonical_id, to_message
-from plaudit._query import Pages, reaction_query
-from plaudit._steps import Steps
-from plaudit._transport import (
+from plaudit._core.batching import Batch, Cutter, cut
+from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation, from_status
+from plaudit._core.expr import Query, QueryLike, as_query, field
+from plaudit._core.model import Feedback, canonical_id, to_message
+from plaudit._results.feedbacks import Refs
+from plaudit._results.history import History, Tombstone
+from plaudit._settings import Settings, check_project
+from plaudit._steps.ingest import Ingestion, Progress
+from plaudit._steps.step import Steps
+from plaudit._sync.query import Pages, reaction_query
+from plaudit._wire.grpc import (
     BATCH_CREATE,
     COUNT,
     CREATE,

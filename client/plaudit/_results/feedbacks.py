@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from plaudit._contract.refs import Ref, parse_ref
-from plaudit._model import Feedback
+from plaudit._core.model import Feedback
 
 if TYPE_CHECKING:
     import pandas
@@ -76,7 +76,7 @@ class Feedbacks(Sequence[Feedback]):
 
     def to_pandas(self) -> pandas.DataFrame:
         """A DataFrame with a row for each record and a column for each field. Needs pandas."""
-        from plaudit._display import dataframe
+        from plaudit._show.table import dataframe
 
         return dataframe(self._feedbacks)
 
@@ -104,16 +104,16 @@ class Feedbacks(Sequence[Feedback]):
         return f"Feedbacks(show_refs={self.show_refs}, {len(self)} records)"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from plaudit._display import table
+        from plaudit._show.table import table
 
         yield table(self, options.max_width)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from plaudit._display import text
+        from plaudit._show.table import text
 
         printer.text("Feedbacks(...)" if cycle else text(self))
 
     def _repr_html_(self) -> str:
-        from plaudit._display import html
+        from plaudit._show.table import html
 
         return html(self)

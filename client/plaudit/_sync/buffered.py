@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import grpc
 
 from plaudit import v1
-from plaudit._batch import FRAME_BYTES
-from plaudit._buffer import Buffer, Item
 from plaudit._contract import limits
-from plaudit._errors import (
+from plaudit._core.batching import FRAME_BYTES
+from plaudit._core.buffer import Buffer, Item
+from plaudit._core.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
@@ -35,14 +35,14 @@ from plaudit._errors import (
     UnavailableError,
     from_status,
 )
-from plaudit._ingest import Refused, too_large
-from plaudit._model import to_message
-from plaudit._retry import is_retryable
-from plaudit._spool import Spool
-from plaudit._transport import BATCH_CREATE
+from plaudit._core.model import to_message
+from plaudit._core.retry import is_retryable
+from plaudit._steps.ingest import Refused, too_large
+from plaudit._sync.spool import Spool
+from plaudit._wire.grpc import BATCH_CREATE
 
 if TYPE_CHECKING:
-    from plaudit._transport import Transport
+    from plaudit._wire.grpc import Transport
 
 logger = logging.getLogger("plaudit")
 

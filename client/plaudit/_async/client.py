@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, c
 from weakref import WeakKeyDictionary
 
 from plaudit import v1
-from plaudit._aio_transport import AsyncStream, AsyncTransport, GrpcAsyncTransport
-from plaudit._batch import Batch, cut, cut_async
-from plaudit._config import DEFAULT_TIMEOUT, Settings, default_client
-from plaudit._errors import PlauditError, UnavailableError
-from plaudit._expr import QueryLike
-from plaudit._feedbacks import Feedbacks, Refs
-from plaudit._history import Change, History
-from plaudit._ingest import Ingested, Progress, answered
-from plaudit._model import Feedback
-from plaudit._operations import Operations, ServerInfo, query_message
-from plaudit._progress import shown
-from plaudit._query import Asked, AskedOfRef, project_id_of
-from plaudit._steps import finish_async
-from plaudit._transport import WATCH, Method
-from plaudit._watch import Position, watched
+from plaudit._core.batching import Batch, cut, cut_async
+from plaudit._core.errors import PlauditError, UnavailableError
+from plaudit._core.expr import QueryLike
+from plaudit._core.model import Feedback
+from plaudit._results.feedbacks import Feedbacks, Refs
+from plaudit._results.history import Change, History
+from plaudit._settings import DEFAULT_TIMEOUT, Settings, default_client
+from plaudit._show.progress import shown
+from plaudit._steps.ingest import Ingested, Progress, answered
+from plaudit._steps.operations import Operations, ServerInfo, query_message
+from plaudit._steps.step import finish_async
+from plaudit._sync.query import Asked, AskedOfRef, project_id_of
+from plaudit._sync.watch import Position, watched
+from plaudit._wire.grpc import WATCH, Method
+from plaudit._wire.grpc_aio import AsyncStream, AsyncTransport, GrpcAsyncTransport
 
 if TYPE_CHECKING:
     import grpc

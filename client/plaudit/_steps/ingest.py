@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from plaudit import v1
-from plaudit._batch import Batch, Cutter
 from plaudit._contract import limits
-from plaudit._errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError, from_status
-from plaudit._model import canonical_id
-from plaudit._steps import Steps
+from plaudit._core.batching import Batch, Cutter
+from plaudit._core.errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError, from_status
+from plaudit._core.model import canonical_id
+from plaudit._steps.step import Steps
 
 if TYPE_CHECKING:
-    from plaudit._transport import Method, Stream, Transport
+    from plaudit._wire.grpc import Method, Stream, Transport
 
 RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 _Response = v1.IngestFeedbackResponse | v1.ImportFeedbackResponse

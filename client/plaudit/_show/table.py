@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from plaudit._model import FIELDS, Feedback
+from plaudit._core.model import FIELDS, Feedback
 
 if TYPE_CHECKING:
     import pandas
     from rich.table import Table
 
-    from plaudit._feedbacks import Feedbacks
+    from plaudit._results.feedbacks import Feedbacks
 
 _SHOWN_ROWS: Final = 200
 _CELL_CHARACTERS: Final = 200

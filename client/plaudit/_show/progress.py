@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plaudit._ingest import Ingested, Progress
+    from plaudit._steps.ingest import Ingested, Progress
 
 
 @contextmanager

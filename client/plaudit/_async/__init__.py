@@ -1,0 +1,1 @@
+"""The client of asyncio: thin, what it does is in `_steps`."""

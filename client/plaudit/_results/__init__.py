@@ -1,0 +1,1 @@
+"""What reads return: ordered collections of records and refs, which ask no server."""

@@ -1,0 +1,1 @@
+"""The blocking client: thin, what it does is in `_steps`."""
