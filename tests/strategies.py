@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from plaudit import Query
 from plaudit.v1 import OrderBy
 from plaudit_server.query.fields import COLUMNS, MAPS, MapKey
-from plaudit_server.query.indexes import declare
-from plaudit_server.query.parse import Operation, parse_query
+from plaudit_server.query.indexes.declared import declare
+from plaudit_server.query.parse import parse_query
+from plaudit_server.query.tree import Operation
 
 EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "100"))
 """How many examples a property is tried with; more by the environment, for a long run."""

@@ -16,7 +16,7 @@ from plaudit_server.commands_store import failures
 from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
-    from plaudit_server.query.indexes import DeclaredIndex
+    from plaudit_server.query.indexes.declared import DeclaredIndex
     from plaudit_server.store.declared import State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -84,7 +84,7 @@ def _place(store: str | None, toml_path: str | None) -> _Place:
 
 
 def _declared(path: str, kind: str | None) -> DeclaredIndex:
-    from plaudit_server.query.indexes import NotIndexable, declare
+    from plaudit_server.query.indexes.declared import NotIndexable, declare
 
     try:
         return declare(path, kind)

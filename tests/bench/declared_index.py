@@ -22,8 +22,9 @@ from typing import Final
 
 from plaudit import Query, field
 from plaudit_server.app import open_store
-from plaudit_server.query.indexes import DeclaredIndex, declare
-from plaudit_server.query.parse import Operation, parse_order, parse_query
+from plaudit_server.query.indexes.declared import DeclaredIndex, declare
+from plaudit_server.query.parse import parse_order, parse_query
+from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import Create, Select, Store
 from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries

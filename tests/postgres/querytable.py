@@ -8,10 +8,13 @@ from typing import Any
 
 import psycopg
 
-from plaudit_server.query.compile import Sql, compile_indexed, compile_order
+from plaudit_server.query.compile.filters import compile_indexed
+from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.fields import COLUMNS, PAYLOAD
-from plaudit_server.query.indexes import DeclaredIndex, Indexes
-from plaudit_server.query.parse import DEFAULT_ORDER, Operation, SortKey
+from plaudit_server.query.indexes.conditions import Indexes
+from plaudit_server.query.indexes.declared import DeclaredIndex
+from plaudit_server.query.tree import DEFAULT_ORDER, Operation, SortKey
 from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.store import plain_key

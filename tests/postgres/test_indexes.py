@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from plaudit_server.feedback import steps as sql
-from plaudit_server.query.indexes import TEXT_CHARACTERS, DeclaredIndex, declare
-from plaudit_server.query.parse import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or
+from plaudit_server.query.indexes.declared import TEXT_CHARACTERS, DeclaredIndex, declare
+from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or
 from plaudit_server.store import declared
 from plaudit_server.store.base import Create, Purge, Select, StoreError
 from plaudit_server.store.declared import State

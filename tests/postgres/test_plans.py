@@ -16,7 +16,7 @@ import pytest
 
 from plaudit_server.feedback import steps as sql
 from plaudit_server.query.fields import Column
-from plaudit_server.query.parse import And, Operation, SortKey
+from plaudit_server.query.tree import And, Operation, SortKey
 from plaudit_server.store import declared
 from plaudit_server.store.base import Select
 from plaudit_server.store.engines.postgres.schema import connected, folding, migrate

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from plaudit.v1 import OrderBy
 from plaudit_server.query.evaluate import sort_key
-from plaudit_server.query.indexes import declare
-from plaudit_server.query.parse import Not, Operation, parse_order
+from plaudit_server.query.indexes.declared import declare
+from plaudit_server.query.parse import parse_order
+from plaudit_server.query.tree import Not, Operation
 from plaudit_server.store.engines.postgres.schema import connected, folding
 from tests import strategies
 from tests.postgres.cluster import Database

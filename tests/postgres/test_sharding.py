@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 
 from plaudit_server.feedback import steps as sql
-from plaudit_server.query.compile import compile_filter, compile_order
-from plaudit_server.query.parse import Operation, parse_order
+from plaudit_server.query.compile.filters import compile_filter
+from plaudit_server.query.compile.order import compile_order
+from plaudit_server.query.parse import parse_order
+from plaudit_server.query.tree import Operation
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Create, Purge, Replace, Select
 from plaudit_server.store.engines.postgres.dialect import postgres

@@ -10,7 +10,7 @@ from uuid import UUID
 from plaudit.v1 import Feedback
 from plaudit_server.feedback.records import SPAN_STATUS_NAMES, Record
 from plaudit_server.query.fields import Column
-from plaudit_server.query.parse import SortKey
+from plaudit_server.query.tree import SortKey
 
 PROJECT = "acme/chat"
 REF = "weave:///acme/chat/call/1"

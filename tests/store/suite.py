@@ -19,7 +19,7 @@ from plaudit_server.errors import (
 )
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.query.fields import Column, Kind, PayloadPath
-from plaudit_server.query.parse import Compare, Field, Literal, Op, Operation, SortKey
+from plaudit_server.query.tree import Compare, Field, Literal, Op, Operation, SortKey
 from plaudit_server.store.base import (
     Change,
     ChangeKind,

@@ -13,8 +13,9 @@ import pytest
 
 from plaudit_server.feedback import steps as sql
 from plaudit_server.query.fields import Column
-from plaudit_server.query.indexes import DeclaredIndex, Indexes, declare
-from plaudit_server.query.parse import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or, SortKey
+from plaudit_server.query.indexes.conditions import Indexes
+from plaudit_server.query.indexes.declared import DeclaredIndex, declare
+from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or, SortKey
 from plaudit_server.store import declared
 from plaudit_server.store.base import Create, Purge, Select, StoreError
 from plaudit_server.store.declared import State

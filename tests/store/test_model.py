@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from plaudit_server.errors import BatchRejected, DomainError
 from plaudit_server.query.fields import Column, PayloadPath
-from plaudit_server.query.parse import Compare, Convert, Field, Literal, Not, Operation, Or, SortKey
+from plaudit_server.query.tree import Compare, Convert, Field, Literal, Not, Operation, Or, SortKey
 from plaudit_server.store.base import Change, Command, Create, Outcome, Purge, Replace, Select, Store, WriteFailed
 from plaudit_server.store.engines.memory import MemoryStore
 from plaudit_server.store.engines.sqlite.store import SqliteStore

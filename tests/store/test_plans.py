@@ -11,7 +11,7 @@ import pytest
 
 from plaudit_server.feedback import steps as sql
 from plaudit_server.query.fields import Column
-from plaudit_server.query.parse import And, Operation, SortKey
+from plaudit_server.query.tree import And, Operation, SortKey
 from plaudit_server.store.base import Command, Create, Purge, Replace, Select
 from plaudit_server.store.engines.sqlite.store import ENGINE, SqliteStore, _drive
 from tests.store.factory import BY_TIME, PROJECT, REF, id_of, record

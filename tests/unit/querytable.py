@@ -8,12 +8,15 @@ from typing import Any
 
 import apsw
 
-from plaudit_server.query.compile import Sql, compile_indexed, compile_order
+from plaudit_server.query.compile.filters import compile_indexed
+from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.compile.functions import FUNCTIONS
+from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.evaluate import matches
 from plaudit_server.query.fields import COLUMNS, PAYLOAD
-from plaudit_server.query.fold import FUNCTIONS
-from plaudit_server.query.indexes import DeclaredIndex, Indexes
-from plaudit_server.query.parse import DEFAULT_ORDER, Operation, SortKey
+from plaudit_server.query.indexes.conditions import Indexes
+from plaudit_server.query.indexes.declared import DeclaredIndex
+from plaudit_server.query.tree import DEFAULT_ORDER, Operation, SortKey
 from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.dialect import SQLITE
 

@@ -13,7 +13,8 @@ from plaudit.v1 import OrderBy
 from plaudit_server.errors import InvalidQuery
 from plaudit_server.query.evaluate import matches, sort_key
 from plaudit_server.query.fields import ALIASES, COLUMNS, MAPS
-from plaudit_server.query.parse import Operation, parse_order, parse_query
+from plaudit_server.query.parse import parse_order, parse_query
+from plaudit_server.query.tree import Operation
 from tests.shared import as_parameters, worked_cases
 from tests.unit.querytable import Table
 

@@ -11,10 +11,12 @@ import pytest
 
 from plaudit.v1 import OrderBy
 from plaudit_server.query import evaluate
-from plaudit_server.query.compile import Sql, compile_filter, compile_order
-from plaudit_server.query.fold import fold, number
-from plaudit_server.query.parse import DEFAULT_ORDER, SortKey, parse_order
-from plaudit_server.query.sql import fill
+from plaudit_server.query.compile.filters import compile_filter
+from plaudit_server.query.compile.fragments import Sql, fill
+from plaudit_server.query.compile.functions import fold, number
+from plaudit_server.query.compile.order import compile_order
+from plaudit_server.query.parse import parse_order
+from plaudit_server.query.tree import DEFAULT_ORDER, SortKey
 from plaudit_server.store.dialect import SQLITE
 from tests.strategies import Expr, parsed
 from tests.unit.querytable import Table

@@ -9,7 +9,8 @@ import pytest
 
 from plaudit.v1 import OrderBy
 from plaudit_server.query.evaluate import matches, sort_key
-from plaudit_server.query.parse import Not, parse_order
+from plaudit_server.query.parse import parse_order
+from plaudit_server.query.tree import Not
 from tests.strategies import Expr, parsed
 from tests.unit.querytable import Table
 from tests.unit.test_query_cases import full_row

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from plaudit._contract import limits
-from plaudit_server.query.compile import compile_filter, compile_indexed
-from plaudit_server.query.condition import expression
+from plaudit_server.query.compile.dialect import Dialect
+from plaudit_server.query.compile.filters import compile_filter, compile_indexed
+from plaudit_server.query.compile.functions import FUNCTIONS
+from plaudit_server.query.compile.indexed import expression
 from plaudit_server.query.fields import MAPS
-from plaudit_server.query.fold import FUNCTIONS
-from plaudit_server.query.indexes import PATH_BYTES, DeclaredIndex, Indexes, NotIndexable, declare
-from plaudit_server.query.parse import Not
+from plaudit_server.query.indexes.conditions import Indexes
+from plaudit_server.query.indexes.declared import PATH_BYTES, DeclaredIndex, NotIndexable, declare
+from plaudit_server.query.tree import Not
 from plaudit_server.store.declared import create, declaration
-from plaudit_server.store.dialect import SQLITE, Dialect
+from plaudit_server.store.dialect import SQLITE
 from plaudit_server.store.engines.postgres.dialect import postgres
 from tests.store.declared import HOSTILE, path_of
 from tests.strategies import Expr, nasty_comparisons, nasty_values, parsed

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from plaudit.v1 import OrderBy
 from plaudit_server.query.evaluate import sort_key
-from plaudit_server.query.parse import Not, Operation, parse_order
+from plaudit_server.query.parse import parse_order
+from plaudit_server.query.tree import Not, Operation
 from tests import strategies
 from tests.unit.querytable import Table, by_oracle
 

@@ -22,9 +22,11 @@ from plaudit.v1 import (
     Query,
 )
 from plaudit_server.errors import InvalidQuery
-from plaudit_server.query import parse
+from plaudit_server.query import tree as nodes
 from plaudit_server.query.fields import COLUMNS, Column, MapKey, PayloadPath, UnknownField, resolve
-from plaudit_server.query.parse import SortKey, parse_order, parse_query, time_micros
+from plaudit_server.query.parse import parse_order, parse_query
+from plaudit_server.query.times import time_micros
+from plaudit_server.query.tree import SortKey
 from tests.strategies import parsed
 
 EQ = ComparisonOp.COMPARISON_OP_EQ
@@ -194,8 +196,8 @@ def test_what_is_no_query_is_refused_at_its_place(expression: Expression, place:
 
 def test_and_and_or_are_flattened() -> None:
     tree = parsed({"$and": [{"$and": [_exists("a"), _exists("b")]}, {"$or": [{"$or": [_exists("c")]}]}]})
-    names = [parse.Convert(parse.Field(PayloadPath((key,))), "exists") for key in "abc"]
-    assert tree == parse.And((names[0], names[1], parse.Or((names[2],))))
+    names = [nodes.Convert(nodes.Field(PayloadPath((key,))), "exists") for key in "abc"]
+    assert tree == nodes.And((names[0], names[1], nodes.Or((names[2],))))
 
 
 def _exists(key: str) -> dict[str, Any]:
@@ -390,10 +392,10 @@ def test_times_compare_with_times_and_literals_only() -> None:
 
 def test_a_literal_may_be_a_time_beside_one_member_and_text_beside_the_next() -> None:
     tree = parse_query(Query(expr=is_in(literal("1970-01-01"), [field("created_at"), field("creator")])))
-    assert tree == parse.Or(
+    assert tree == nodes.Or(
         (
-            parse.Compare("eq", parse.Literal(0), parse.Field(COLUMNS["created_at"])),
-            parse.Compare("eq", parse.Literal("1970-01-01"), parse.Field(COLUMNS["creator"])),
+            nodes.Compare("eq", nodes.Literal(0), nodes.Field(COLUMNS["created_at"])),
+            nodes.Compare("eq", nodes.Literal("1970-01-01"), nodes.Field(COLUMNS["creator"])),
         )
     )
 

@@ -51,7 +51,8 @@ from plaudit_server.errors import (
 from plaudit_server.feedback import ingest, rules
 from plaudit_server.feedback.records import Record, Row, message, set_timestamp, varint
 from plaudit_server.feedback.watch import Watches
-from plaudit_server.query.parse import Operation, SortKey, parse_order, parse_query
+from plaudit_server.query.parse import parse_order, parse_query
+from plaudit_server.query.tree import Operation, SortKey
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.chain import Call, SlowReader
 from plaudit_server.store.base import (

@@ -23,10 +23,13 @@ from plaudit_server.errors import (
     VersionMismatch,
 )
 from plaudit_server.feedback.records import CONTENT_COLUMNS, Record, Row, content_of, seal
-from plaudit_server.query.compile import Sql, compile_filter, compile_indexed, compile_order
+from plaudit_server.query.compile.dialect import Dialect
+from plaudit_server.query.compile.filters import compile_filter, compile_indexed
+from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.fields import COLUMNS as FIELDS
-from plaudit_server.query.indexes import Indexes
-from plaudit_server.query.parse import Operation
+from plaudit_server.query.indexes.conditions import Indexes
+from plaudit_server.query.tree import Operation
 from plaudit_server.store import declared
 from plaudit_server.store.base import (
     Change,
@@ -46,7 +49,6 @@ from plaudit_server.store.base import (
     WriteFailed,
     Written,
 )
-from plaudit_server.store.dialect import Dialect
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from plaudit_server.errors import RevisionOutOfRange, StoreUnavailable
-from plaudit_server.query.parse import Operation
+from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import Changes, Store
 
 logger = logging.getLogger("plaudit_server")

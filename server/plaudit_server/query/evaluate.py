@@ -10,7 +10,7 @@ from functools import lru_cache, total_ordering
 from typing import Any, Final, assert_never
 
 from plaudit_server.query.fields import Column, FieldRef, MapKey, PayloadPath
-from plaudit_server.query.parse import (
+from plaudit_server.query.tree import (
     And,
     Compare,
     Contains,

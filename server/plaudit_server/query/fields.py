@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Kind = Literal["text", "number", "bool", "time", "array", "map"]
-ScalarKind = Literal["text", "number"]
+MapKind = Literal["text", "number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class MapKey:
 
     column: str
     key: str
-    kind: ScalarKind
+    kind: MapKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ FieldRef = Column | MapKey | PayloadPath
 
 
 class UnknownField(ValueError):
-    """A path that names no field, or breaks the grammar of paths; the message tells which."""
+    """A path that names no field, or breaks the grammar of paths; the message says which."""
 
 
 PAYLOAD: Final = "payload"
 
-MAPS: Final[Mapping[str, ScalarKind]] = {
+MAPS: Final[Mapping[str, MapKind]] = {
     "scorer_tag_reasons": "text",
     "scorer_tag_confidences": "number",
     "scorer_ratings": "number",

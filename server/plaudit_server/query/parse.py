@@ -1,15 +1,11 @@
-"""The tree of a query, and how a message becomes one; after parsing, every rule of the language holds."""
+"""How a message becomes the tree of a query; after parsing, every rule of the language holds."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice
 from typing import Final, TypeGuard
-from typing import Literal as Text
 
 from plaudit._contract import limits
 from plaudit.v1 import ComparisonOp, ConvertTarget, Expression, Membership, OrderBy, Query
@@ -17,102 +13,28 @@ from plaudit.v1 import Contains as ContainsMessage
 from plaudit.v1 import Convert as ConvertMessage
 from plaudit.v1 import Literal as LiteralMessage
 from plaudit_server.errors import InvalidQuery, Violation
-from plaudit_server.query.fields import COLUMNS, Column, FieldRef, MapKey, PayloadPath, UnknownField, resolve
+from plaudit_server.query.fields import COLUMNS, Column, FieldRef, PayloadPath, UnknownField, resolve
+from plaudit_server.query.kinds import OperandKind, kind_of
+from plaudit_server.query.times import time_micros
+from plaudit_server.query.tree import (
+    DEFAULT_ORDER,
+    And,
+    Compare,
+    Contains,
+    Convert,
+    Field,
+    In,
+    Literal,
+    Not,
+    Op,
+    Operand,
+    Operation,
+    Or,
+    SortKey,
+    Target,
+)
 
-Op = Text["eq", "ne", "gt", "gte", "lt", "lte"]
-Target = Text["double", "int", "string", "bool", "exists"]
-Scalar = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A constant: text, int (64 bits), float (finite), bool or None. Times have become microseconds (int)."""
-
-    value: Scalar
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A column, payload path or map key."""
-
-    ref: FieldRef
-
-
-@dataclass(frozen=True, slots=True)
-class Convert:
-    """A cast of anything but another cast."""
-
-    input: Operand
-    to: Target
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    """All of several operations; nested ones are flattened."""
-
-    operands: tuple[Operation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    """Any of several operations; nested ones are flattened."""
-
-    operands: tuple[Operation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The negation of one operation."""
-
-    operand: Operation
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """Two operands compared."""
-
-    op: Op
-    left: Operand
-    right: Operand
-
-
-@dataclass(frozen=True, slots=True)
-class In:
-    """An operand equal to one of several."""
-
-    operand: Operand
-    members: tuple[Operand, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Contains:
-    """A substring in text, or an element in an array."""
-
-    input: Operand
-    needle: Operand
-    case_insensitive: bool
-
-
-# A Convert stands as an operation only when `to` is exists or bool.
-Operation = And | Or | Not | Compare | In | Contains | Convert
-Operand = Literal | Field | Operation
-
-
-@dataclass(frozen=True, slots=True)
-class SortKey:
-    """One key of an order."""
-
-    ref: FieldRef
-    descending: bool = False
-
-
-DEFAULT_ORDER: Final = (SortKey(COLUMNS["created_at"]), SortKey(COLUMNS["id"]))
-"""The order of a request that names none."""
-
-OperandKind = Text["text", "number", "bool", "null", "time", "array", "map", "payload"]
-"""What an operand is before any row is seen; a payload value takes the kind of what it is compared with."""
-
-# The words of the enums, by number; UNSPECIFIED is no word.
+# The words of the enums by number; UNSPECIFIED has none.
 _OPS: Final[dict[int, Op]] = {
     ComparisonOp.COMPARISON_OP_EQ: "eq",
     ComparisonOp.COMPARISON_OP_NE: "ne",
@@ -128,29 +50,12 @@ _TARGETS: Final[dict[int, Target]] = {
     ConvertTarget.CONVERT_TARGET_BOOL: "bool",
     ConvertTarget.CONVERT_TARGET_EXISTS: "exists",
 }
-_KIND_OF_TARGET: Final[dict[Target, OperandKind]] = {
-    "double": "number",
-    "int": "number",
-    "string": "text",
-    "bool": "bool",
-    "exists": "bool",
-}
 
-# Reading stops there: nobody reads more, and a hostile request would make millions.
+# Reading stops at this many: nobody reads more, and a hostile request would produce millions.
 _VIOLATIONS: Final = 1000
 
 # Each binds values of its own, and engines limit how many a statement has: SQLite, with 32,766, the most.
 _POSITIONS: Final = 2000
-
-_RFC3339: Final = re.compile(
-    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
-    r"(?:[Tt ](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d+))?"
-    r"(?:[Zz]|(?P<sign>[+-])(?P<zone_hour>\d\d):(?P<zone_minute>\d\d))?)?",
-    re.ASCII,
-)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_MICROS: Final = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
-_LAST_MICROS: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 
 def parse_query(message: Query, at: str = "query") -> Operation:
@@ -181,7 +86,7 @@ def parse_order(order_by: Iterable[OrderBy], at: str = "order_by") -> tuple[Sort
             continue
         if isinstance(ref, Column) and ref.kind in ("array", "map"):
             violations.append(Violation(f"{at}[{index}].field", f"a whole {ref.kind} has no order; sort by one key"))
-        # A field that was named before decides nothing any more.
+        # Naming a field again decides nothing.
         keys.setdefault(ref, SortKey(ref, message.descending))
     if violations:
         raise InvalidQuery(violations)
@@ -192,70 +97,6 @@ def parse_order(order_by: Iterable[OrderBy], at: str = "order_by") -> tuple[Sort
     if id in keys:  # nor does anything after the id
         return order[: list(keys).index(id) + 1]
     return (*order, SortKey(id))
-
-
-def kind_of(operand: Operand) -> OperandKind:
-    """What an operand is before any row is seen."""
-    match operand:
-        case Literal(value=None):
-            return "null"
-        case Literal(value=bool()):
-            return "bool"
-        case Literal(value=str()):
-            return "text"
-        case Literal():
-            return "number"
-        case Field(ref=PayloadPath()):
-            return "payload"
-        case Field(ref=Column() | MapKey() as ref):
-            return ref.kind
-        case Convert(to=to):
-            return _KIND_OF_TARGET[to]
-        case _:
-            return "bool"
-
-
-def time_micros(value: str | int | float) -> int:
-    """A time literal in microseconds since 1970 UTC: RFC 3339 text, a bare date, or Unix seconds. Raises ValueError.
-
-    Digits of a text beyond microseconds are cut off; seconds as a double go to the nearest microsecond.
-    """
-    if isinstance(value, str):
-        micros = _text_micros(value)
-    elif isinstance(value, int):
-        micros = value * 1_000_000
-    else:
-        # A double has room for microseconds, but not exactly; split first, so that little is lost.
-        fraction, seconds = math.modf(value)
-        micros = int(seconds) * 1_000_000 + round(fraction * 1_000_000)
-    if not _FIRST_MICROS <= micros <= _LAST_MICROS:
-        raise ValueError("is not within the years 1 to 9999")
-    return micros
-
-
-def _text_micros(text: str) -> int:
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        raise ValueError("is no time; write RFC 3339, a date, or Unix seconds")
-    part = match.groupdict(default="0")
-    offset = timedelta(hours=int(part["zone_hour"]), minutes=int(part["zone_minute"]))
-    leap = part["second"] == "60"  # the second after, as every clock without leap seconds has it
-    try:
-        if int(part["zone_minute"]) > 59:
-            raise ValueError
-        local = datetime(
-            int(part["year"]),
-            int(part["month"]),
-            int(part["day"]),
-            int(part["hour"]),
-            int(part["minute"]),
-            59 if leap else int(part["second"]),
-            tzinfo=timezone(-offset if part["sign"] == "-" else offset),
-        )
-    except ValueError:
-        raise ValueError("is no time of the calendar") from None
-    # Subtracting never leaves the calendar, converting to UTC may.
-    return (local - _EPOCH) // timedelta(microseconds=1) + leap * 1_000_000 + int(part["fraction"][:6].ljust(6, "0"))
 
 
 def _is_operation(operand: Operand) -> TypeGuard[Operation]:
@@ -378,7 +219,7 @@ class Reader:
 
     def _operations(self, messages: Iterable[Expression], at: str, depth: int) -> list[Operation] | None:
         """One or more operations; None when any is refused."""
-        # One more than there may be is enough to refuse them.
+        # One more than is allowed is enough to refuse them.
         some = enumerate(islice(messages, limits.QUERY_NODES + 1))
         read = [self.operation(message, f"{at}[{index}]", depth + 1) for index, message in some]
         if not read:
@@ -413,8 +254,8 @@ class Reader:
         if self._members > limits.QUERY_MEMBERS_TOGETHER:
             self.refuse(f"{at}.members", f"a query has at most {limits.QUERY_MEMBERS_TOGETHER} members together")
             return None
-        # A literal is a bound value and costs little; of all others a query has as many as one list may have,
-        # or lists of them would get around the limit of nodes.
+        # A literal is a bound value and costs little. A query may have as many other members as one list may,
+        # or several lists would get around the limit of nodes.
         self._open_members += sum(member.WhichOneof("kind") != "literal" for member in message.members)
         if self._open_members > limits.QUERY_MEMBERS:
             self.refuse(f"{at}.members", f"a query has at most {limits.QUERY_MEMBERS} members that are no literals")
@@ -425,7 +266,7 @@ class Reader:
             literal = member_message.literal
             is_text = literal.WhichOneof("value") == "string_value" and "\0" not in literal.string_value
             if is_text and takes_text and operand is not None:
-                # What most members are, by the thousand: no other rule can refuse it.
+                # Most members are such texts, by the thousand: no other rule can refuse one.
                 pairs.append((operand, Literal(literal.string_value)))
                 continue
             place = f"{at}.members[{index}]"
@@ -437,7 +278,7 @@ class Reader:
                 pairs.append(pair)
         if operand is None or len(pairs) < len(message.members):
             return None
-        # A literal may be a time beside one member and a text beside the next: then each pair stands for itself.
+        # A literal may be read as a time with one member and as a text with the next: then each pair is compared alone.
         if any(left is not operand and left != operand for left, _ in pairs):
             return Or(tuple(Compare("eq", *pair) for pair in pairs))
         return In(operand, tuple(member for _, member in pairs))
@@ -463,7 +304,7 @@ class Reader:
         return True
 
     def _pair(self, left: Operand, right: Operand, at_left: str, at_right: str) -> tuple[Operand, Operand] | None:
-        """Two scalars that can be compared, with time literals read as times; None when they can not."""
+        """Two scalars that can be compared, with time literals read as times; None when they cannot."""
         kinds = {kind_of(left), kind_of(right)}
         if kinds == {"time"}:
             return left, right
@@ -494,7 +335,7 @@ class Reader:
 
 
 def _may_be_position(segment: str) -> bool:
-    """Whether some engine takes a segment for a position; generous, for it only counts."""
+    """Whether some engine may read a segment as a position; a generous guess, because it is only counted."""
     return segment.strip().lstrip("+-").isdigit()
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.records import Record, Row
-from plaudit_server.query.parse import Operation, SortKey
+from plaudit_server.query.tree import Operation, SortKey
 
 
 class StoreError(Exception):

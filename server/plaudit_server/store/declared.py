@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from plaudit_server.query.condition import expression
-from plaudit_server.query.indexes import DeclaredIndex, Indexes, NotIndexable, declare
-from plaudit_server.store.dialect import Dialect
+from plaudit_server.query.compile.dialect import Dialect
+from plaudit_server.query.compile.indexed import expression
+from plaudit_server.query.indexes.conditions import Indexes
+from plaudit_server.query.indexes.declared import DeclaredIndex, NotIndexable, declare
 
 _PREFIX: Final = "feedback_declared_"
 # The keys of declarations in `meta`: `index KIND PATH`.

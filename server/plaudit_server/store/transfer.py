@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from plaudit_server.feedback.steps import COLUMNS, Insert, Statement, Statements, Steps, lock
-from plaudit_server.query.compile import Sql
+from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.store.base import StoreError
 
 T = TypeVar("T")

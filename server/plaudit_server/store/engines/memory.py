@@ -21,7 +21,7 @@ from plaudit_server.errors import (
 )
 from plaudit_server.feedback.records import CONTENT_COLUMNS, Record, Row, content_of, seal
 from plaudit_server.query.evaluate import matches, sort_key
-from plaudit_server.query.parse import Operation
+from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import (
     Change,
     ChangeKind,

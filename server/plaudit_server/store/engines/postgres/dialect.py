@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+from plaudit_server.query.compile.dialect import Dialect, Indexed
 from plaudit_server.query.fields import is_position
-from plaudit_server.store.dialect import Dialect, Indexed
 
 _INT64: Final = "between -9223372036854775808 and 9223372036854775807"
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psycopg
 
-from plaudit_server.query.indexes import DeclaredIndex
+from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.store import declared
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import Declaration, State

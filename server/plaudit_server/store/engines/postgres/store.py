@@ -22,7 +22,7 @@ from plaudit_server.config import without_password
 from plaudit_server.errors import StoreUnavailable
 from plaudit_server.feedback import steps as sql
 from plaudit_server.feedback.records import Row
-from plaudit_server.query.parse import Operation
+from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import (
     Changes,
     Command,

@@ -8,7 +8,7 @@ from typing import Final
 
 import apsw
 
-from plaudit_server.query.indexes import DeclaredIndex
+from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.store import declared
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import Declaration, State

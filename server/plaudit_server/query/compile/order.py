@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import Any, Literal
 
-from plaudit_server.query.sql import ScalarKind, Sql, bound, join
-
-if TYPE_CHECKING:
-    from plaudit_server.store.dialect import Dialect
+from plaudit._contract import limits
+from plaudit_server.query.compile.dialect import Dialect
+from plaudit_server.query.compile.fragments import Sql, fill, join
+from plaudit_server.query.compile.literals import bound
+from plaudit_server.query.compile.paths import Paths
+from plaudit_server.query.fields import Column, MapKey
+from plaudit_server.query.kinds import ScalarKind
+from plaudit_server.query.tree import SortKey
 
 
 @dataclass(frozen=True, slots=True)
 class SortPart:
     """One expression of an order.
 
-    `absent` tells what null means: it never occurs, it sorts last, or it is decided by the parts before, so that
-    rows which agree in those are null together.
+    `absent` says what null means: it never occurs, it sorts last, or it is decided by the parts before, so that all
+    rows that are equal in those are null together.
     """
 
     sql: Sql
@@ -72,7 +77,7 @@ class Ordering:
 
     def _after(self, rest: list[tuple[SortPart, Any]]) -> Sql:
         (part, value), *later = rest
-        if value is None:  # only others without a value are still to come
+        if value is None:  # only rows without a value follow
             return join("and", (Sql(f"{part.sql.text} is null", part.sql.params), self._after(later)))
         if all(p.absent == "never" and p.descending == part.descending for p, _ in rest):
             # Row values: the whole condition is one range of an index.
@@ -88,3 +93,44 @@ class Ordering:
         if part.absent == "last":
             condition = join("or", (Sql(f"{part.sql.text} is null", part.sql.params), condition))
         return condition
+
+
+def compile_order(order: Sequence[SortKey], dialect: Dialect, alias: str = "f") -> Ordering:
+    """An order that ends with `id`, as parse_order gives it, over the rows of the table `alias`."""
+    paths = Paths(dialect, alias)
+    return Ordering(tuple(part for key in order for part in _parts_of(paths, key)), dialect)
+
+
+def _parts_of(paths: Paths, key: SortKey) -> tuple[SortPart, ...]:
+    """The expressions that a key sorts by."""
+    ref = key.ref
+    if isinstance(ref, Column):
+        assert ref.kind in ("text", "number", "time")
+        absent: Literal["never", "last"] = "last" if ref.nullable else "never"
+        return (SortPart(paths.column(ref.name), ref.kind, key.descending, absent),)
+    if isinstance(ref, MapKey):
+        return (SortPart(paths.value(ref, ref.kind), ref.kind, key.descending, "last"),)
+    return (
+        SortPart(paths.at(ref, partial(_rank, paths.dialect)), "number", False, "never"),
+        SortPart(paths.value(ref, "number"), "number", key.descending, "together"),
+        SortPart(paths.at(ref, partial(_text, paths.dialect)), "text", key.descending, "together"),
+    )
+
+
+def _rank(dialect: Dialect, json: Sql, path: Sql) -> Sql:
+    return fill(
+        dialect.json_rank,
+        json=json,
+        path=path,
+        number=fill(dialect.json_number, json=json, path=path),
+        text=fill(dialect.json_text, json=json, path=path),
+    )
+
+
+def _text(dialect: Dialect, json: Sql, path: Sql) -> Sql:
+    text = fill(dialect.json_text, json=json, path=path)
+    return fill(
+        "case {rank} when 1 then {prefix} end",
+        rank=_rank(dialect, json, path),
+        prefix=fill(dialect.prefix, value=text, length=Sql(str(limits.SORT_TEXT_CHARACTERS))),
+    )

@@ -1,19 +1,22 @@
-"""An index's values as SQL: the expression that is indexed, and a filter's condition on it."""
+"""An index's values as SQL: the expression that is indexed, and the conditions on it in a filter."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple
 
-from plaudit_server.query.indexes import TEXT_CHARACTERS, DeclaredIndex, IndexValue, Span
-from plaudit_server.query.sql import Sql, fill, join
+from plaudit_server.query.compile.dialect import Dialect, Indexed
+from plaudit_server.query.compile.fragments import Sql, fill, join
+from plaudit_server.query.compile.literals import bound_texts
+from plaudit_server.query.indexes.declared import TEXT_CHARACTERS, DeclaredIndex
+from plaudit_server.query.indexes.ranges import IndexValue, Span
 
-if TYPE_CHECKING:
-    from plaudit_server.store.dialect import Dialect, Indexed
+# Each is a search of its own.
+_MOST_SPANS: Final = 16
 
 
 def expression(indexed: Indexed, index: DeclaredIndex, alias: str = "") -> Sql:
-    """What an index holds of a row of the table `alias`; its path is the one text from outside that stands in SQL."""
+    """What an index holds of a row of the table `alias`; its path is the only text from outside that is in SQL."""
     return _expression(indexed, index, f"{alias}." if alias else "")
 
 
@@ -25,7 +28,7 @@ def _expression(indexed: Indexed, index: DeclaredIndex, qualifier: str) -> Sql:
 
 
 class IndexCondition(NamedTuple):
-    """A condition that an index serves, and that holds wherever the comparisons behind it do.
+    """A condition that an index serves, and that holds wherever the comparisons do that it was made from.
 
     `is_ordered`: whether what the index finds comes in the order of time.
     """
@@ -58,7 +61,7 @@ class _Condition:
             slots = ", ".join([self._slot] * len(spans))
             return Sql(f"({self._value.text} in ({slots}))", (*self._value.params, *(span.low for span in spans)))
         if points and self._kind == "text":
-            listed = Sql(self._dialect.text_slot, (self._dialect.bind_texts([str(span.low) for span in spans]),))
+            listed = bound_texts(self._dialect, [str(span.low) for span in spans])
             return fill(f"({self._dialect.in_texts})", value=self._value, list=listed)
         if len(spans) <= _MOST_SPANS:
             return join("or", map(self._span, spans))
@@ -79,7 +82,3 @@ class _Condition:
 
     def _compared(self, sign: str, limit: IndexValue | bytes | None) -> Sql:
         return Sql(f"({self._value.text} {sign} {self._slot})", (*self._value.params, limit))
-
-
-# Each is a search of its own.
-_MOST_SPANS = 16

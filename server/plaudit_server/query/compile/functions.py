@@ -1,4 +1,4 @@
-"""What SQL engines do not do exactly: the functions of one text that a store registers with its engine."""
+"""Functions of one text that a store registers with its engine, for what the engine itself does not do exactly."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def fold(text: str | None) -> str | None:
 
 
 def number(text: str | None) -> int | float | None:
-    """A numeral by its exact value: an integer where it is digits alone within 64 bits, else the nearest double.
+    """A numeral by its exact value: an integer where it is digits alone within 64 bits, else the closest double.
 
-    SQLite's own conversion is off by a bit for one long numeral in many millions. Raises ValueError for no numeral.
+    SQLite's own conversion is off by a bit for one long numeral in many millions. Raises ValueError for other text.
     """
     if text is None:
         return None

@@ -1,19 +1,13 @@
-"""Pieces of SQL with their bound values, and how larger ones are made of them."""
+"""Pieces of SQL with their bound values, and how larger ones are made of them; neither engine nor request is known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from plaudit_server.query.parse import Op
-
-if TYPE_CHECKING:
-    from plaudit_server.store.dialect import Dialect
-
-ScalarKind = Literal["text", "number", "bool", "time"]
-"""What a value may be in a comparison."""
+from plaudit_server.query.tree import Op
 
 
 class Sql(NamedTuple):
@@ -23,13 +17,13 @@ class Sql(NamedTuple):
     params: tuple[Any, ...] = ()
 
 
-# Precedence never matters: whatever has an operator stands in parentheses.
+# Precedence never matters: every expression with an operator is in parentheses.
 _OPERATORS: Final[dict[Op, str]] = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 @cache
 def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
-    """A template as its literal pieces, each with the name of the part behind it."""
+    """A template as its literal pieces, each with the name of the part that follows it."""
     return tuple((literal, name) for literal, name, _, _ in Formatter().parse(template))
 
 
@@ -58,16 +52,3 @@ def join(word: Literal["and", "or"], parts: Iterable[Sql]) -> Sql:
 def compare(op: Op, left: Sql, right: Sql) -> Sql:
     """Two operands under a comparison."""
     return Sql(f"({left.text} {_OPERATORS[op]} {right.text})", left.params + right.params)
-
-
-def bound(dialect: Dialect, kind: ScalarKind, value: Any) -> Sql:
-    """The placeholder of a value of a kind."""
-    match kind:
-        case "text":
-            return Sql(dialect.text_slot, (value,))
-        case "number":
-            return Sql(dialect.number_slot, (dialect.bind_number(value),))
-        case "bool":
-            return Sql(dialect.bool_slot, (value,))
-        case "time":
-            return Sql(dialect.time_slot, (value,))

@@ -1,0 +1,1 @@
+"""Declared indexes: which there may be, and what they serve; what is here knows no SQL."""
