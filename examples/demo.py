@@ -1,4 +1,4 @@
-"""plaudit in one file: a server on a temporary store, feedback from two creators, and what it tells.
+"""plaudit in one file: a server on a temporary store, feedback from two creators, and what can be read from it.
 
 Run it with `make demo`. Against a server of your own the same calls work; `Client(target=...)` names it.
 """
@@ -27,7 +27,7 @@ def give(client: plaudit.Client) -> None:
 
 
 def show(client: plaudit.Client) -> None:
-    """Everything, then three questions."""
+    """Print everything, then the answers to three questions."""
     everything = client.get_feedback()
     for feedback in everything:
         said = feedback.payload.get("emoji") or feedback.payload.get("note") or feedback.payload["score"]
@@ -41,7 +41,7 @@ def show(client: plaudit.Client) -> None:
 
 
 def main() -> None:
-    """Start a server, give it feedback, ask it."""
+    """Start a server, store feedback, and query it."""
     with server() as running:
         print(f"A server for this demo listens on {running.target}.\n")
         client = running.client(project="acme/chat")

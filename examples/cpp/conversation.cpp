@@ -70,7 +70,7 @@ Value Explained(const plaudit::Refusal& refusal) {
   return json;
 }
 
-// A response in the JSON mapping, the statuses of single records explained.
+// A response in the JSON mapping; the statuses of single records become refusals.
 template <class T>
 Value Json(const T& message) {
   Value answer = Parse<Value>(Text(message));
@@ -89,7 +89,7 @@ Value Json(const T& message) {
   return answer;
 }
 
-// Where an answer is not as expected. Null is absent, "*" anything, other keys may be there.
+// Where an answer is not as expected. Null means absent, "*" anything; other keys are allowed.
 std::optional<std::string> Difference(const Value& expected, const Value* actual, const std::string& path) {
   const auto wrong = [&] {
     return path + ": expected " + Text(expected) + ", got " + (actual == nullptr ? "nothing" : Text(*actual));
@@ -139,7 +139,7 @@ Call Unary(UnaryMethod<Request, Response> method) {
   };
 }
 
-// As many elements as are expected of a stream, which is cancelled then.
+// Reads as many elements as are expected from a stream, then cancels it.
 template <class Request, class Response>
 Call Collect(ServerStream<Request, Response> method) {
   return [method](Stub& stub, const Value& step) {
@@ -173,7 +173,7 @@ Call Converse(BothStream<Request, Response> method) {
     plaudit::SetDeadline(&context);
     const auto stream = (stub.*method)(&context);
     for (const auto& message : Get(step, "send")->list_value().values()) {
-      if (!stream->Write(Parse<Request>(Text(message)))) break;  // The server has ended it; Finish tells why.
+      if (!stream->Write(Parse<Request>(Text(message)))) break;  // The server has ended it; Finish returns the reason.
     }
     stream->WritesDone();
     Value answer;
@@ -207,7 +207,7 @@ const std::map<std::string, Call>& Calls() {
 
 // ── Steps ──
 
-// Puts the variables' values in; one named id.… is a new UUIDv7 at its first use.
+// Replaces variables by their values; one named id.… is a new UUIDv7 at its first use.
 std::string Substitute(const std::string& text, std::map<std::string, std::string>* variables) {
   static const std::regex kVariable(R"(\$\{([\w.]+)\})");
   std::string result;
@@ -221,7 +221,7 @@ std::string Substitute(const std::string& text, std::map<std::string, std::strin
   return result.append(rest, text.cend());
 }
 
-// The text behind a path such as feedback.0.id.
+// The text at a path such as feedback.0.id.
 std::string At(const Value& answer, const std::string& path) {
   const Value* value = &answer;
   std::istringstream parts(path);

@@ -1,4 +1,4 @@
-// What a program needs to talk to plaudit: a channel, ids, a deadline, and what errors say.
+// What a client of plaudit needs: a channel, ids, a deadline, and the details of errors.
 #pragma once
 
 #include <google/rpc/status.pb.h>
@@ -12,16 +12,16 @@
 
 namespace plaudit {
 
-// The one channel that a program needs; it is safe to share. The service config tells it what to retry.
+// The one channel that a program needs; it is safe to share. The service config configures its retries.
 std::shared_ptr<grpc::Channel> Connect(const std::string& target);
 
-// The id of a record, a UUIDv7. Made here and not by the server, it makes every retry safe.
+// The id of a record, a UUIDv7. Every retry is safe because the client makes it, not the server.
 std::string NewId();
 
 // Gives a call ten seconds, its retries included.
 void SetDeadline(grpc::ClientContext* context);
 
-// What the details of a status say.
+// The details of a status.
 struct Refusal {
   std::string code;
   std::string reason;

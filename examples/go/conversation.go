@@ -23,7 +23,7 @@ import (
 	plauditv1 "plaudit.dev/examples/go/plauditv1"
 )
 
-// step is one call of a conversation; docs/polyglot.md tells what its parts mean.
+// step is one call of a conversation; docs/polyglot.md explains its parts.
 type step struct {
 	Step    string            `json:"step"`
 	Call    string            `json:"call"`
@@ -34,7 +34,7 @@ type step struct {
 	Keep    map[string]string `json:"keep"`
 }
 
-// play has a conversation with the server, in a project of its own.
+// play plays a conversation with the server, in a project that only it uses.
 func play(connection *grpc.ClientConn, path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -63,7 +63,7 @@ func play(connection *grpc.ClientConn, path string) error {
 
 var variable = regexp.MustCompile(`\$\{([\w.]+)\}`)
 
-// substitute puts the variables' values in; one named id.… is a new UUIDv7 at its first use.
+// substitute replaces variables by their values; one named id.… is a new UUIDv7 at its first use.
 func substitute(text []byte, variables map[string]string) []byte {
 	return variable.ReplaceAllFunc(text, func(found []byte) []byte {
 		name := string(variable.FindSubmatch(found)[1])
@@ -94,7 +94,7 @@ func (s step) play(connection *grpc.ClientConn, variables map[string]string) err
 	return nil
 }
 
-// call sends the step's messages through a stream, which is what every call is at bottom.
+// call sends the step's messages through a stream; gRPC makes every call as a stream.
 func (s step) call(connection *grpc.ClientConn) (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -127,7 +127,7 @@ func (s step) call(connection *grpc.ClientConn) (any, error) {
 		if err := protojson.Unmarshal(message, request); err != nil {
 			return nil, err
 		}
-		// io.EOF says that the server has ended the stream; receiving tells why.
+		// io.EOF means that the server has ended the stream; receiving gives the reason.
 		if err := stream.SendMsg(request); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func newMessage(descriptor protoreflect.MessageDescriptor) proto.Message {
 	return messageType.New().Interface()
 }
 
-// toJSON is a message in the JSON mapping, the statuses of single records explained.
+// toJSON converts a message by the JSON mapping; the statuses of single records become refusals.
 func toJSON(message proto.Message) any {
 	text, err := protojson.Marshal(message)
 	if err != nil {
@@ -191,7 +191,7 @@ func toJSON(message proto.Message) any {
 	return answer
 }
 
-// asJSON is a refusal in the form that conversations expect.
+// asJSON converts a refusal to the form that conversations expect.
 func asJSON(from refusal) any {
 	text, err := json.Marshal(struct {
 		Code string `json:"code"`
@@ -207,7 +207,7 @@ func asJSON(from refusal) any {
 	return answer
 }
 
-// codeNames are the codes as the protocol spells them; Go's own String says InvalidArgument.
+// codeNames are the codes as the protocol spells them; String of Go returns InvalidArgument.
 var codeNames = func() map[codes.Code]string {
 	names := map[codes.Code]string{}
 	for _, name := range []string{"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED", "OUT_OF_RANGE",
@@ -221,7 +221,7 @@ var codeNames = func() map[codes.Code]string {
 	return names
 }()
 
-// at is the value behind a path such as feedback.0.id.
+// at returns the value at a path such as feedback.0.id.
 func at(value any, path string) any {
 	for _, part := range strings.Split(path, ".") {
 		if list, is := value.([]any); is {
@@ -237,7 +237,7 @@ func at(value any, path string) any {
 	return value
 }
 
-// difference tells where an answer is not as expected: null is absent, "*" anything, other keys may be there.
+// difference returns where an answer is not as expected: null means absent, "*" anything; other keys are allowed.
 func difference(expected, actual any, path string) error {
 	wrong := fmt.Errorf("%s: expected %v, got %v", path, expected, actual)
 	switch expected := expected.(type) {

@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// deadline is what every unary call gets, its retries included.
+// deadline is the time for every unary call, including its retries.
 const deadline = 10 * time.Second
 
-// serviceConfig tells gRPC which calls to retry, when, and how often.
+// serviceConfig configures which calls gRPC retries, when, and how often.
 //
 //go:embed plauditv1/feedback_grpc_service_config.json
 var serviceConfig string
@@ -28,18 +28,18 @@ func connect(target string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultServiceConfig(serviceConfig))
 }
 
-// newID makes the id of a record. Made here and not by the server, it makes every retry safe.
+// newID makes the id of a record. Every retry is safe because the client makes it, not the server.
 func newID() string {
 	return uuid.Must(uuid.NewV7()).String()
 }
 
-// refusal is what the details of a status say.
+// refusal holds the details of a status.
 type refusal struct {
 	Code     codes.Code        `json:"-"`
 	Reason   string            `json:"reason"`
 	Metadata map[string]string `json:"metadata"`
 	Fields   []string          `json:"fields"`
-	// RetryDelay is when to come back; nil when the server did not say.
+	// RetryDelay is the time to wait before a retry; nil when the server gave none.
 	RetryDelay *time.Duration `json:"retryDelay"`
 }
 

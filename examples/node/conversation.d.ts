@@ -1,6 +1,6 @@
 import type { Client } from '@grpc/grpc-js';
 
-// How the messages of a kind of stubs turn from and to the JSON mapping; types are named like CreateFeedbackRequest.
+// Converts the messages of one kind of stubs from and to the JSON mapping; a type is named like CreateFeedbackRequest.
 export interface Messages {
   fromJson(type: string, json: unknown): unknown;
   toJson(type: string, message: unknown): unknown;

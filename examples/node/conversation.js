@@ -1,4 +1,4 @@
-// Plays a conversation with the server; docs/polyglot.md tells what the parts of its steps mean.
+// Plays a conversation with the server; docs/polyglot.md explains the parts of its steps.
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { Metadata } from '@grpc/grpc-js';
@@ -15,7 +15,7 @@ export async function play(client, path, stubs) {
   console.log(`${steps.length} steps, all as expected`);
 }
 
-// Puts the variables' values in; one named id.… is a new UUIDv7 at its first use.
+// Replaces variables by their values; one named id.… is a new UUIDv7 at its first use.
 function substitute(step, variables, newId) {
   const value = (_all, name) => (variables[name] ??= name.startsWith('id.') ? newId() : undefined);
   return JSON.parse(JSON.stringify(step).replaceAll(/\$\{([\w.]+)\}/g, value));
@@ -66,7 +66,7 @@ async function stream(client, { call, send, collect, expect }, stubs) {
   return answer;
 }
 
-// A response in the JSON mapping, the statuses of single records explained.
+// A response in the JSON mapping; the statuses of single records become refusals.
 function toJson(call, response, stubs) {
   const json = { ...stubs.toJson(`${call}Response`, response) };
   for (const list of ['results', 'rejected']) {
@@ -80,7 +80,7 @@ function toJson(call, response, stubs) {
   return json;
 }
 
-// Where an answer is not as expected: null is absent, "*" anything, other keys may be there.
+// Where an answer is not as expected: null means absent, "*" anything; other keys are allowed.
 function difference(expected, actual, path) {
   const wrong = `${path}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`;
   if (expected === null || expected === '*') return (actual === undefined) === (expected === null) ? undefined : wrong;

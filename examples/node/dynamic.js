@@ -11,10 +11,10 @@ const path = (name) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const PROJECT = 'acme/chat';
 const REF = 'weave:///acme/chat/call/0192';
 
-// What every unary call gets, its retries included.
+// The time for every unary call, including its retries.
 const deadline = () => ({ deadline: Date.now() + 10_000 });
 
-// 64-bit numbers as strings, because JavaScript's numbers end at 2^53; enums by their names.
+// 64-bit numbers as strings, because JavaScript numbers are exact only up to 2^53; enums by their names.
 const definition = loadSync(['plaudit/v1/feedback_service.proto', 'google/rpc/error_details.proto'], {
   includeDirs: [path('proto'), path('third_party')],
   longs: String,
@@ -28,7 +28,7 @@ function connect(target) {
   });
 }
 
-// What the details of a google.rpc.Status say.
+// The details of a google.rpc.Status.
 function explain(status) {
   const refusal = { code: grpc.status[status.code] };
   for (const { type_url, value } of status.details ?? []) {
@@ -42,7 +42,7 @@ function explain(status) {
   return refusal;
 }
 
-// The same of a call's error, where the status is in the trailers.
+// The same for a call's error, whose status is in the trailers.
 function explainError(error) {
   const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
   const details = bytes ? definition['google.rpc.Status'].deserialize(bytes).details : [];
@@ -74,7 +74,7 @@ const [target, conversation] = process.argv.slice(2);
 const client = connect(target);
 try {
   if (conversation) {
-    // Objects that are read at run time have the shape of the JSON mapping already.
+    // Objects of stubs made at run time already have the shape of the JSON mapping.
     const messages = { fromJson: (_type, json) => json, toJson: (_type, message) => message };
     await play(client, conversation, { language: 'node', newId, deadline, explain, explainError, ...messages });
   } else {

@@ -15,7 +15,7 @@ const SERVICE_CONFIG = new URL('../../proto/plaudit/v1/feedback_grpc_service_con
 const PROJECT = 'acme/chat';
 const REF = 'weave:///acme/chat/call/0192';
 
-// What every unary call gets, its retries included.
+// The time for every unary call, including its retries.
 const deadline = (): grpc.CallOptions => ({ deadline: Date.now() + 10_000 });
 
 function connect(target: string): service.FeedbackServiceClient {
@@ -32,7 +32,7 @@ interface Refusal {
   retryDelay?: unknown;
 }
 
-// What the details of a google.rpc.Status say.
+// The details of a google.rpc.Status.
 function explain(status: { code: number; details: Any[] }): Refusal {
   const refusal: Refusal = { code: grpc.status[status.code] };
   for (const { typeUrl, value } of status.details) {
@@ -52,7 +52,7 @@ function explain(status: { code: number; details: Any[] }): Refusal {
   return refusal;
 }
 
-// The same of a call's error, where the status is in the trailers.
+// The same for a call's error, whose status is in the trailers.
 function explainError(error: grpc.ServiceError): Refusal {
   const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
   return explain({ code: error.code, details: bytes instanceof Buffer ? Status.decode(bytes).details : [] });

@@ -3,14 +3,14 @@
 require 'json'
 require_relative 'plaudit'
 
-# Plays a conversation with the server; docs/polyglot.md tells what the parts of its steps mean.
+# Plays a conversation with the server; docs/polyglot.md explains the parts of its steps.
 class Conversation
   VARIABLE = /\$\{([\w.]+)\}/
 
   def initialize(stub)
     @stub = stub
     @variables = { 'project' => "polyglot/ruby-#{Plaudit.new_id}" }
-    # One named id.… is a new UUIDv7 at its first use.
+    # A variable named id.… is a new UUIDv7 at its first use.
     @variables.default_proc = ->(variables, name) { variables[name] = Plaudit.new_id if name.start_with?('id.') }
   end
 
@@ -53,7 +53,7 @@ class Conversation
     collect(operation, step['collect'], (step['expect'] || [nil]).size)
   end
 
-  # The first elements that the stream's messages hold in a field; then the call is cancelled.
+  # The first elements of a field in the messages of the stream; then the call is cancelled.
   def collect(operation, field, count)
     elements = []
     operation.execute.each do |message|
@@ -68,7 +68,7 @@ class Conversation
     type.decode_json(JSON.generate(json))
   end
 
-  # A message in the JSON mapping, the statuses of single records explained.
+  # A message in the JSON mapping; the statuses of single records become refusals.
   def json(message)
     answer = JSON.parse(message.class.encode_json(message))
     case message
@@ -86,7 +86,7 @@ class Conversation
       'retryDelay' => refusal.retry_delay }.compact
   end
 
-  # Where an answer is not as expected, else nil. nil is absent, "*" anything, other keys may be there.
+  # Where an answer is not as expected, otherwise nil. nil means absent, "*" anything; other keys are allowed.
   def difference(expected, actual, path = 'answer')
     wrong = "#{path}: expected #{expected.inspect}, got #{actual.inspect}"
     return (actual.nil? == expected.nil? ? nil : wrong) if expected.nil? || expected == '*'

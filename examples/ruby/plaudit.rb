@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What a program needs to talk to plaudit: a stub, ids, and what errors say.
+# What a client of plaudit needs: a stub, ids, and the details of errors.
 
 $LOAD_PATH.unshift File.expand_path('gen', __dir__)
 
@@ -12,13 +12,13 @@ require 'plaudit/v1/feedback_service_services_pb'
 require 'securerandom'
 
 module Plaudit
-  # What every call gets, its retries included.
+  # The time for every call, including its retries.
   DEADLINE_SECONDS = 10
 
-  # Tells gRPC which calls to retry, when, and how often.
+  # Configures which calls gRPC retries, when, and how often.
   SERVICE_CONFIG = File.read(File.expand_path('../../proto/plaudit/v1/feedback_grpc_service_config.json', __dir__))
 
-  # What the details of a status say; `retry_delay` is nil when the server did not say when to come back.
+  # The details of a status; `retry_delay` is nil when the server gave no time to wait.
   Refusal = Struct.new(:code, :reason, :metadata, :fields, :retry_delay)
 
   module_function
@@ -29,7 +29,7 @@ module Plaudit
                                                                     channel_args: { 'grpc.service_config' => SERVICE_CONFIG })
   end
 
-  # The id of a record, a UUIDv7. Made here and not by the server, it makes every retry safe.
+  # The id of a record, a UUIDv7. Every retry is safe because the client makes it, not the server.
   def new_id
     return SecureRandom.uuid_v7 if SecureRandom.respond_to?(:uuid_v7)
 

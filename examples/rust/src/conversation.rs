@@ -1,4 +1,4 @@
-//! Plays a conversation with the server; docs/polyglot.md tells what the parts of its steps mean.
+//! Plays a conversation with the server; docs/polyglot.md explains the parts of its steps.
 
 use std::{collections::HashMap, error::Error, fs};
 
@@ -59,7 +59,7 @@ pub async fn play(channel: Channel, path: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Puts the variables' values in; one named id.… is a new UUIDv7 at its first use.
+/// Replaces variables by their values; one named id.… is a new UUIDv7 at its first use.
 fn substitute(text: &str, variables: &mut HashMap<String, String>) -> String {
     let mut parts = text.split("${");
     let mut result = parts.next().unwrap_or_default().to_owned();
@@ -74,7 +74,7 @@ fn substitute(text: &str, variables: &mut HashMap<String, String>) -> String {
     result
 }
 
-/// The answer in JSON, or the status of a refusal; the outer error is one of the conversation itself.
+/// The answer in JSON, or the status of a refusal; the outer error is a defect of the conversation.
 async fn call(
     channel: Channel,
     method: &MethodDescriptor,
@@ -115,7 +115,7 @@ async fn unary(channel: Channel, method: &MethodDescriptor, request: &[u8]) -> R
     to_json(method, &response.into_inner())
 }
 
-/// All messages of a stream, or as many elements as are expected of it: dropping it cancels the call.
+/// All messages of a stream, or as many elements as are expected; dropping the stream cancels the call.
 async fn stream(
     channel: Channel,
     method: &MethodDescriptor,
@@ -144,7 +144,7 @@ async fn stream(
     Ok(Value::Array(answer))
 }
 
-/// A response in the JSON mapping, the statuses of single records explained.
+/// A response in the JSON mapping; the statuses of single records become refusals.
 fn to_json(method: &MethodDescriptor, bytes: &[u8]) -> Result<Value, Status> {
     let broken = |error: &dyn Error| Status::internal(error.to_string());
     let message = DynamicMessage::decode(method.output(), bytes).map_err(|error| broken(&error))?;
@@ -161,7 +161,7 @@ fn to_json(method: &MethodDescriptor, bytes: &[u8]) -> Result<Value, Status> {
         }
     }
     let mut without = message;
-    // What the details hold is not known to the descriptors of the service.
+    // The descriptors of the service do not include the types of the details.
     clear_details(&mut without);
     let mut json = serde_json::to_value(&without).map_err(|error| broken(&error))?;
     for (pointer, explained) in statuses {
@@ -201,7 +201,7 @@ fn explained(refusal: Refusal) -> Value {
     Value::Object(json)
 }
 
-/// Whether an answer is as expected. Null is absent, "*" anything, other keys may be there.
+/// Whether an answer is as expected. Null means absent, "*" anything; other keys are allowed.
 fn difference(expected: &Value, actual: Option<&Value>, path: &str) -> Result<(), String> {
     let wrong = || Err(format!("{path}: expected {expected}, got {actual:?}"));
     match (expected, actual) {
@@ -222,7 +222,7 @@ fn difference(expected: &Value, actual: Option<&Value>, path: &str) -> Result<()
     }
 }
 
-/// A codec that leaves messages as bytes, because a conversation tells their types only at run time.
+/// A codec that leaves messages as bytes, because their types are only known at run time.
 #[derive(Clone, Copy)]
 struct Bytes;
 

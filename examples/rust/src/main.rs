@@ -19,7 +19,7 @@ use plaudit::{
 const PROJECT: &str = "acme/chat";
 const REF: &str = "weave:///acme/chat/call/0192";
 
-/// A request that the server, too, gives up after `timeout`.
+/// A request with a `timeout` that the server applies as well.
 fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);

@@ -1,4 +1,4 @@
-//! What a program needs to talk to plaudit: a channel, ids, deadlines, retries, and what errors say.
+//! What a client of plaudit needs: a channel, ids, deadlines, retries, and the details of errors.
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
@@ -16,7 +16,7 @@ pub mod v1 {
     tonic::include_proto!("plaudit.v1");
 }
 
-/// What every unary call gets, its retries included.
+/// The time for every unary call, including its retries.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 const SERVICE_CONFIG: &str = include_str!("../../../proto/plaudit/v1/feedback_grpc_service_config.json");
@@ -26,7 +26,7 @@ pub fn connect(target: &str) -> Result<Channel, tonic::transport::Error> {
     Ok(Endpoint::from_shared(format!("http://{target}"))?.connect_lazy())
 }
 
-/// The id of a record, a UUIDv7. Made here and not by the server, it makes every retry safe.
+/// The id of a record, a UUIDv7. Every retry is safe because the client makes it, not the server.
 pub fn new_id() -> String {
     Uuid::now_v7().to_string()
 }
@@ -70,7 +70,7 @@ impl Retries {
         }
     }
 
-    /// Makes a call, again if need be; `call` is given the time that is left.
+    /// Makes a call, and retries it; `call` receives the time that is left.
     pub async fn call<T, F>(&self, mut call: impl FnMut(Duration) -> F) -> Result<T, Status>
     where
         F: Future<Output = Result<T, Status>>,
@@ -84,10 +84,10 @@ impl Retries {
             };
             let Err(status) = outcome else { return outcome };
             let hint = status.get_details_retry_info().and_then(|info| info.retry_delay);
-            // A fifth more or less, so that clients do not come back all at once.
+            // A fifth more or less, so that clients do not retry all at once.
             let jitter = 0.8 + 0.4 * f64::from(Uuid::now_v7().as_u128() as u32) / f64::from(u32::MAX);
             let delay = hint.unwrap_or(Duration::from_secs_f64(backoff * jitter));
-            // Without a hint an exhausted resource will not come back: the request is too large, say.
+            // Without a RetryInfo a retry does not help: the request may be too large, for example.
             let pointless = status.code() == Code::ResourceExhausted && hint.is_none();
             let retried = attempt < self.attempts && self.codes.contains(&code_name(status.code())) && !pointless;
             if !retried || Instant::now() + delay >= deadline {
@@ -100,7 +100,7 @@ impl Retries {
     }
 }
 
-/// What the details of a status say.
+/// The details of a status.
 #[derive(Debug, Default)]
 pub struct Refusal {
     pub code: String,
@@ -111,7 +111,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Of a call's error: `Refusal::new(error.code(), error.get_error_details())`; of one record's status likewise.
+    /// From a call's error: `Refusal::new(error.code(), error.get_error_details())`; from one record's status likewise.
     pub fn new(code: Code, details: ErrorDetails) -> Self {
         let mut refusal = Self {
             code: code_name(code),

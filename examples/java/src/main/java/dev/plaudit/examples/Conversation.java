@@ -34,7 +34,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Plays a conversation with the server; docs/polyglot.md tells what the parts of its steps mean. */
+/** Plays a conversation with the server; docs/polyglot.md explains the parts of its steps. */
 final class Conversation {
   private static final Pattern VARIABLE = Pattern.compile("\\$\\{([\\w.]+)\\}");
   private static final Gson GSON = new Gson();
@@ -62,7 +62,7 @@ final class Conversation {
     System.out.println(steps.size() + " steps, all as expected");
   }
 
-  /** Puts the variables' values in; one named id.… is a new UUIDv7 at its first use. */
+  /** Replaces variables by their values; one named id.… is a new UUIDv7 at its first use. */
   private String substitute(String text) {
     return VARIABLE
         .matcher(text)
@@ -149,7 +149,7 @@ final class Conversation {
     }
   }
 
-  /** As many elements as are expected of a stream, which is cancelled then. */
+  /** Reads as many elements as are expected from a stream, then cancels it. */
   private JsonArray collect(MethodDescriptor<Message, Message> method, CallOptions options, JsonObject step)
       throws InvalidProtocolBufferException {
     var field = step.get("collect").getAsString();
@@ -188,7 +188,7 @@ final class Conversation {
     return builder.build();
   }
 
-  /** A message in the JSON mapping, the statuses of single records explained. */
+  /** A message in the JSON mapping; the statuses of single records become refusals. */
   private static JsonElement json(Message message) {
     JsonElement answer;
     try {
@@ -225,7 +225,7 @@ final class Conversation {
     return json;
   }
 
-  /** The value behind a path such as feedback.0.id. */
+  /** The value at a path such as feedback.0.id. */
   private static JsonElement at(JsonElement value, String path) {
     for (String part : path.split("\\.")) {
       value = value.isJsonArray() ? value.getAsJsonArray().get(Integer.parseInt(part)) : value.getAsJsonObject().get(part);
@@ -233,7 +233,7 @@ final class Conversation {
     return value;
   }
 
-  /** Where an answer is not as expected, else null. Null is absent, "*" anything, other keys may be there. */
+  /** Where an answer is not as expected, otherwise null. Null means absent, "*" anything; other keys are allowed. */
   private static String difference(JsonElement expected, JsonElement actual, String path) {
     String wrong = path + ": expected " + expected + ", got " + actual;
     if (expected == null || expected instanceof JsonNull) {

@@ -19,16 +19,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 
-/** What a program needs to talk to plaudit: a channel, ids, and what errors say. */
+/** What a client of plaudit needs: a channel, ids, and the details of errors. */
 final class Plaudit {
-  /** What every unary call gets, its retries included. */
+  /** The time for every unary call, including its retries. */
   static final long DEADLINE_SECONDS = 10;
 
   private static final SecureRandom RANDOM = new SecureRandom();
 
   private Plaudit() {}
 
-  /** The one channel that a program needs; it is safe to share. The service config tells it what to retry. */
+  /** The one channel that a program needs; it is safe to share. The service config configures its retries. */
   static ManagedChannel connect(String target) throws IOException {
     try (var config = Plaudit.class.getResourceAsStream("/feedback_grpc_service_config.json")) {
       @SuppressWarnings("unchecked")
@@ -40,14 +40,14 @@ final class Plaudit {
     }
   }
 
-  /** The id of a record, a UUIDv7. Made here and not by the server, it makes every retry safe. */
+  /** The id of a record, a UUIDv7. Every retry is safe because the client makes it, not the server. */
   static String newId() {
     long high = System.currentTimeMillis() << 16 | 0x7000 | RANDOM.nextInt(1 << 12);
     long low = RANDOM.nextLong() >>> 2 | 1L << 63;
     return new UUID(high, low).toString();
   }
 
-  /** What the details of a status say; retryDelay is null when the server did not say when to come back. */
+  /** The details of a status; retryDelay is null when the server gave no time to wait. */
   record Refusal(
       com.google.rpc.Code code, String reason, Map<String, String> metadata, List<String> fields, Duration retryDelay) {}
 
