@@ -12,7 +12,7 @@ from typing import Any
 import plaudit
 from plaudit._async import client as _aio
 from plaudit._core.retry import Retry
-from plaudit._wire.grpc import Method
+from plaudit._wire.methods import Method
 from tests.client.fakes import POLICY, FakeStream, FakeTransport
 
 _ASYNC = (_aio.AsyncClient, _aio.AsyncFeedbackQuery, _aio.AsyncWatch)

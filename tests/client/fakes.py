@@ -8,7 +8,7 @@ from typing import Any, Self
 import plaudit
 from plaudit import v1
 from plaudit._core.retry import Retry, RetryPolicy
-from plaudit._wire.grpc import Method
+from plaudit._wire.methods import Method
 
 PROJECT = "acme/chat"
 POLICY = RetryPolicy(initial_delay=0.002, max_delay=0.02)

@@ -11,7 +11,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 import plaudit
-from plaudit._core.errors import Violation, from_rpc_error, from_status
+from plaudit._core.errors import Violation
+from plaudit._core.statuses import from_status
+from plaudit._wire.failures import from_rpc_error
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 

@@ -18,7 +18,9 @@ from google.rpc import error_details_pb2
 import plaudit
 from plaudit import v1
 from plaudit._core.retry import Attempts, RetryPolicy
-from plaudit._wire.grpc import INGEST, QUERY, SERVER_INFO, Address, GrpcTransport, Method
+from plaudit._wire.address import Address
+from plaudit._wire.grpc import GrpcTransport
+from plaudit._wire.methods import INGEST, QUERY, SERVER_INFO, Method
 from tests.client.fakes import Time
 from tests.client.test_errors import FailedCall, failed
 
@@ -357,7 +359,7 @@ import os, sys
 import plaudit
 
 from plaudit import v1
-from plaudit._wire.grpc import Method
+from plaudit._wire.methods import Method
 
 STREAM = Method("StreamFeedback", v1.StreamFeedbackRequest, v1.StreamFeedbackResponse)
 client = plaudit.Client(target=sys.argv[1])

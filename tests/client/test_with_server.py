@@ -14,8 +14,9 @@ import plaudit
 from plaudit import v1
 from plaudit._contract.uuid7 import uuid7
 from plaudit._core.retry import Retry
-from plaudit._wire.grpc import GrpcTransport, Method
+from plaudit._wire.grpc import GrpcTransport
 from plaudit._wire.grpc_aio import GrpcAsyncTransport
+from plaudit._wire.methods import Method
 from plaudit_server.testing import RunningServer
 from tests.client.blocking import Loop, blocking_client
 

@@ -23,8 +23,9 @@ from plaudit._steps.operations import Operations, ServerInfo, query_message
 from plaudit._steps.step import finish_async
 from plaudit._sync.query import Asked, AskedOfRef, project_id_of
 from plaudit._sync.watch import Position, watched
-from plaudit._wire.grpc import WATCH, Method
-from plaudit._wire.grpc_aio import AsyncStream, AsyncTransport, GrpcAsyncTransport
+from plaudit._wire.grpc_aio import GrpcAsyncTransport
+from plaudit._wire.methods import WATCH, Method
+from plaudit._wire.transport import AsyncStream, AsyncTransport
 
 if TYPE_CHECKING:
     import grpc

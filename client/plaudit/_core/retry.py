@@ -1,19 +1,21 @@
-"""When a failed call, or a broken stream, is tried again; state machines that call nobody.
+"""When a failed call, or a broken stream, is tried again; state machines, which call nobody.
 
-`Attempts` is one call within one deadline. `Retry` is what goes on for longer, as a stream that is opened again
-each time it breaks: its deadline begins anew with each success. Clock and sleep are given to it.
+`Attempts` is one call within one deadline. `Retry` is what goes on for longer, such as a stream that is opened again
+each time it breaks: its deadline starts again with each success. Clock and sleep are given to it.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plaudit._core.errors import PlauditError, ResourceExhaustedError, UnavailableError
+
+if TYPE_CHECKING:
+    import threading
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +23,16 @@ class RetryPolicy:
     """When a failed call is sent again; times in seconds."""
 
     initial_delay: float = 0.05
-    """Before the second attempt; doubled for each one after it."""
+    """Before the second attempt; doubled for each attempt after it."""
     max_delay: float = 1.0
-    """The delay grows no further."""
+    """The longest delay."""
     jitter: float = 0.5
-    """The part of a delay that is left to chance, so that clients do not come back together."""
+    """The part of a delay that is random, from 0 to 1, so that clients do not all come back at the same time."""
 
     def delay(self, error: PlauditError, attempt: int, chance: float) -> float | None:
         """Seconds to wait after the failed `attempt` (from 1), or None: do not send it again.
 
-        `chance` is a random number from 0 to 1. A hint of the server is never undercut.
+        `chance` is a random number from 0 to 1. The delay is never shorter than the server asks for.
         """
         if not is_retryable(error):
             return None
@@ -40,7 +42,7 @@ class RetryPolicy:
 
 
 def is_retryable(error: PlauditError) -> bool:
-    """Whether the same request may succeed later; writes too, because their ids are made by the client."""
+    """Whether the same request may succeed later; also a write, because the client chooses the ids."""
     return isinstance(error, UnavailableError) or (
         isinstance(error, ResourceExhaustedError) and error.retry_after is not None
     )
@@ -68,9 +70,9 @@ class Attempts:
 
 
 class Retry:
-    """Attempts that go on for as long as one of them succeeds within every `patience` seconds (inf: for ever).
+    """Attempts that go on as long as one succeeds within every `patience` seconds (inf: without end).
 
-    The first success must come within that time from now; after a success the time runs from the next failure,
+    The first success must come within that time from now. After a success the time counts from the next failure,
     because a stream may rightly be silent for longer.
     """
 
@@ -83,27 +85,27 @@ class Retry:
         self._patience = patience
         self._sleep = sleep
         self._clock = clock
-        self._attempts: Attempts | None = self._anew()
+        self._attempts: Attempts | None = self._new_attempts()
 
-    def _anew(self) -> Attempts:
+    def _new_attempts(self) -> Attempts:
         return Attempts(self._policy, self._clock() + self._patience)
 
     def remaining(self) -> float:
-        """Seconds until only a success helps; inf when nothing has failed since the last one."""
+        """Seconds within which a success must come; inf when nothing has failed since the last one."""
         return math.inf if self._attempts is None else self._attempts.remaining(self._clock())
 
     def succeeded(self) -> None:
-        """An attempt has worked: delays and deadline begin anew."""
+        """An attempt has succeeded: delays and deadline start again."""
         self._attempts = None
 
     def delay(self, error: PlauditError) -> float | None:
         """Seconds to wait after an attempt failed, or None: the error is final."""
         if self._attempts is None:
-            self._attempts = self._anew()
+            self._attempts = self._new_attempts()
         return self._attempts.delay_after(error, self._clock(), random.random())
 
     def wait(self, error: PlauditError, stopped: threading.Event | None = None) -> bool:
-        """Wait until the next attempt, or until `stopped`; False when the error is final."""
+        """Wait until the next attempt, or until `stopped` is set; False when the error is final."""
         delay = self.delay(error)
         if delay is None:
             return False
@@ -114,7 +116,7 @@ class Retry:
         return True
 
     async def wait_async(self, error: PlauditError) -> bool:
-        """The same for a `sleep` that is awaited."""
+        """As `wait`, for a `sleep` that is awaited."""
         delay = self.delay(error)
         if delay is None:
             return False

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.batching import Batch, Cutter
-from plaudit._core.errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError, from_status
+from plaudit._core.errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError
 from plaudit._core.model import canonical_id
+from plaudit._core.statuses import from_status
 from plaudit._steps.step import Steps
 
 if TYPE_CHECKING:
-    from plaudit._wire.grpc import Method, Stream, Transport
+    from plaudit._wire.methods import Method
+    from plaudit._wire.transport import Stream, Transport
 
 RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 _Response = v1.IngestFeedbackResponse | v1.ImportFeedbackResponse

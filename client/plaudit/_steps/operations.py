@@ -10,16 +10,17 @@ from typing import Any, Generic, TypeVar
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.batching import Batch, Cutter, cut
-from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation, from_status
+from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation
 from plaudit._core.expr import Query, QueryLike, as_query, field
 from plaudit._core.model import Feedback, canonical_id, to_message
+from plaudit._core.statuses import from_status
 from plaudit._results.feedbacks import Refs
 from plaudit._results.history import History, Tombstone
 from plaudit._settings import Settings, check_project
 from plaudit._steps.ingest import Ingestion, Progress
 from plaudit._steps.step import Steps
 from plaudit._sync.query import Pages, reaction_query
-from plaudit._wire.grpc import (
+from plaudit._wire.methods import (
     BATCH_CREATE,
     COUNT,
     CREATE,

@@ -33,16 +33,16 @@ from plaudit._core.errors import (
     PlauditError,
     ResourceExhaustedError,
     UnavailableError,
-    from_status,
 )
 from plaudit._core.model import to_message
 from plaudit._core.retry import is_retryable
+from plaudit._core.statuses import from_status
 from plaudit._steps.ingest import Refused, too_large
 from plaudit._sync.spool import Spool
-from plaudit._wire.grpc import BATCH_CREATE
+from plaudit._wire.methods import BATCH_CREATE
 
 if TYPE_CHECKING:
-    from plaudit._wire.grpc import Transport
+    from plaudit._wire.transport import Transport
 
 logger = logging.getLogger("plaudit")
 

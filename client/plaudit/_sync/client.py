@@ -20,7 +20,8 @@ from plaudit._steps.operations import Operations, ServerInfo, query_message
 from plaudit._steps.step import finish
 from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
 from plaudit._sync.watch import Position, Watch
-from plaudit._wire.grpc import GrpcTransport, Transport
+from plaudit._wire.grpc import GrpcTransport
+from plaudit._wire.transport import Transport
 
 if TYPE_CHECKING:
     import os

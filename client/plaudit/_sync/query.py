@@ -18,7 +18,7 @@ from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
 from plaudit._core.model import Feedback, canonical_id
 from plaudit._results.feedbacks import Feedbacks, Refs
 from plaudit._steps.step import Steps, finish
-from plaudit._wire.grpc import COUNT, PURGE, QUERY, Method
+from plaudit._wire.methods import COUNT, PURGE, QUERY, Method
 
 if TYPE_CHECKING:
     import pandas

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Self
 from plaudit import v1
 from plaudit._core.errors import PlauditError, UnavailableError
 from plaudit._results.history import Change
-from plaudit._wire.grpc import WATCH
+from plaudit._wire.methods import WATCH
 
 if TYPE_CHECKING:
-    from plaudit._wire.grpc import Stream, Transport
+    from plaudit._wire.transport import Stream, Transport
 
 _FOR_EVER: Final = float("inf")
 

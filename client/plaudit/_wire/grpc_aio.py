@@ -1,4 +1,4 @@
-"""The transport of asyncio: the deadlines, retries and errors of `_transport`, over one channel of one event loop."""
+"""The transport of asyncio: the deadlines, retries and errors of `grpc`, over one channel of one event loop."""
 
 from __future__ import annotations
 
@@ -6,62 +6,21 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
 
-from plaudit._core.errors import UnavailableError, from_rpc_error
+from plaudit._core.errors import UnavailableError
 from plaudit._core.retry import Attempts, Retry, RetryPolicy
-from plaudit._wire.grpc import CHANNEL_OPTIONS, Address, Method, metadata_of
-
-RequestT = TypeVar("RequestT", bound=Message)
-ResponseT = TypeVar("ResponseT", bound=Message)
-RequestT_contra = TypeVar("RequestT_contra", bound=Message, contravariant=True)
-ResponseT_co = TypeVar("ResponseT_co", bound=Message, covariant=True)
-
-
-class AsyncStream(Protocol[RequestT_contra, ResponseT_co]):
-    """A stream of answers, and of requests where the method takes them; it has no deadline."""
-
-    def __aiter__(self) -> Self:
-        """Itself."""
-
-    async def __anext__(self) -> ResponseT_co:
-        """The next answer, when it comes. Raises PlauditError."""
-
-    async def send(self, request: RequestT_contra) -> None:
-        """Send a request. When the call is over already this does nothing: the next answer tells why."""
-
-    async def finish(self) -> None:
-        """Say that no request follows."""
-
-    def cancel(self) -> None:
-        """End the call: who waits for an answer gets a PlauditError."""
-
-
-class AsyncTransport(Protocol):
-    """What an AsyncClient needs to reach a server; as `_transport.Transport`, awaited."""
-
-    async def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
-        """One request, one answer, within the deadline; in one attempt unless `retried`. Raises PlauditError."""
-
-    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> AsyncStream[RequestT, ResponseT]:
-        """One request, a stream of answers, in one attempt."""
-
-    def both_streams(self, method: Method[RequestT, ResponseT]) -> AsyncStream[RequestT, ResponseT]:
-        """A stream of requests, a stream of answers, in one attempt."""
-
-    def retry(self, patience: float | None = None) -> Retry:
-        """When to open a stream again: within `patience` seconds, None for a unary call's deadline, inf for ever."""
-
-    async def close(self) -> None:
-        """Give back what is open; calls after it raise RuntimeError."""
+from plaudit._wire.channel import Kind, LazyChannel
+from plaudit._wire.credentials import metadata_of
+from plaudit._wire.failures import from_rpc_error
+from plaudit._wire.methods import Method, RequestT, ResponseT
 
 
 class GrpcAsyncStream(Generic[RequestT, ResponseT]):
-    """An `AsyncStream` of grpc's, with its errors as ours."""
+    """An `AsyncStream` of gRPC's, with its errors as ours."""
 
     __slots__ = ("_call", "_is_broken", "_is_cancelled")
 
@@ -94,8 +53,8 @@ class GrpcAsyncStream(Generic[RequestT, ResponseT]):
         try:
             await self._call.write(request)
         except grpc.RpcError:
-            # grpc.aio puts an INTERNAL of its own in the place of what the call ended with: on a new stream the server
-            # says it again.
+            # grpc.aio reports an INTERNAL of its own in place of the status that ended the call. On a new stream the
+            # server reports the same status again.
             self._is_broken = True
         except asyncio.InvalidStateError:
             return
@@ -114,16 +73,16 @@ class GrpcAsyncStream(Generic[RequestT, ResponseT]):
 
 
 def _is_cancelling() -> bool:
-    """Whether it is the task that is cancelled, and not only the call that it waits for."""
+    """Whether the task itself is cancelled, and not only the call that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 class GrpcAsyncTransport:
-    """Calls over one grpc.aio channel, opened by the first call, in the event loop that it finds there.
+    """An `AsyncTransport` over one channel, opened by the first call, in the event loop that this call runs in.
 
     `timeout` is the deadline of a unary call with all its attempts, in seconds. A `channel` given by the caller is used
-    as it is, and is the caller's to close.
+    as it is, and stays the caller's to close.
     """
 
     def __init__(
@@ -137,27 +96,22 @@ class GrpcAsyncTransport:
         retry: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._address = Address.parse(target)
-        self._credentials = credentials
+        self._channel: LazyChannel[grpc.aio.Channel] = LazyChannel(grpc.aio, target, credentials, channel)
         self._timeout = timeout
         self._metadata = metadata_of(api_key)
         self._retry = retry or RetryPolicy()
         self._clock = clock
-        self._given_channel = channel
-        self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-        self._calls: dict[str, Callable[..., Any]] = {}
 
     async def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
-        """One request, one answer, sent again while the policy and the deadline allow, unless told not to.
+        """Send one request and return its answer; again while the policy and the deadline allow, if `retried`.
 
-        Raises PlauditError; a cancelled task cancels the call.
+        Raises PlauditError. A task that is cancelled cancels the call.
         """
         attempts = Attempts(self._retry, self._clock() + self._timeout)
         while True:
             try:
-                call = self._call(method, "unary_unary")
+                call = self._stub(method, "unary_unary")
                 remaining = attempts.remaining(self._clock())
                 answer: ResponseT = await call(request, timeout=remaining, metadata=self._metadata)
             except grpc.RpcError as failure:
@@ -170,48 +124,28 @@ class GrpcAsyncTransport:
             await asyncio.sleep(delay)
 
     def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> GrpcAsyncStream[RequestT, ResponseT]:
-        """One request, a stream of answers, in one attempt."""
-        return GrpcAsyncStream(self._call(method, "unary_stream")(request, metadata=self._metadata))
+        """Send one request, once, and return the stream of its answers."""
+        return GrpcAsyncStream(self._stub(method, "unary_stream")(request, metadata=self._metadata))
 
     def both_streams(self, method: Method[RequestT, ResponseT]) -> GrpcAsyncStream[RequestT, ResponseT]:
-        """A stream of requests, a stream of answers, in one attempt."""
-        return GrpcAsyncStream(self._call(method, "stream_stream")(metadata=self._metadata))
+        """Open a stream in both directions, once."""
+        return GrpcAsyncStream(self._stub(method, "stream_stream")(metadata=self._metadata))
 
     def retry(self, patience: float | None = None) -> Retry:
-        """When to open a stream again: within `patience` seconds, None for a unary call's deadline, inf for ever."""
+        """When to open a broken stream again: within `patience` seconds; None: a unary call's deadline; inf: always."""
         seconds = self._timeout if patience is None else patience
         return Retry(self._retry, seconds, sleep=asyncio.sleep, clock=self._clock)
 
     async def close(self) -> None:
-        """Close the channel, unless it is the caller's; calls after it raise RuntimeError."""
-        channel, self._channel = self._channel, None
-        self._closed = True
-        self._calls.clear()
+        """Close the channel, unless it is the caller's; calls after this raise RuntimeError."""
+        channel = self._channel.close()
         if channel is not None:
             await channel.close()
 
-    def _call(self, method: Method[Any, Any], kind: str) -> Callable[..., Any]:
-        if self._closed:
-            raise RuntimeError("the client is closed")
+    def _stub(self, method: Method[Any, Any], kind: Kind) -> Callable[..., Any]:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
             raise RuntimeError("an AsyncClient belongs to the event loop of its first call; make one for each loop")
-        call = self._calls.get(method.name)
-        if call is None:
-            channel = self._given_channel or self._channel
-            if channel is None:
-                channel = self._channel = self._open()
-            call = self._calls[method.name] = getattr(channel, kind)(
-                method.path,
-                request_serializer=method.request.SerializeToString,
-                response_deserializer=method.response.FromString,
-            )
-        return call
-
-    def _open(self) -> grpc.aio.Channel:
-        if self._credentials is None and not self._address.secure:
-            return grpc.aio.insecure_channel(self._address.target, CHANNEL_OPTIONS)
-        credentials = self._credentials or grpc.ssl_channel_credentials()
-        return grpc.aio.secure_channel(self._address.target, credentials, CHANNEL_OPTIONS)
+        return self._channel.stubs.get(method.name) or self._channel.stub(method, kind)

@@ -1,0 +1,42 @@
+"""The RPCs that the client calls: name and messages of each; what sends them is in `transport`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from plaudit import v1
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[RequestT, ResponseT]):
+    """One RPC of the service: its name, and the types of its request and response."""
+
+    name: str
+    request: type[RequestT]
+    response: type[ResponseT]
+
+    @property
+    def path(self) -> str:
+        """The path on the wire."""
+        return f"/plaudit.v1.FeedbackService/{self.name}"
+
+
+CREATE: Final = Method("CreateFeedback", v1.CreateFeedbackRequest, v1.CreateFeedbackResponse)
+BATCH_CREATE: Final = Method("BatchCreateFeedback", v1.BatchCreateFeedbackRequest, v1.BatchCreateFeedbackResponse)
+GET: Final = Method("GetFeedback", v1.GetFeedbackRequest, v1.GetFeedbackResponse)
+QUERY: Final = Method("QueryFeedback", v1.QueryFeedbackRequest, v1.QueryFeedbackResponse)
+COUNT: Final = Method("CountFeedback", v1.CountFeedbackRequest, v1.CountFeedbackResponse)
+LIST_REFS: Final = Method("ListRefs", v1.ListRefsRequest, v1.ListRefsResponse)
+REPLACE: Final = Method("ReplaceFeedback", v1.ReplaceFeedbackRequest, v1.ReplaceFeedbackResponse)
+PURGE: Final = Method("PurgeFeedback", v1.PurgeFeedbackRequest, v1.PurgeFeedbackResponse)
+LIST_VERSIONS: Final = Method("ListFeedbackVersions", v1.ListFeedbackVersionsRequest, v1.ListFeedbackVersionsResponse)
+INGEST: Final = Method("IngestFeedback", v1.IngestFeedbackRequest, v1.IngestFeedbackResponse)
+IMPORT: Final = Method("ImportFeedback", v1.ImportFeedbackRequest, v1.ImportFeedbackResponse)
+WATCH: Final = Method("WatchFeedback", v1.WatchFeedbackRequest, v1.WatchFeedbackResponse)
+SERVER_INFO: Final = Method("GetServerInfo", v1.GetServerInfoRequest, v1.GetServerInfoResponse)
