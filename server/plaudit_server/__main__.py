@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from plaudit_server.cli import cli
+from plaudit_server.cli.main import cli
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ def main() -> None:
 if __name__ == "__main__":
     if "serve" in sys.argv[1:2]:
         take_out()
-        from plaudit_server.cli import cli
+        from plaudit_server.cli.main import cli
 
         cli()
     started = time.monotonic()

@@ -21,7 +21,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from plaudit_server import config, testing
-from plaudit_server.cli import cli
+from plaudit_server.cli.main import cli
 from plaudit_server.config import Config
 from plaudit_server.ops import health
 from tests.service.operators import scrape, with_admin

@@ -24,7 +24,7 @@ from plaudit.v1 import (
     PurgeFeedbackRequest,
     ReplaceFeedbackRequest,
 )
-from plaudit_server.cli import cli
+from plaudit_server.cli.main import cli
 from plaudit_server.config import SETTINGS
 from tests.service.certificates import channel_credentials, make
 from tests.service.process import server_process
@@ -62,7 +62,7 @@ def test_the_help_of_serve_has_every_setting_with_flag_and_variable() -> None:
 
 def test_help_loads_neither_grpc_nor_a_database() -> None:
     code = (
-        "import sys\nfrom plaudit_server.cli import cli\n"
+        "import sys\nfrom plaudit_server.cli.main import cli\n"
         "try: cli(['serve', '--help'])\nexcept SystemExit: pass\n"
         "loaded = {'grpc', 'apsw', 'uvloop', 'google', 'jwt', 'cryptography'} & set(sys.modules)\n"
         "sys.exit(f'{loaded}' if loaded else 0)"

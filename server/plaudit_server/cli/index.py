@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
-from plaudit_server import config as configuration
-from plaudit_server.commands_store import failures
+from plaudit_server.cli.failures import failures
+from plaudit_server.cli.options import config_option, load, store_option
 from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
@@ -77,8 +76,8 @@ class _PostgresPlace:
 def _place(store: str | None, toml_path: str | None) -> _Place:
     from plaudit_server.app import open_store
 
-    url = configuration.load({"store": store}, os.environ, toml_path).store
-    open_store(url)  # refuses a URL of no store, and tells when the driver is missing
+    url = load(toml_path, {"store": store}).store
+    open_store(url)  # refuses a URL of no store, and a store whose driver is missing
     scheme, _, rest = url.partition(":")
     return _SqlitePlace(rest) if scheme == "sqlite" else _PostgresPlace(url)
 
@@ -94,9 +93,7 @@ def _declared(path: str, kind: str | None) -> DeclaredIndex:
 
 def _of_store(command: F) -> F:
     """Give a command the options that find its store."""
-    store = click.option("--store", metavar="TEXT", help="The store: sqlite:PATH or postgresql://… [PLAUDIT_STORE]")
-    config = click.option("--config", "toml_path", metavar="PATH", help="TOML file of settings. [PLAUDIT_CONFIG]")
-    return store(config(command))
+    return store_option(config_option(command))
 
 
 def _of_path(command: F) -> F:

@@ -1,41 +1,24 @@
-"""The commands about stores as such: `migrate` carries a schema forward, `copy` moves a store to another place."""
+"""The commands about whole stores: `migrate` brings a schema up to date, `copy` copies a store to another place."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
-from plaudit_server import config as configuration
+from plaudit_server.cli.failures import failures
+from plaudit_server.cli.options import config_option, load, store_option
 from plaudit_server.config import ConfigError, without_password
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-# What `migrate --check` tells by its exit code alone.
+# The exit code of `migrate --check` when migrations are to be applied.
 _WAITING: Final = 3
 
 
-@contextmanager
-def failures() -> Iterator[None]:
-    """Print what an operator can repair as one line, and leave with exit code 1."""
-    from plaudit_server.errors import StartError
-    from plaudit_server.store.base import StoreError
-
-    try:
-        yield
-    except (ConfigError, StartError, StoreError) as error:
-        print(f"plaudit-server: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 @click.command()
-@click.option("--store", metavar="TEXT", help="The store: sqlite:PATH or postgresql://… [PLAUDIT_STORE]")
-@click.option("--config", "toml_path", metavar="PATH", help="TOML file of settings. [PLAUDIT_CONFIG]")
+@store_option
+@config_option
 @click.option("--check", is_flag=True, help="Change nothing; exit code 0 when the schema is current, 3 when not.")
 @click.option("--citus", is_flag=True, help="Then place the tables on the machines of a Citus cluster, by project.")
 def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) -> None:
@@ -45,7 +28,7 @@ def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) 
     they do not start again on the new schema.
     """
     with failures():
-        url = configuration.load({"store": store}, os.environ, toml_path).store
+        url = load(toml_path, {"store": store}).store
         shown = without_password(url)
         if url.startswith("sqlite:"):
             if citus:
@@ -70,7 +53,7 @@ async def _migrate_postgres(url: str, shown: str, check: bool, citus: bool) -> i
     from plaudit_server.app import open_store
     from plaudit_server.store.migrate import migrations, pending
 
-    open_store(url)  # refuses a URL of no store, and tells when the driver is missing
+    open_store(url)  # refuses a URL of no store, and a store whose driver is missing
     from plaudit_server.store.engines.postgres import schema
 
     async with schema.connected(url) as connection:

@@ -1,0 +1,129 @@
+"""The commands about API keys: `keys create`, `keys list` and `keys revoke`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from plaudit_server.cli.failures import failures
+from plaudit_server.cli.options import config_option, load, setting_option
+from plaudit_server.config import SETTINGS, ConfigError
+from plaudit_server.principals import Role
+
+if TYPE_CHECKING:
+    from plaudit_server.auth.keys import ApiKey
+    from plaudit_server.auth.keystore import StoredKeys
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the API keys that a store knows."""
+
+
+def _of_store(command: F) -> F:
+    """Give a command about keys the options that find its store."""
+    store = next(setting for setting in SETTINGS if setting.key == "store")
+    return setting_option(store)(config_option(command))
+
+
+@contextmanager
+def _keys(toml_path: str | None, store: str | None) -> Iterator[StoredKeys]:
+    """The keys of the store in force, which is made or migrated as `serve` would."""
+    with failures():
+        config = load(toml_path, {"store": store})
+        from plaudit_server import app
+        from plaudit_server.auth.keystore import open_keys
+
+        asyncio.run(app.prepare_store(config.store))
+        opened = open_keys(config.store)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@keys.command("create")
+@click.argument("principal")
+@click.option("--role", required=True, type=click.Choice([role.label for role in Role]), help="What the key may do.")
+@click.option(
+    "--project",
+    "projects",
+    required=True,
+    multiple=True,
+    metavar="PATTERN",
+    help="Where: entity/project, entity/* or *; as often as wanted.",
+)
+@click.option("--days", type=click.FloatRange(0.001, 36_500), help="How long the key holds; for ever if not given.")
+@_of_store
+def create_key(
+    principal: str,
+    role: str,
+    projects: tuple[str, ...],
+    days: float | None,
+    toml_path: str | None,
+    store: str | None,
+) -> None:
+    """Make a key for PRINCIPAL, which becomes the user_id of what is written with it.
+
+    The key is printed once, and stored nowhere but as a hash.
+    """
+    from plaudit_server.auth.keys import new_key
+
+    now = _microseconds()
+    expires_at = None if days is None else now + round(days * 86_400 * 1_000_000)
+    with failures():
+        try:
+            text, key = new_key(principal, Role.parse(role), projects, now, expires_at)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    with _keys(toml_path, store) as opened:
+        opened.add(key)
+    print(f"The key {key.id} of {principal}; it is shown this once:", file=sys.stderr)
+    click.echo(text)
+
+
+@keys.command("list")
+@_of_store
+def list_keys(toml_path: str | None, store: str | None) -> None:
+    """List the keys, without their secrets: id, principal, role, projects, state."""
+    with _keys(toml_path, store) as opened:
+        for key in opened.all():
+            click.echo("\t".join((key.id, key.principal, key.role.label, ",".join(key.projects), _state(key))))
+
+
+@keys.command("revoke")
+@click.argument("id")
+@_of_store
+def revoke_key(id: str, toml_path: str | None, store: str | None) -> None:
+    """End the key ID; running servers refuse it within auth.key_refresh_seconds."""
+    with _keys(toml_path, store) as opened:
+        if not opened.revoke(id, _microseconds()):
+            raise ConfigError(f"there is no key {id}; `plaudit-server keys list` shows those there are")
+    print(f"The key {id} is revoked.", file=sys.stderr)
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+def _state(key: ApiKey) -> str:
+    """How a key stands, and since or until when, in UTC."""
+    if key.revoked_at is not None:
+        return f"revoked {_shown_time(key.revoked_at)}"
+    if key.expires_at is None:
+        return f"valid since {_shown_time(key.created_at)}"
+    word = "expires" if key.expires_at > _microseconds() else "expired"
+    return f"{word} {_shown_time(key.expires_at)}"
+
+
+def _shown_time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

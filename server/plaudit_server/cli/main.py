@@ -1,0 +1,29 @@
+"""The group of all commands; what each does is in a module of its own."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+import click
+
+from plaudit_server.cli.health import health
+from plaudit_server.cli.index import index
+from plaudit_server.cli.keys import keys
+from plaudit_server.cli.serve import serve, show_config
+from plaudit_server.cli.store import copy, migrate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("plaudit"), prog_name="plaudit-server")
+def cli() -> None:
+    """The plaudit server: feedback stored once, on disk, readable now.
+
+    Each setting may come from a flag, from the environment, or from a TOML file, in this order.
+    """
+    # grpc's core, when it is imported, decides whether to write to standard error beside our own lines.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+for command in (serve, show_config, health, keys, migrate, copy, index):
+    cli.add_command(command)
