@@ -1,15 +1,13 @@
 """Attackers, each a process of its own: `python -m tests.attacks.attackers NAME HOST:PORT`.
 
-They send at a rate, whether or not answers come, so they cost as much beside a listener that does nothing. A line on
-standard input begins the attack, the next one ends it; each is answered by a line of JSON: how often each code came so
-far, None for a call that was cut. Closing standard input ends the process.
+They send at a rate, whether or not answers come, so they cost as much beside a listener that does nothing. They take
+turns (see turns.py), and answer how often each code came so far, None for a call that was cut.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
 import sys
 from collections import Counter
@@ -27,6 +25,7 @@ from tests.attacks.frames import (
     frame,
     opening,
 )
+from tests.attacks.turns import take_turns
 
 IDLE = 400
 SLOW = 100
@@ -55,6 +54,10 @@ class Attack:
     def done(self, outcome: Outcome) -> None:
         """A call has ended."""
         self.codes[outcome.code] += 1
+
+    def counted(self) -> dict[str, int]:
+        """How often each code came, by its text."""
+        return {str(code): count for code, count in self.codes.items()}
 
     def close(self) -> None:
         """Close all that was opened."""
@@ -166,20 +169,22 @@ async def obey(name: str, target: str) -> None:
     """Attack, and leave off, as standard input says."""
     attack = Attack(target)
     bomb = None if name in ATTACKS else bombs.bombs()[name]
-    while await asyncio.to_thread(sys.stdin.readline):
-        task = asyncio.create_task(throw(attack, bomb) if bomb else ATTACKS[name](attack))
+    tasks: list[asyncio.Task[None]] = []
+
+    async def begin() -> dict[str, int]:
+        tasks.append(asyncio.create_task(throw(attack, bomb) if bomb else ATTACKS[name](attack)))
         await asyncio.sleep(_BEGINNING_SECONDS)
-        _tell(attack)
-        await asyncio.to_thread(sys.stdin.readline)
+        return attack.counted()
+
+    async def end() -> dict[str, int]:
+        task = tasks.pop()
         if task.done():
             task.result()
         task.cancel()
         attack.close()
-        _tell(attack)
+        return attack.counted()
 
-
-def _tell(attack: Attack) -> None:
-    print(json.dumps({str(code): count for code, count in attack.codes.items()}), flush=True)
+    await take_turns(begin, end)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from google.rpc import error_details_pb2, status_pb2
+
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM = ACK = 1
 END_HEADERS = 4
@@ -20,8 +22,11 @@ CANCEL: Final = 8
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LARGEST_WINDOW: Final = 2**31 - 1
 _FRAME_BYTES: Final = 16_384
+# grpc's own setting: the values of headers in -bin come without base64, which grpc would compress as well.
+_BYTES_AS_THEY_ARE: Final = 0xFE03
 _STATUS: Final = b"grpc-status"
 _PUSHBACK: Final = b"grpc-retry-pushback-ms"
+_DETAILS: Final = b"grpc-status-details-bin"
 
 Headers = Sequence[tuple[str, str]]
 
@@ -31,11 +36,14 @@ def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
     return struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body
 
 
-def opening() -> bytes:
-    """What a client says first: the preface, no table for headers, windows as large as they get."""
-    settings = struct.pack(">HIHI", 1, 0, 4, _LARGEST_WINDOW)
+def opening(*, reads: bool = True) -> bytes:
+    """What a client says first: the preface, no table for headers, windows as large as they get.
+
+    A client that does not read has windows of nothing: headers and statuses reach it, data never does.
+    """
+    settings = struct.pack(">HIHIHI", 1, 0, 4, _LARGEST_WINDOW if reads else 0, _BYTES_AS_THEY_ARE, 1)
     window = struct.pack(">I", _LARGEST_WINDOW - 65_535)
-    return _PREFACE + frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, window)
+    return _PREFACE + frame(SETTINGS, 0, 0, settings) + (frame(WINDOW_UPDATE, 0, 0, window) if reads else b"")
 
 
 def block(path: str, more: Headers = ()) -> bytes:
@@ -48,7 +56,16 @@ def block(path: str, more: Headers = ()) -> bytes:
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ]
-    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in (*fixed, *more))
+    return _literal((*fixed, *more))
+
+
+def refusal(code: int) -> bytes:
+    """The headers of an answer that is a status and nothing else."""
+    return _literal(((":status", "200"), ("content-type", "application/grpc"), ("grpc-status", str(code))))
+
+
+def _literal(headers: Headers) -> bytes:
+    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in headers)
 
 
 def _text(text: str) -> bytes:
@@ -70,7 +87,7 @@ def envelope(message: bytes, compressed: bool = False) -> bytes:
 class Outcome:
     """How a call of frames ended: a gRPC status code, or None where the stream or the connection was cut."""
 
-    __slots__ = ("answers", "code", "done", "pushback")
+    __slots__ = ("answers", "code", "done", "pushback", "reason")
 
     def __init__(self, done: Callable[[Outcome], None]) -> None:
         self.answers = 0
@@ -78,13 +95,16 @@ class Outcome:
         self.code: int | None = None
         self.pushback = 0.0
         """The seconds after which the caller may come back, as it was told."""
+        self.reason = ""
+        """The reason of the error, as in google.rpc.ErrorInfo; empty where none was given."""
         self.done = done
 
 
 class Connection(asyncio.Protocol):
     """One connection; `call` sends, and tells each call's end to a function of the caller's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reads: bool = True) -> None:
+        self._reads = reads
         self.closed = asyncio.get_running_loop().create_future()
         self.open: dict[int, Outcome] = {}
         self.refused_streams = 0
@@ -98,16 +118,18 @@ class Connection(asyncio.Protocol):
         self._taken = 0
 
     @classmethod
-    async def to(cls, target: str) -> Connection:
-        """Connect to `host:port`."""
+    async def to(cls, target: str, *, source: str = "", reads: bool = True) -> Connection:
+        """Connect to `host:port`, from an address of this machine where one is given; see `opening` for `reads`."""
         host, _, port = target.rpartition(":")
-        _, connection = await asyncio.get_running_loop().create_connection(cls, host, int(port))
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: cls(reads=reads), host, int(port), local_addr=(source, 0) if source else None
+        )
         return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self.send(opening())
+        self.send(opening(reads=self._reads))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed.done():
@@ -207,7 +229,9 @@ class Connection(asyncio.Protocol):
                     code = _number(body, _STATUS)
                     if code is not None:
                         outcome.code = code
-                        outcome.pushback = (_number(body, _PUSHBACK) or 0) / 1000 if code else 0.0
+                        if code:
+                            outcome.pushback = (_number(body, _PUSHBACK) or 0) / 1000
+                            outcome.reason = _reason(body)
                     if kind == HEADERS and flags & END_STREAM:
                         self._end(stream)
             case 0:
@@ -246,8 +270,30 @@ class Connection(asyncio.Protocol):
 
 def _number(headers: bytes, name: bytes) -> int | None:
     """The number under a name in a block of headers; None where there is none."""
-    at = headers.find(name)
+    found = _value(headers, name)
+    return None if found is None else int(found)
+
+
+def _reason(headers: bytes) -> str:
+    """The reason in the details of a status; empty where there is none."""
+    status, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
+    status.MergeFromString((_value(headers, _DETAILS) or b"").removeprefix(b"\0"))
+    return next((info.reason for detail in status.details if detail.Unpack(info)), "")
+
+
+def _value(headers: bytes, name: bytes) -> bytes | None:
+    at = headers.find(_text(name.decode()))
     if at < 0:
         return None
-    at += len(name)
-    return int(headers[at + 1 : at + 1 + headers[at]])
+    at += len(name) + 1
+    length = headers[at] & 127
+    at += 1
+    if length == 127:
+        shift = 0
+        while True:
+            length += (headers[at] & 127) << shift
+            shift += 7
+            at += 1
+            if not headers[at - 1] & 128:
+                break
+    return headers[at : at + length]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import grpc
 
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, GetFeedbackRequest, QueryFeedbackRequest
 from tests.attacks import victim
+from tests.attacks.turns import Turns
 from tests.bench import percentile
 from tests.bench.places import place
 from tests.service.process import ServerProcess
@@ -80,32 +80,9 @@ HEAD = (
 )
 
 
-class Attacker:
-    """An attacker's process, which attacks within the block of `attacking`."""
-
-    def __init__(self, name: str, target: str) -> None:
-        command = [sys.executable, "-m", "tests.attacks.attackers", name, target]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.codes: dict[str, int] = {}
-
-    @contextmanager
-    def attacking(self) -> Iterator[None]:
-        self._next()
-        yield
-        self._next()
-
-    def _next(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        self.codes = json.loads(self._process.stdout.readline())
-
-    def __enter__(self) -> Attacker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
+def attacker(name: str, target: str) -> Turns:
+    """The process of an attacker; what it says are the codes that it got, see attackers.py."""
+    return Turns("tests.attacks.attackers", name, target)
 
 
 def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: float) -> Figures:
@@ -114,30 +91,31 @@ def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: f
     before = victim.mebibytes(server.process.pid)
     with (
         grpc.insecure_channel(server.target) as channel,
-        Attacker(name, sink) as beside,
-        Attacker(name, server.target) as attacker,
+        attacker(name, sink) as beside,
+        attacker(name, server.target) as attacking,
     ):
         neighbour = Neighbour(channel)
         neighbour.calls(0.2)
         around: dict[str, Callable[[], AbstractContextManager[None]]] = {
             "alone": nullcontext,
-            "beside a sink": beside.attacking,
-            "attacked": attacker.attacking,
+            "beside a sink": beside.acting,
+            "attacked": attacking.acting,
         }
         phases = list(around)
         for number in range(rounds):
             for phase in phases[number % 3 :] + phases[: number % 3]:
                 with around[phase]():
                     figures.taken[phase] += neighbour.calls(seconds)
-        figures.codes = attacker.codes
+        figures.codes = attacking.said
     figures.growth = victim.mebibytes(server.process.pid) - before
     return figures
 
 
 @contextmanager
-def sink_process() -> Iterator[str]:
-    """A listener that does nothing; its address."""
-    with subprocess.Popen([sys.executable, "-m", "tests.attacks.sink"], stdout=subprocess.PIPE, text=True) as process:
+def sink_process(*flags: str) -> Iterator[str]:
+    """A listener that does nothing, or with `--refuse` nothing but refuse; its address."""
+    command = [sys.executable, "-m", "tests.attacks.sink", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().strip()

@@ -32,7 +32,7 @@ def test_a_neighbour_of_an_attack(tmp_path: Path, capsys: pytest.CaptureFixture[
             if not ROUNDS:
                 with grpc.insecure_channel(server.target) as channel:
                     calls = neighbour.Neighbour(channel)
-                    with neighbour.Attacker(name, server.target) as attacker, attacker.attacking():
+                    with neighbour.attacker(name, server.target) as attacker, attacker.acting():
                         calls.calls(0.2)
                 continue
             figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS)
