@@ -9,8 +9,8 @@ import pytest
 
 from plaudit_server.auth.keys import KeyReader, new_key
 from plaudit_server.auth.keystore import StoredKeys, open_keys
+from plaudit_server.config.grants import Role
 from plaudit_server.errors import StartError, Unauthenticated
-from plaudit_server.principals import Role
 from plaudit_server.store.base import StoreError
 from tests.postgres.cluster import Database
 

@@ -24,9 +24,10 @@ from jwt.algorithms import RSAAlgorithm
 from plaudit_server.auth.keys import new_key
 from plaudit_server.auth.keystore import StoredKeys, open_keys
 from plaudit_server.auth.permission import RPC_RIGHTS, allowed
+from plaudit_server.auth.principals import Principal
 from plaudit_server.config import Auth, Config, Jwt
+from plaudit_server.config.grants import Grant, NamedGrant, Role
 from plaudit_server.errors import StartError
-from plaudit_server.principals import Grant, NamedGrant, Principal, Role
 from tests.service.secured import SERVICE, Secured, bearer, call, make_store, secured
 from tests.service.status import Refusal, refusal
 

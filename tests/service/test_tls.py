@@ -12,8 +12,8 @@ import pytest
 
 from plaudit_server.auth.tls import CertificateFiles, certificate_principal, server_credentials
 from plaudit_server.config import Auth, Config, Tls
+from plaudit_server.config.grants import NamedGrant, Role
 from plaudit_server.errors import StartError, Unauthenticated
-from plaudit_server.principals import NamedGrant, Role
 from tests.service.certificates import Certificate, channel_credentials, make
 from tests.service.secured import Secured, call, secured
 from tests.service.status import refusal

@@ -15,8 +15,8 @@ import pytest
 from plaudit_server.auth.keys import ApiKey, KeyReader, KeyRing, is_key, new_key
 from plaudit_server.auth.keystore import SqliteKeyStore, open_keys
 from plaudit_server.auth.refresh import Refreshed
+from plaudit_server.config.grants import Grant, Role
 from plaudit_server.errors import StartError, StoreUnavailable, Unauthenticated
-from plaudit_server.principals import Grant, Role
 from plaudit_server.store.migrate import migrations
 
 

@@ -17,15 +17,8 @@ from plaudit_server.auth.permission import (
     allowed,
     table,
 )
-from plaudit_server.principals import (
-    ANONYMOUS,
-    Grant,
-    NamedGrant,
-    Principal,
-    Role,
-    check_pattern,
-    matches,
-)
+from plaudit_server.auth.principals import ANONYMOUS, Principal
+from plaudit_server.config.grants import Grant, NamedGrant, Role, check_pattern, matches
 
 SERVICE = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 DOCS = Path(__file__).parents[2] / "docs" / "permissions.md"

@@ -21,8 +21,8 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from plaudit_server.auth.jwt import KeySet, TokenVerifier, load_keys
 from plaudit_server.config import Jwt
+from plaudit_server.config.grants import Grant, Role
 from plaudit_server.errors import Unauthenticated
-from plaudit_server.principals import Grant, Role
 
 NOW = 2_000_000_000.0
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

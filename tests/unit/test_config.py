@@ -27,7 +27,7 @@ from plaudit_server.config import (
     split_address,
     without_password,
 )
-from plaudit_server.principals import NamedGrant, Role
+from plaudit_server.config.grants import NamedGrant, Role
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 

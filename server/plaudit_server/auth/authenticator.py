@@ -11,10 +11,11 @@ from typing import Any, Final
 from plaudit_server.auth import keys as api_keys
 from plaudit_server.auth.keys import KeyReader
 from plaudit_server.auth.keystore import StoredKeys, open_keys
+from plaudit_server.auth.principals import ANONYMOUS, Principal
 from plaudit_server.auth.refresh import Refreshed
 from plaudit_server.config import Config
+from plaudit_server.config.grants import Grant
 from plaudit_server.errors import StartError, Unauthenticated
-from plaudit_server.principals import ANONYMOUS, Grant, Principal
 
 AUTHORIZATION: Final = "authorization"
 # Revocations must be seen: keys that could not be read for so long are not trusted any more.

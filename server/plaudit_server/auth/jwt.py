@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import jwt
 
+from plaudit_server.auth.principals import Principal, usable_name
 from plaudit_server.config import Jwt
+from plaudit_server.config.grants import Grant, Role
 from plaudit_server.errors import Unauthenticated
-from plaudit_server.principals import Grant, Principal, Role, usable_name
 
 CREDENTIAL: Final = "jwt"
 _FETCH_SECONDS: Final = 5.0

@@ -9,8 +9,9 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from plaudit_server.auth.principals import Principal, usable_name
+from plaudit_server.config.grants import Grant, Role
 from plaudit_server.errors import Unauthenticated
-from plaudit_server.principals import Grant, Principal, Role, usable_name
 
 PREFIX: Final = "plk"
 CREDENTIAL: Final = "api_key"

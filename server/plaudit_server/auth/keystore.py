@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from plaudit_server.auth.keys import ApiKey
+from plaudit_server.config.grants import Role
 from plaudit_server.errors import StartError
-from plaudit_server.principals import Role
 
 if TYPE_CHECKING:
     import psycopg

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from plaudit_server.principals import Grant, Principal, Role
+from plaudit_server.auth.principals import Principal
+from plaudit_server.config.grants import Grant, Role
 
 
 class Right(StrEnum):

@@ -11,9 +11,9 @@ from typing import Final
 
 import grpc
 
+from plaudit_server.auth.principals import Principal, usable_name
 from plaudit_server.config import Tls
 from plaudit_server.errors import StartError, Unauthenticated
-from plaudit_server.principals import Principal, usable_name
 
 logger = logging.getLogger("plaudit_server")
 

@@ -15,7 +15,7 @@ import click
 from plaudit_server.cli.failures import failures
 from plaudit_server.cli.options import config_option, load, setting_option
 from plaudit_server.config import SETTINGS, ConfigError
-from plaudit_server.principals import Role
+from plaudit_server.config.grants import Role
 
 if TYPE_CHECKING:
     from plaudit_server.auth.keys import ApiKey

@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from plaudit._contract import limits
+from plaudit_server.auth.principals import ANONYMOUS, Principal
 from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, describe
-from plaudit_server.principals import ANONYMOUS, Principal
 from plaudit_server.rpc import elements
 
 logger = logging.getLogger("plaudit_server")

@@ -1,14 +1,14 @@
-"""Principals, roles, and the project patterns that roles are granted on: pure values."""
+"""Roles, project patterns, and roles granted on them: pure values, the same in settings, keys and claims."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-PRINCIPAL_BYTES: Final = 256
+PATTERN_BYTES: Final = 256
 
 
 class Role(IntEnum):
@@ -37,7 +37,7 @@ def check_pattern(pattern: str) -> str:
     """A project pattern as it is. Raises ValueError unless it is `*`, or two parts with one `/` between them."""
     parts = pattern.split("/")
     usable = pattern == "*" or (len(parts) == 2 and all(parts))
-    if not usable or not pattern.isprintable() or " " in pattern or len(pattern.encode()) > PRINCIPAL_BYTES:
+    if not usable or not pattern.isprintable() or " " in pattern or len(pattern.encode()) > PATTERN_BYTES:
         raise ValueError(f"{pattern!r} is no project pattern; use entity/project, entity/* or *")
     return pattern
 
@@ -93,25 +93,3 @@ class NamedGrant:
     def grant(self) -> Grant:
         """What is granted."""
         return Grant(self.role, self.projects)
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls: the name becomes `user_id`. `expires_at` (Unix seconds) is when the credential ends, if it does."""
-
-    name: str
-    grants: tuple[Grant, ...] = ()
-    credential: str = "none"
-    expires_at: float | None = field(default=None, compare=False)
-
-    def role_in(self, project: str) -> Role | None:
-        """The highest role granted in a project; None for no role at all."""
-        return max((grant.role for grant in self.grants if grant.covers(project)), default=None)
-
-
-ANONYMOUS: Final = Principal("anonymous", (Grant(Role.ADMINISTRATOR, ("*",)),))
-
-
-def usable_name(name: object) -> bool:
-    """Whether a name can be a principal's: 1 to 256 bytes of printable text."""
-    return isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= PRINCIPAL_BYTES

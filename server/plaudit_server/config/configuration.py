@@ -1,0 +1,91 @@
+"""All settings of a server together, and what must hold between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from plaudit_server.config.addresses import is_loopback, split_address
+from plaudit_server.config.errors import ConfigError
+from plaudit_server.config.fields import check_values, setting
+from plaudit_server.config.redaction import without_password
+from plaudit_server.config.sections import Admin, Auth, Connections, Jwt, Limits, Tls, Tracing
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("auto", "json", "text")
+LOGGED_CALLS: Final = ("failed", "all", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the server is told. Raises ConfigError when made of settings that do not go together."""
+
+    store: str = setting("sqlite:plaudit.db", "Where feedback is kept: sqlite:PATH or postgresql://HOST/DATABASE.")
+    listen: str = setting("127.0.0.1:50051", "Address to listen on, HOST:PORT; port 0 takes a free one.")
+    workers: int = setting(
+        1, "Server processes on the one port; more than one for a PostgreSQL store alone.", minimum=1, maximum=256
+    )
+    insecure: bool = setting(False, "Whether to listen beyond this machine although nobody is authenticated.")
+    reflection: bool = setting(True, "Whether the server tells its methods and messages to tools that ask for them.")
+    log_level: str = setting("info", "How much is logged on standard error.", choices=LOG_LEVELS)
+    log_format: str = setting("auto", "How: json, text, or auto: text on a terminal, else json.", choices=LOG_FORMATS)
+    log_calls: str = setting(
+        "failed", "Which calls leave a line, at level info: failed (and slow), all, off.", choices=LOGGED_CALLS
+    )
+    log_slow_seconds: float = setting(1.0, "From when on a call that is no stream is slow; 0: never.", minimum=0)
+    audit_log: str = setting(
+        "auto", "Where writes and refusals are logged: stderr, off, a file; auto: stderr, off without authentication."
+    )
+    tls: Tls = field(default_factory=Tls)
+    auth: Auth = field(default_factory=Auth)
+    jwt: Jwt = field(default_factory=Jwt)
+    limits: Limits = field(default_factory=Limits)
+    connections: Connections = field(default_factory=Connections)
+    admin: Admin = field(default_factory=Admin)
+    tracing: Tracing = field(default_factory=Tracing)
+
+    def __post_init__(self) -> None:
+        check_values(self, "")
+        _check_ports(self)
+        host, _ = split_address(self.listen)
+        if not self.authenticated and not self.insecure and not is_loopback(host):
+            raise ConfigError(
+                f"listen is {self.listen}, beyond this machine, and nobody is authenticated: set auth.api_keys, "
+                "jwt.issuer or tls.client_ca; or say --insecure where the network itself keeps others out"
+            )
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether callers must prove who they are; otherwise all are `anonymous`, with all rights."""
+        return bool(self.auth.api_keys or self.jwt.issuer or self.tls.client_ca)
+
+    @property
+    def shown_store(self) -> str:
+        """The store's URL without its password, fit for logs."""
+        return without_password(self.store)
+
+    def warnings(self) -> list[str]:
+        """What an operator should know about these settings, a line each."""
+        lines = []
+        beyond = not is_loopback(split_address(self.listen)[0])
+        if beyond and not self.authenticated:
+            lines.append(f"everybody who reaches {self.listen} can read and purge everything: no authentication is set")
+        elif beyond and not self.tls.certificate:
+            lines.append(f"credentials travel in clear text to {self.listen}: tls.certificate is not set")
+        for key, address in self.admin.addresses:
+            if not is_loopback(split_address(address, key)[0]):
+                lines.append(f"everybody who reaches {key} {address} can see how the server is; nothing of feedback")
+        return lines
+
+
+def _check_ports(config: Config) -> None:
+    """No two listeners may want one port, nor a worker a port that there is not."""
+    taken = {split_address(config.listen)[1]: "listen"}
+    for key, address in config.admin.addresses:
+        port = split_address(address, key)[1]
+        for wanted in range(port, port + config.workers) if port else ():
+            if wanted > 65535:
+                raise ConfigError(f"{key} is {address}: there is no port {wanted} for the last of the workers")
+            if wanted in taken:
+                raise ConfigError(f"{key} is {address}, and port {wanted} is that of {taken[wanted]} already")
+            taken[wanted] = key

@@ -1,0 +1,154 @@
+"""The sections of the settings; each checks its own values, and what must be set together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from plaudit_server.config.addresses import is_loopback, moved, split_address
+from plaudit_server.config.errors import ConfigError
+from plaudit_server.config.fields import check_values, setting
+from plaudit_server.config.grants import NamedGrant
+
+# Never a symmetric one: whoever can verify could then sign, and a public key would pass for a secret.
+JWT_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificates, all as PEM files, read again when they change."""
+
+    certificate: str = setting("", "File with the server's certificate, then its intermediates; empty: no TLS.")
+    private_key: str = setting("", "File with the certificate's private key.")
+    client_ca: str = setting("", "File with the authorities of client certificates; with it every client needs one.")
+
+    def __post_init__(self) -> None:
+        check_values(self, "tls.")
+        if bool(self.certificate) != bool(self.private_key):
+            raise ConfigError("tls.certificate and tls.private_key go together; give both or none")
+        if self.client_ca and not self.certificate:
+            raise ConfigError("tls.client_ca needs tls.certificate and tls.private_key")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """API keys, and what principals of certificates and tokens may do."""
+
+    api_keys: bool = setting(False, "Whether callers prove themselves by keys of `plaudit-server keys`.")
+    key_refresh_seconds: float = setting(
+        2.0, "How often keys are read again: a revoked one ends within this time.", minimum=0.05, maximum=3600
+    )
+    grants: tuple[NamedGrant, ...] = setting(
+        (), "Roles of principals: tables (in flags and environment JSON) of principal, role and projects."
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self, "auth.")
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Tokens of an identity provider."""
+
+    issuer: str = setting("", "The `iss` that tokens must have; empty: no tokens are taken.")
+    audience: str = setting("", "The `aud` that tokens must have.")
+    keys: str = setting("", "The issuer's public keys (JWKS): a file, or an https URL.")
+    algorithms: tuple[str, ...] = setting(("RS256", "ES256"), "The signature algorithms taken.", choices=JWT_ALGORITHMS)
+    role_claim: str = setting("plaudit_role", "The claim that holds the role, or a list with it.")
+    projects_claim: str = setting("plaudit_projects", "The claim that lists the project patterns of that role.")
+    leeway_seconds: float = setting(30.0, "How far clocks may differ.", minimum=0, maximum=300)
+    key_refresh_seconds: float = setting(300.0, "How often the keys are read again.", minimum=1, maximum=86_400)
+
+    def __post_init__(self) -> None:
+        check_values(self, "jwt.")
+        if self.issuer and not (self.audience and self.keys and self.algorithms):
+            raise ConfigError("jwt.issuer needs jwt.audience, jwt.keys and jwt.algorithms")
+        if not self.issuer and (self.audience or self.keys):
+            raise ConfigError("jwt.audience and jwt.keys need jwt.issuer")
+        plain = self.keys.startswith("http://") and not is_loopback(re.split("[/:]", self.keys[7:])[0])
+        if plain:
+            raise ConfigError("jwt.keys must be a file or an https URL; http is taken on this machine alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the server a project, or everybody together, may use at a time."""
+
+    in_flight_calls: int = setting(
+        1024, "Calls that run at a time, watches not counted; more are told to come back.", minimum=1, maximum=4096
+    )
+    in_flight_watches: int = setting(2048, "Watches that run at a time.", minimum=1, maximum=100_000)
+    calls_per_second: float = setting(0.0, "Calls a second of each project; 0: no limit.", minimum=0)
+    rows_per_second: float = setting(0.0, "Rows written a second by each project; 0: no limit.", minimum=0)
+    burst_seconds: float = setting(
+        2.0, "How many seconds' worth of its quota a project may use at once.", minimum=0.1, maximum=3600
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self, "limits.")
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How connections are kept; the defaults have answered attacks and failures, see docs/operations.md."""
+
+    max_concurrent_streams: int = setting(200, "Calls at a time on one connection.", minimum=1, maximum=10_000)
+    handshake_timeout_seconds: float = setting(10.0, "Time for TLS and HTTP/2 to begin.", minimum=0.1, maximum=600)
+    max_idle_seconds: float = setting(300.0, "Idle connections are closed after this time.", minimum=1)
+    max_age_seconds: float = setting(900.0, "Connections are asked to reconnect after this time.", minimum=1)
+    max_age_grace_seconds: float = setting(60.0, "Time for calls to end on such a connection.", minimum=0)
+    min_ping_interval_seconds: float = setting(10.0, "Clients that ping more often are sent away.", minimum=0)
+    watch_stall_seconds: float = setting(
+        20.0, "A watcher that takes nothing for so long is ended, and may come back.", minimum=0.1, maximum=3600
+    )
+    drain_delay_seconds: float = setting(
+        0.0,
+        "How long a server that stops still takes calls, its health NOT_SERVING, so that balancers look away first.",
+        minimum=0,
+        maximum=3600,
+    )
+    shutdown_grace_seconds: float = setting(10.0, "Time for calls to end when the server stops.", minimum=0)
+
+    def __post_init__(self) -> None:
+        check_values(self, "connections.")
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Ports for operators, without keys and TLS; they hold nothing of any feedback."""
+
+    listen: str = setting(
+        "", "HOST:PORT for HTTP: /metrics, /livez, /readyz; empty: none. Each worker adds its number."
+    )
+    grpc_listen: str = setting("", "HOST:PORT for gRPC: health and channelz; empty: none. Likewise for workers.")
+
+    def __post_init__(self) -> None:
+        check_values(self, "admin.")
+        for key, address in self.addresses:
+            split_address(address, key)
+
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        """Those that are set, each with its setting's name."""
+        named = (("admin.listen", self.listen), ("admin.grpc_listen", self.grpc_listen))
+        return [(key, address) for key, address in named if address]
+
+    def of_worker(self, number: int) -> Admin:
+        """The ports of a worker, counted from 0: so many above the first one's; free ones where any would do."""
+        return Admin(moved(self.listen, number), moved(self.grpc_listen, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """OpenTelemetry's spans."""
+
+    otlp_endpoint: str = setting("", "Where spans go (OTLP over gRPC), as http://127.0.0.1:4317; empty: no tracing.")
+    sample_ratio: float = setting(
+        1.0, "Which part of the calls is traced whose caller has not decided.", minimum=0, maximum=1
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self, "tracing.")
+        if self.otlp_endpoint and not re.match(r"https?://[^/\s]", self.otlp_endpoint):
+            raise ConfigError(f"tracing.otlp_endpoint is {self.otlp_endpoint!r}; use http://HOST:PORT or https://")
