@@ -1,4 +1,4 @@
-"""Fixtures that every part of the tests shares."""
+"""Fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plaudit_server.testing import RunningServer
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[RunningServer]:
-    """A real server on a free port, one a test module."""
+    """A real server on a free port, one for each test module."""
     with plaudit_server.testing.server() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Where the worked cases and the real feedback lie: in shared/, beside the repository."""
+"""The worked cases and the real feedback in shared/, beside the repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEEDBACK = _FOLDER / "data" / "squality-feedback.jsonl"
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The JSON values of a file, one a line; none when it is not there. CI must have it: there that is an error."""
+    """The JSON values of a file, one for each line; none when it is missing, which is an error in CI."""
     if not path.exists():
         if os.environ.get("CI"):
             raise FileNotFoundError(f"CI needs {path.name}, which lies beside the repository, in shared/")
@@ -29,7 +29,7 @@ def worked_cases() -> list[Any]:
 
 
 def as_parameters(cases: list[Any]) -> list[Any]:
-    """A parameter for each case, or one that says why there is none."""
+    """A parameter for each case, or one with the reason why there is none."""
     if not CASES.exists():
         reason = f"the worked cases are not there: {CASES.parent.name} lies beside the repository, in shared/"
         return [pytest.param({}, id="none", marks=pytest.mark.skip(reason=reason))]

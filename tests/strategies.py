@@ -1,4 +1,4 @@
-"""Random rows, queries and orders for property tests; nasty values on purpose, and all of them well-formed."""
+"""Random rows, queries and orders for property tests; difficult values on purpose, all of them well-formed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plaudit_server.query.parse import parse_query
 from plaudit_server.query.tree import Operation
 
 EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "100"))
-"""How many examples a property is tried with; more by the environment, for a long run."""
+"""How many examples a property is tested with; the environment sets more for a long run."""
 
 Expr = dict[str, Any]
 
@@ -28,7 +28,7 @@ NUMERALS = (
     *("0.1", "0.10", "0.1000000000000000055511151231257827021181583404541015625", "1.5e10", "2.0e3", "1e+20"),
     *("9007199254740992", "9007199254740993", "9007199254740992.0", "9007199254740993.0", "5e-324"),
     *("9223372036854775807", "-9223372036854775808", "9223372036854775808.0", "1.7976931348623157e308"),
-    # SQLite's own conversion of these is not the nearest double.
+    # SQLite's own conversion of these does not give the closest double.
     *("6783569406044393701377.0", "94218083432765e287", "9430957054173463e-99", "85284578879674518e+44"),
 )  # fmt: skip
 TEXTS = (
@@ -244,7 +244,7 @@ def operands(draw: st.DrawFn, kind: str, depth: int) -> Expr:
 
 @st.composite
 def _sides(draw: st.DrawFn, kind: str, depth: int) -> Expr:
-    """What compares with a kind: the same, a payload value, and now and then a null."""
+    """An operand that compares with a kind: of the same kind, a payload value, or sometimes a null."""
     match draw(_weighted({"own": 6, "payload": 5, "null": 1})):
         case "own":
             return draw(operands(kind, depth))
@@ -321,7 +321,7 @@ DECLARED = tuple(
 )
 """Indexes over what `narrow_cases` ask for."""
 
-# Numerals that engines read amiss, equal ones in other words, long texts.
+# Numerals that engines read wrongly, equal numbers in other forms, long texts.
 _MET_NUMERALS = (
     *("5", "5.0", "5.00", "5e0", "0", "-0.0", "1", "1.0", "0.99", "0.10", "1.5e10", "9007199254740992"),
     *("9007199254740993", "9007199254740993.0", "9223372036854775807", "6783569406044393701377.0"),
@@ -381,7 +381,7 @@ def narrow_cases(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Operation]:
 
 @st.composite
 def _met_payloads(draw: st.DrawFn, scalars: st.SearchStrategy[str]) -> str:
-    """A payload with something at every near path."""
+    """A payload with a value at every path close to the given one."""
     one, other, third, last = (draw(scalars) for _ in range(4))
     forms = (one, one, f"[{one}, {other}]", f"[[{one}]]", f'{{"b": {one}, "0": {other}}}', f'{{"0": {{"0": {one}}}}}')
     b = draw(st.sampled_from((third, f'[0, {{"a": {third}}}]', f'{{"1": {{"a": {third}}}}}')))

@@ -1,4 +1,4 @@
-"""Clients that write one record after another at a steady rate, and keep what they were told."""
+"""Clients that write one record after another at a steady rate, and keep the answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRITES_PER_SECOND = 50
 
 
 class SteadyWriter(threading.Thread):
-    """Writes with the Python client until it is told to stop, or a call fails."""
+    """Writes with the Python client until it is stopped, or a call fails."""
 
     def __init__(self, target: str, project: str) -> None:
         super().__init__(daemon=True)
@@ -28,13 +28,13 @@ class SteadyWriter(threading.Thread):
         self.project = project
 
     def write_more(self, count: int) -> None:
-        """Wait until so many more records are stored, or writing has failed."""
+        """Wait until the given number of further records is stored, or writing has failed."""
         end, target = time.monotonic() + 30, len(self.ids) + count
         while len(self.ids) < target and self.failure is None and time.monotonic() < end:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Have the last call end."""
+        """Wait for the last call."""
         self.running = False
         self.join(30)
 
@@ -56,7 +56,7 @@ class SteadyWriter(threading.Thread):
 
 
 class BareWriter(SteadyWriter):
-    """Writes with nothing but a stub: no call is sent again, neither by us nor by grpc."""
+    """Writes with a plain stub: no call is retried, neither by the test nor by grpc."""
 
     def write(self) -> None:
         with grpc.insecure_channel(self.target, [("grpc.enable_retries", 0)]) as channel:

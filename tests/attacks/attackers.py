@@ -39,7 +39,7 @@ _BEGINNING_SECONDS = 0.15
 
 @dataclass(slots=True)
 class Attack:
-    """Whom to attack, what came of it, and what has to be closed at the end."""
+    """The target, the codes received so far, and what must be closed at the end."""
 
     target: str
     codes: Counter[int | None] = field(default_factory=Counter)
@@ -67,7 +67,7 @@ class Attack:
 
 
 async def every(per_second: float, act: Callable[[], object]) -> None:
-    """Do something so often, in bursts of what was due in each hundredth of a second."""
+    """Do something at a rate, in a burst for each hundredth of a second."""
     start = asyncio.get_running_loop().time()
     for number in itertools.count():
         due = start + number / per_second
@@ -78,21 +78,21 @@ async def every(per_second: float, act: Callable[[], object]) -> None:
 
 
 def send(attack: Attack, connection: Connection, headers: bytes, body: bytes) -> None:
-    """One call more; the oldest is taken back when too many have no answer."""
+    """Make one more call; cancel the oldest when too many have no answer."""
     if len(connection.open) >= _MOST_OPEN:
         connection.reset(next(iter(connection.open)))
     connection.call(headers, body, attack.done)
 
 
 async def throw(attack: Attack, bomb: bombs.Bomb) -> None:
-    """The same bomb again and again."""
+    """Send the same bomb repeatedly."""
     connection = await attack.connect()
     headers = block(f"/{bombs.SERVICE}/{bomb.rpc}", bomb.metadata)
     await every(bomb.per_second, lambda: send(attack, connection, headers, bomb.body))
 
 
 async def reset_rapidly(attack: Attack) -> None:
-    """Calls that are taken back at once; when it is sent away it comes again."""
+    """Calls that are cancelled at once; reconnects when the server closes the connection."""
     connection = await attack.connect()
     body = envelope(bombs.inside(1, bombs.PROJECT.encode()))
     headers = block(f"/{bombs.SERVICE}/CountFeedback")
@@ -110,7 +110,7 @@ async def reset_rapidly(attack: Attack) -> None:
 
 
 async def stay_idle(attack: Attack) -> None:
-    """Many connections that do nothing."""
+    """Many idle connections."""
     connections = [await attack.connect() for _ in range(IDLE)]
     await asyncio.wait([connection.closed for connection in connections])
 
@@ -141,7 +141,7 @@ async def drip(attack: Attack) -> None:
 
 
 async def babble(attack: Attack) -> None:
-    """Random byte strings, to each method in turn; not to watch, which would go on."""
+    """Random byte strings, to each method in turn; except to watch, which would not end."""
     connection = await attack.connect()
     methods = sorted({*garbage.SERVICE.methods_by_name} - {"WatchFeedback"})
     calls = [
@@ -166,7 +166,7 @@ ATTACKS: dict[str, Callable[[Attack], Coroutine[Any, Any, None]]] = {
 
 
 async def obey(name: str, target: str) -> None:
-    """Attack, and leave off, as standard input says."""
+    """Begin and end the attack as standard input says."""
     attack = Attack(target)
     bomb = None if name in ATTACKS else bombs.bombs()[name]
     tasks: list[asyncio.Task[None]] = []
@@ -188,6 +188,6 @@ async def obey(name: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    # The attacker's own work must not stand in the way of what is measured on the same two cores.
+    # The attacker's own work must not disturb what is measured on the same two cores.
     os.nice(19)
     asyncio.run(obey(sys.argv[1], sys.argv[2]))

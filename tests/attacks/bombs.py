@@ -1,4 +1,4 @@
-"""Calls that are small to send and would be costly to take: what each sends, and how it may end."""
+"""Calls that are small to send and costly to process: what each sends, and the codes that may answer it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _any_of(expressions: Iterable[Expression]) -> Expression:
 
 
 def of_depth(depth: int) -> Expression:
-    """A comparison under negations; its operands are one level more."""
+    """A comparison under negations; its operands add one level."""
     expression = _equal()
     for _ in range(depth - 2):
         expression = Expression(negation=expression)
@@ -69,7 +69,7 @@ def of_depth(depth: int) -> Expression:
 
 
 def of_nodes(count: int) -> Expression:
-    """Comparisons of three nodes each, and as many negations as it takes."""
+    """Comparisons of three nodes each, and negations for the remaining nodes."""
     comparisons, rest = divmod(count - 1, 3)
     expressions = [_equal(str(number)) for number in range(comparisons)]
     for index in range(rest):
@@ -78,7 +78,7 @@ def of_nodes(count: int) -> Expression:
 
 
 def of_members(count: int) -> Expression:
-    """`$in` with so many members."""
+    """`$in` with the given number of members."""
     members = [_text(str(number)) for number in range(count)]
     return Expression(membership=Membership(operand=Expression(field="payload.a"), members=members))
 
@@ -104,7 +104,7 @@ def _with(feedback: bytes) -> bytes:
 
 
 def _entries(count: int) -> bytes:
-    """A record with a map of so many entries, under keys that differ, and no values."""
+    """A record with a map of the given number of entries, with different keys and no values."""
     keys = (bytes(33 + number // 90**place % 90 for place in range(3)) for number in range(count))
     return Feedback(ref=REF, feedback_type="attack").SerializeToString() + b"".join(
         inside(20, inside(1, key)) for key in keys
@@ -119,7 +119,7 @@ def _zeros(mebibytes: int) -> Bomb:
 
 def bombs() -> dict[str, Bomb]:
     """All of them, by name."""
-    # grpc itself refuses metadata: some of what has 8 to 16 KiB, by chance, and all beyond.
+    # grpc itself refuses metadata: at random between 8 and 16 KiB, always above.
     metadata = [("x-noise", "x" * 16 * limits.KIB)]
     return {
         "350,000 map entries": Bomb("CreateFeedback", envelope(_with(_entries(350_000))), (INVALID_ARGUMENT,)),

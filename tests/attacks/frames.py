@@ -1,4 +1,4 @@
-"""A gRPC client of bare HTTP/2 frames, for what no honest client sends, at a fraction of an honest one's CPU.
+"""A gRPC client of bare HTTP/2 frames, for what no honest client sends, with a fraction of an honest client's CPU.
 
 It keeps the peer's windows, and asks for header compression without a table: so each block of headers stands for
 itself, and a status is found in it by looking for its bytes.
@@ -47,7 +47,7 @@ def opening(*, reads: bool = True) -> bytes:
 
 
 def block(path: str, more: Headers = ()) -> bytes:
-    """The headers of a call, each written out."""
+    """The headers of a call, each in full."""
     fixed = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -91,17 +91,17 @@ class Outcome:
 
     def __init__(self, done: Callable[[Outcome], None]) -> None:
         self.answers = 0
-        """Bytes of DATA that came."""
+        """Bytes of DATA received."""
         self.code: int | None = None
         self.pushback = 0.0
-        """The seconds after which the caller may come back, as it was told."""
+        """The seconds after which the caller may come back, as the server said."""
         self.reason = ""
         """The reason of the error, as in google.rpc.ErrorInfo; empty where none was given."""
         self.done = done
 
 
 class Connection(asyncio.Protocol):
-    """One connection; `call` sends, and tells each call's end to a function of the caller's."""
+    """One connection; `call` sends, and reports each call's end to a function of the caller."""
 
     def __init__(self, *, reads: bool = True) -> None:
         self._reads = reads
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
         end: bool = True,
         flags: int = END_HEADERS,
     ) -> int:
-        """Send headers (cut into frames as needed) and a body; `done` hears of the end. Answers the stream's number."""
+        """Send headers (cut into frames as needed) and a body; call `done` at the end. Returns the stream's number."""
         stream = self.new_stream()
         self.open[stream] = Outcome(done)
         self._windows[stream] = self._stream_window
@@ -181,12 +181,12 @@ class Connection(asyncio.Protocol):
         return stream
 
     def reset(self, stream: int) -> None:
-        """Take a call back."""
+        """Cancel a call."""
         self.send(frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL)))
         self._end(stream)
 
     def _push(self) -> None:
-        """Send of the bodies that wait what the windows allow."""
+        """Send as much of the waiting bodies as the windows allow."""
         while self._waiting:
             stream, body, end = self._waiting.popleft()
             if stream not in self.open:

@@ -1,4 +1,4 @@
-"""Random byte strings for every method, seeded: noise, and messages that were good until they were broken."""
+"""Random byte strings for every method, seeded: noise, and valid messages that were then broken."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _AT_A_TIME = 64
 
 
 def filled(message: Message, chance: random.Random, depth: int = 0) -> Message:
-    """Fill a message at random with values that are good, or nearly."""
+    """Fill a message at random with valid values, or nearly valid ones."""
     for field in message.DESCRIPTOR.fields:
         if chance.random() < 0.5:
             continue
@@ -75,7 +75,7 @@ def _value(field: Any, chance: random.Random) -> object:
 
 
 def in_order(method: str, chance: random.Random) -> Message:
-    """A request that the server takes."""
+    """A request that the server accepts."""
     request = GetMessageClass(SERVICE.methods_by_name[method].input_type)()
     fields: dict[str, object] = {"project": PROJECT, "id": known_id(chance.randrange(100)), "page_size": 5}
     for name, value in fields.items():
@@ -136,7 +136,7 @@ def broken(raw: bytes, chance: random.Random) -> bytes:
 
 
 def strings(method: str, count: int, seed: int) -> Iterator[bytes]:
-    """So many byte strings for a method: noise, messages in order, messages at random, and broken ones of both."""
+    """Byte strings for a method: noise, valid messages, random messages, and broken ones of both."""
     chance = random.Random(f"{seed} {method}")
     message_class = GetMessageClass(SERVICE.methods_by_name[method].input_type)
     for _ in range(count):
@@ -154,7 +154,7 @@ def strings(method: str, count: int, seed: int) -> Iterator[bytes]:
 
 
 def good(count: int) -> Iterator[bytes]:
-    """Creates that are all in order."""
+    """Creates that are all valid."""
     for number in range(count):
         feedback = Feedback(
             id=known_id(number), ref="weave:///acme/garbage/call/1", feedback_type="t", payload_json=f'{{"a":{number}}}'
@@ -163,7 +163,7 @@ def good(count: int) -> Iterator[bytes]:
 
 
 async def throw(target: str, method: str, bodies: Iterator[bytes]) -> Counter[int | None]:
-    """Send them all, several at a time on one connection; how often each code came, None for a call that was cut."""
+    """Send all, several at a time on one connection. Returns how often each code came, None for a call that was cut."""
     connection = await Connection.to(target)
     codes: Counter[int | None] = Counter()
     headers = block(f"/{SERVICE.full_name}/{method}")
@@ -180,7 +180,7 @@ async def throw(target: str, method: str, bodies: Iterator[bytes]) -> Counter[in
 
 
 async def _code(connection: Connection, headers: bytes, body: bytes, *, goes_on: bool) -> int | None:
-    """How a call ends; one that goes on is OK, and ended, when its first answer has come."""
+    """The code of a call; one that does not end counts as OK, and is cancelled, after its first answer."""
     ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     stream = connection.call(headers, envelope(body), ended.set_result)
     async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""A well-behaved client beside an attacked server: what its calls take without the attack and with it, in turns."""
+"""A well-behaved client beside an attack: how long its calls take without the attack and with it, in turns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Neighbour:
 
 @dataclass(slots=True)
 class Figures:
-    """One attack's: seconds of calls by phase, codes that the attacker got, growth of the server in MiB."""
+    """The results of one attack: seconds of calls by phase, the attacker's codes, growth of the server in MiB."""
 
     name: str
     taken: dict[str, list[float]] = field(default_factory=lambda: {"alone": [], "beside a sink": [], "attacked": []})
@@ -125,7 +125,7 @@ def sink_process(*flags: str) -> Iterator[str]:
 
 @contextmanager
 def on_cores(*servers: int) -> Iterator[None]:
-    """Keep these processes on the first core, and this one with all that it starts on the others; if there are two."""
+    """Pin these processes to the first core, and this one with its children to the others, if there are two cores."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         yield

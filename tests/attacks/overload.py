@@ -127,7 +127,7 @@ class Load:
 async def run(
     target: str, connections: int, streams: int, seconds: float, rate: float, deadline: float
 ) -> dict[str, Any]:
-    """Put load on a server; what came of it."""
+    """Put load on a server; return the counts."""
     load = Load([await Connection.to(target) for _ in range(connections)], streams, deadline)
     began, cpu = time.perf_counter(), time.process_time()
     await (load.open(seconds, rate) if rate else load.closed(seconds))

@@ -1,6 +1,6 @@
 """A listener that takes whatever comes: `python -m tests.attacks.sink [--refuse]` prints its address.
 
-An attacker beside it shows what the attacker's own work costs others on the same machine. It answers nothing, or with
+An attacker beside it shows what the attacker's own work costs other processes. It answers nothing, or with
 `--refuse` the end of each request with RESOURCE_EXHAUSTED, so that callers who wait for answers go on.
 """
 

@@ -1,4 +1,4 @@
-"""Small calls that would be costly to take are refused by their code, cost little memory, and leave nothing behind."""
+"""Small calls that would be costly to process are refused with their code, cost little memory, and leave nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.attacks import bombs, victim
 from tests.attacks.frames import Connection, Outcome, block
 from tests.service.process import ServerProcess, server_process
 
-# What a message of 8 MiB, the largest that grpc takes, may cost: its frames, its bytes, and its text or objects.
+# What a message of 8 MiB, the largest that grpc accepts, may cost: its frames, its bytes, and its text or objects.
 MEBIBYTES = 64
 
 BOMBS = bombs.bombs()
@@ -45,7 +45,7 @@ def test_a_bomb_is_answered_by_its_code(server: ServerProcess, name: str) -> Non
 
 
 def test_refused_messages_do_not_add_up(tmp_path: Path) -> None:
-    """Memory is bounded by what is in flight, not by what was refused since the collector of cycles last came round."""
+    """Memory is bounded by the calls in flight, not by those refused since the collector of cycles last ran."""
 
     async def one_after_another(target: str) -> None:
         for _ in range(30):

@@ -1,4 +1,4 @@
-"""Connections that say nothing, or do not come to an end with what they say, are closed, and are in nobody's way."""
+"""Connections that send nothing, or never complete what they send, are closed, and disturb nobody."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.service.certificates import make
 from tests.service.process import server_process
 
 PATIENCE = 30.0
-"""Seconds until a connection that the server ought to close within a second counts as kept open."""
+"""Seconds after which a connection that the server should have closed within one counts as kept open."""
 
 HALVES = {
     "nothing": b"",
@@ -26,7 +26,7 @@ HALVES = {
 
 
 async def is_closed(target: str, said: bytes, count: int = 20) -> bool:
-    """Whether the server closes connections on which no more is said."""
+    """Whether the server closes connections on which nothing more is sent."""
     host, _, port = target.rpartition(":")
 
     async def one() -> None:

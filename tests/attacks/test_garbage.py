@@ -15,7 +15,7 @@ from tests.service.process import server_process
 STRINGS = int(os.environ.get("PLAUDIT_TEST_STRINGS", "300"))
 SEED = int(os.environ.get("PLAUDIT_TEST_SEED", "1"))
 
-# OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, ABORTED, OUT_OF_RANGE; nothing else is due to any bytes.
+# OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, ABORTED, OUT_OF_RANGE; no bytes may lead to another code.
 CODES = {0, 3, 5, 6, 10, 11}
 
 
@@ -26,7 +26,7 @@ def test_random_bytes_to_every_method(tmp_path: Path, capsys: pytest.CaptureFixt
     stored = 0
     with server_process(store) as server:
         asyncio.run(garbage.throw(server.target, "CreateFeedback", garbage.good(200)))
-        # Purges last, or there would be little left to read back.
+        # Purges come last, or there would be little left to read back.
         for method in sorted(methods, key=lambda name: name.startswith("Purge")):
             if method == "PurgeFeedback":
                 stored = sum(victim.read_back(server.target, project) for project in victim.projects(store))
@@ -35,7 +35,7 @@ def test_random_bytes_to_every_method(tmp_path: Path, capsys: pytest.CaptureFixt
                 print(f"\n{method}: {dict(sorted(codes.items(), key=str))}", end="")
             assert codes.total() == STRINGS
             assert set(codes) <= CODES, (method, codes)
-            # Some were good, and many were not, or this would say little.
+            # Some must have been valid and many not, or the test would show little.
             assert codes[0] > STRINGS // 20, method
             assert codes[3] > STRINGS // 10, method
         left = sum(victim.read_back(server.target, project) for project in victim.projects(store))

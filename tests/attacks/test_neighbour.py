@@ -1,4 +1,4 @@
-"""Attacks with a well-behaved client beside them: its calls succeed, and with the campaign its p99 at most doubles."""
+"""Attacks beside a well-behaved client: its calls succeed, and in the long run its p99 at most doubles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from tests.attacks import attackers, bombs, neighbour, victim
 from tests.service.process import server_process
 
-# In `make test` each attack is run for a moment, and nothing is timed.
+# In `make test` each attack runs for a moment, and no time is checked.
 ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
 SECONDS = 0.5
 
-# For a moment only those that are no bombs: each bomb has been thrown by another test. Of a pair around a limit the one
-# that is taken costs more.
+# In the short run only those that are not bombs: another test sends each bomb. Of a pair around a limit the one
+# that is accepted costs more.
 BOMBS = bombs.bombs() if ROUNDS else ()
 NAMES = [
     *attackers.ATTACKS,

@@ -1,4 +1,4 @@
-"""Several times as many callers as the server takes: it does no less than at its best, and loses nothing of it."""
+"""Several times as many callers as the server can serve: it does about as much as at its best, and loses nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
 SECONDS = 4.0 if ROUNDS else 0.5
 
 # Fewer places than the server's default of 1,024: a fast one has some dozens of calls in flight at a time, however many
-# callers there are (the others wait in grpc and in their own), and would refuse none of them.
+# callers there are (the others wait in grpc and in their own processes), and would refuse none of them.
 PLACES = 16
 TIMES = (4, 64) if ROUNDS else (16,)
 CONNECTIONS = 32
@@ -36,7 +36,7 @@ MEBIBYTES = 64 + PLACES * max(TIMES) * 16 / 1024
 
 
 def users(target: str, count: int, connections: int) -> Any:
-    """What comes of so many users, in a process of their own."""
+    """The results of the given number of users, in a separate process."""
     arguments = [target, connections, count // connections, SECONDS, 0, DEADLINE]
     command = [sys.executable, "-m", overload.__name__, *map(str, arguments)]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
@@ -44,7 +44,7 @@ def users(target: str, count: int, connections: int) -> Any:
 
 @contextmanager
 def health_asked(target: str) -> Iterator[list[str]]:
-    """What health said, all along."""
+    """Every answer of health meanwhile."""
     said: list[str] = []
     ended = threading.Event()
 
@@ -103,7 +103,7 @@ def test_more_callers_than_places(times: int, tmp_path: Path, capsys: pytest.Cap
         _assert_well(server, store, acknowledged)
     if ROUNDS:
         assert statistics.median(ratios) > 0.8
-        # Nearly every refusal comes sooner than the last of what is done.
+        # Nearly every refusal comes before the last answer.
         assert statistics.median(refusals) < 1
 
 

@@ -1,4 +1,4 @@
-"""What is looked at in an attacked server: its memory, its health, its log, and that all it stored can be read."""
+"""What is checked in an attacked server: its memory, its health, its log, and that everything stored can be read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _memory(pid: int, name: str) -> float:
 
 
 def mebibytes(pid: int) -> float:
-    """What a process has in memory."""
+    """The memory of a process."""
     return _memory(pid, "VmRSS")
 
 
@@ -40,7 +40,7 @@ def peak_mebibytes(pid: int) -> float:
 
 
 def assert_well(server: ServerProcess) -> None:
-    """The process runs, says that it serves, and has logged no defect."""
+    """The process runs, reports SERVING, and has logged no defect."""
     assert server.process.poll() is None
     with grpc.insecure_channel(server.target) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
@@ -49,12 +49,12 @@ def assert_well(server: ServerProcess) -> None:
 
 
 def projects(store: Path) -> list[str]:
-    """The projects that a store has, by its own account."""
+    """The projects in a store."""
     return [project for (project,) in apsw.Connection(str(store)).execute("select project from project order by 1")]
 
 
 def read_back(target: str, project: str) -> int:
-    """Read a project's records in every way there is; all ways must show the same. Answers how many there are."""
+    """Read a project's records in every way that exists; all must give the same. Returns their number."""
     with grpc.insecure_channel(target) as channel:
         stub = FeedbackServiceStub(channel)
         queried: dict[str, Feedback] = {}

@@ -1,4 +1,4 @@
-"""Measurements beside their controls: `python -m tests.bench --help`; `make test` only sees that they run."""
+"""Measurements beside their controls: `python -m tests.bench --help`; `make test` only checks that they run."""
 
 from __future__ import annotations
 

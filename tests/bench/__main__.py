@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measures what it is told to, prints a table, writes JSON, and ends by itself."""
+"""`python -m tests.bench`: measures the chosen figures, prints a table, writes JSON, and ends by itself."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def main(
     chosen = [(family, figures) for family, figures in chosen if figures]
     if not chosen:
         raise click.UsageError(f"--only {' '.join(only)} names no figure; see --list")
-    # What was started is ended however we are.
+    # Started processes are ended in any case.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = Settings(directory.absolute(), rounds, seconds, rows, few_rows)
     json_path = json_path or ROOT / "build" / ("bench-peers.json" if peers else "bench.json")
@@ -106,7 +106,7 @@ def main(
 
 
 def _measure(chosen: Sequence[tuple[Family, Sequence[Figure]]], settings: Settings, json_path: Path) -> dict[str, Any]:
-    """The report, written to its file anew after each family: an interrupted run leaves what it has."""
+    """The report, written to its file after each family, so that an interrupted run leaves what it has."""
     started = time.monotonic()
     measured: list[Measured] = []
     figures: list[Figure] = []

@@ -1,4 +1,4 @@
-"""plaudit beside its peers in one run: start, memory, writes, a page; each with the client that goes with it."""
+"""plaudit beside its peers in one run: start, memory, writes, a page; each with its own client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _numbers = itertools.count()
 
 
 def prepare(kind: type[Any], port: int) -> None:
-    """Make what is written about, and the page."""
+    """Make the objects of the feedback, and the page."""
     kind(port).prepare()
 
 
@@ -84,7 +84,7 @@ def start(server: Server, directory: Path) -> dict[str, Sample]:
 
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
-    """A server of each kind for writing and reading; others are started and ended for the time that it takes."""
+    """A server of each kind for writing and reading; for the time of a start, others are started and ended."""
     with store_directory(settings) as directory, Processes(1) as client, ExitStack() as stack:
         found: list[Contender] = []
         for server in servers(settings.directory):

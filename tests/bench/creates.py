@@ -1,4 +1,4 @@
-"""Durable creates, one a call: how many a second in flight, and how long one takes alone."""
+"""Durable creates, one for each call: how many a second in flight, and how long one takes alone."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SHAPES = {16: Shape(4, 4), 64: Shape(4, 16)}
 
 
 def count(target: str, projects: Sequence[str] = (rows.PROJECT,)) -> int:
-    """How many records there are in these projects."""
+    """The number of records in these projects."""
     with grpc.insecure_channel(target) as channel:
         stub = FeedbackServiceStub(channel)
         return sum(stub.CountFeedback(CountFeedbackRequest(project=project)).count for project in projects)
 
 
 def stored(target: str, pid: int, calls: Sequence[Call], shape: Shape, seconds: float) -> Sample:
-    """Creates a second, each of which is found to be stored; each call is repeated in the same shape."""
+    """Creates a second, all of which are checked to be stored; each call is repeated in the same shape."""
     projects = [CreateFeedbackRequest.FromString(call.request).project for call in calls]
     before = count(target, projects)
     sample = throughput(target, pid, calls, shape, seconds)
@@ -80,7 +80,7 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     create, echo = Call(CREATE, request), Call(METHOD, request)
     seconds = settings.seconds
     with echo_server("chain") as chain, grpc.insecure_channel(chain.target) as channel:
-        # Raises when the control refuses what it is to answer: a refusal is quick.
+        # Raises when the control refuses a call that it should answer: a refusal is fast.
         FeedbackServiceStub(channel).CreateFeedback(CreateFeedbackRequest.FromString(request))
     with store_directory(settings) as directory, Processes(1) as control:
         raw.make(directory / "raw.db")

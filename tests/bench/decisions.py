@@ -61,7 +61,7 @@ _CHANNEL = [("grpc.max_receive_message_length", 2 * limits.RESPONSE_BYTES)]
 
 
 class _Numbers(NamedTuple):
-    """Numbers of a server, to be had otherwise than in the product."""
+    """Numbers of a server that a measurement changes."""
 
     readers: int = 2
     patience: float = Threads.PATIENCE
@@ -77,7 +77,7 @@ async def _write_on_loop(store: SqliteStore, group: Sequence[Command]) -> Writte
 
 
 async def _serve(path: str, numbers: _Numbers) -> None:
-    """A server with these numbers; its address is its first line."""
+    """Run a server with these numbers; its address is its first line of output."""
     # Finals of the product.
     service._STREAM_BYTES = numbers.page_bytes  # type: ignore[misc]
     writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST = numbers.gather  # type: ignore[misc]
@@ -128,7 +128,7 @@ def _threads(target: str, pid: int, shape: Shape) -> Figures:
 
 
 def _nanoseconds(pid: int) -> dict[tuple[int, str], int]:
-    """What each thread has had of a processor, by its id and name."""
+    """The processor time of each thread, by its id and name."""
     found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         name = (task / "comm").read_text().strip()
@@ -139,7 +139,7 @@ def _nanoseconds(pid: int) -> dict[tuple[int, str], int]:
 
 
 def _gather(directory: Path, processes: Processes, gather: tuple[float, float, float]) -> Figures:
-    """Creates of callers who wait for their answers, and of callers who come when they will."""
+    """Creates of callers who wait for their answers, and of callers who come at random times."""
     call = Call(CREATE, rows.create_request())
     found: Figures = {}
     with _served(directory / f"{uuid7()}.db", _Numbers(gather=gather)) as (target, pid):
@@ -190,7 +190,7 @@ def _workers(database: int, servers: Mapping[int, Address], variant: tuple[int, 
 
 
 def _idle_seconds() -> float:
-    """How long the processors had nothing to do, all together."""
+    """How long all processors together were idle."""
     _, _, _, _, idle, *_ = Path("/proc/stat").read_text().split()
     return int(idle) / os.sysconf("SC_CLK_TCK")
 
@@ -285,7 +285,7 @@ def _page_bytes(path: Path, mib: float) -> Figures:
 
 
 async def _streams(target: str, count: int) -> tuple[int, float]:
-    """Read everything on so many connections: bytes, and seconds until the first message."""
+    """Read everything on the given number of connections: bytes, and seconds until the first message."""
 
     async def one(number: int) -> tuple[int, float]:
         async with grpc.aio.insecure_channel(target, [*_CHANNEL, ("n", number)]) as channel:
@@ -371,7 +371,7 @@ def threads() -> None:
 
 @main.command()
 def gather() -> None:
-    """For which part of its callers a group waits, how many seconds for each, and how many in all."""
+    """For which part of its callers a group waits, and how many seconds for each and in all."""
     with store_directory(_SETTINGS) as directory, Processes(1) as processes:
         _rotated(GATHER, 5, partial(_gather, directory, processes))
 
@@ -408,7 +408,7 @@ def readers() -> None:
 
 @main.command("page-bytes")
 def page_bytes() -> None:
-    """After how many bytes a message of a stream of large rows is cut."""
+    """After how many bytes a message of a stream of large rows ends."""
     with store_directory(_SETTINGS) as directory:
         path = directory / "large.db"
         asyncio.run(_fill_large(path))
@@ -417,7 +417,7 @@ def page_bytes() -> None:
 
 @main.command()
 def decoders() -> None:
-    """What the client reads payloads with; orjson and msgspec have to be installed for it."""
+    """How the client decodes payloads; orjson and msgspec must be installed for it."""
     texts = [rows.feedback(number).payload_json for number in range(20_000)]
     _rotated(DECODERS, 9, partial(_decoders, texts, [text.encode() for text in texts]))
 

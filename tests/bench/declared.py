@@ -30,7 +30,7 @@ async def _fill(url: str, count: int) -> None:
 
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
-    """Two stores of the same rows behind a server each; the index is made when the rows are there."""
+    """Two stores with the same rows, each with a server; the index is made when the rows are stored."""
     query = Query(SCORE > 0.999).to_proto()
     count = Call(
         "/plaudit.v1.FeedbackService/CountFeedback",

@@ -89,7 +89,7 @@ async def page(wanted: Operation, store: Store) -> list[bytes]:
 
 
 async def compare(shape: str, plain: Store, indexed: Store, ask: Callable[[Store], Awaitable[object]]) -> object:
-    """Ask both in turn; both must give one answer."""
+    """Query both in turn; both must give the same answer."""
     took: tuple[list[float], list[float]] = [], []
     answer = await ask(plain)
     assert answer == await ask(indexed)
@@ -112,7 +112,7 @@ def tell(shape: str, without: list[float], having: list[float]) -> None:
 
 
 def rows() -> int:
-    """How many rows a store has."""
+    """The number of rows in a store."""
     return int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
 
 
@@ -121,7 +121,7 @@ async def on_sqlite(url: str, index: DeclaredIndex) -> bool:
 
 
 def main() -> None:
-    """Both engines, as far as they are there."""
+    """Both engines, where they are installed."""
     with tempfile.TemporaryDirectory() as directory:
         files = tuple(f"sqlite:{Path(directory) / name}" for name in ("plain.db", "indexed.db"))
         asyncio.run(measure("SQLite", (files[0], files[1]), on_sqlite))

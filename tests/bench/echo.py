@@ -1,4 +1,4 @@
-"""The controls of calls: a bare echo of the same server style, and plaudit's own wiring with no store behind it.
+"""The controls of calls: a bare echo of the same server style, and plaudit's own wiring without a store.
 
     python -m tests.bench.echo bare     answers each call with its own bytes
     python -m tests.bench.echo chain    parses, admits, validates and answers creates as plaudit does; stores nothing
@@ -42,11 +42,11 @@ async def _serve_bare() -> None:
     await server.start()
     print(f"ready on 127.0.0.1:{port}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    await server.stop(1.0)  # h2load leaves calls behind
+    await server.stop(1.0)  # h2load leaves unfinished calls
 
 
 async def _serve_chain() -> None:
-    # Imported here: the bare echo's memory is a control, too.
+    # Imported here, because the bare echo's memory is a control too.
     from plaudit.v1 import CreateFeedbackRequest
     from plaudit_server.app import Server
     from plaudit_server.config import Config
@@ -76,7 +76,7 @@ async def _serve_chain() -> None:
     server._service = Answering(store, server._writer, server._watches, "0", server.metrics.acknowledged)
     print(f"ready on {await server.start()}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    await server.stop(1.0)  # h2load leaves calls behind
+    await server.stop(1.0)  # h2load leaves unfinished calls
 
 
 @contextmanager

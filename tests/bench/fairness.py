@@ -1,10 +1,11 @@
 """What a project at ten times its quota costs another: `python -m tests.bench.fairness` prints a line of JSON.
 
-A quiet project's calls are timed in turns on one server, each round in another order: alone, alone once more, beside a
-project that uses its quota, and beside the same project at ten times its quota. What the quota allows is that project's
-due, commits included, so `p99_ratio` is what the calls beyond it cost: ten times against at quota. `against_alone` is
-the same against an idle server, and `noise` is alone against alone: what the machine does by itself, below which no
-ratio of the others says anything. Each is taken within a round, and told as the median (and quartiles) of the rounds.
+The calls of a quiet project are timed in turns on one server, each round in another order: alone, alone once more,
+beside a project that uses its quota, and beside the same project at ten times its quota. What the quota allows is that
+project's right, commits included, so `p99_ratio` is what the calls beyond it cost: at ten times the quota compared with
+at the quota. `against_alone` is the same compared with an idle server. `noise` compares alone with alone: the variation
+of the machine itself, below which no other ratio means anything. Each is computed within a round, and reported as the
+median (and quartiles) of the rounds.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ SECONDS = 2.5
 
 
 def shout(target: str, seconds: float, rate: int) -> None:
-    """Call so often a second, and print how many calls were admitted and refused."""
-    # The caller's own work must not stand in the way of what is measured on the same two cores.
+    """Call at a rate, and print how many calls were admitted and refused."""
+    # The caller's own work must not disturb what is measured on the same two cores.
     os.nice(10)
     outcomes: dict[str, int] = {}
     with grpc.insecure_channel(target) as channel:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class NotMeasured(Exception):
-    """What a measurement needs is not here; the message says what. The figure is told as not measured, not left out."""
+    """What a measurement needs is missing; the message says what. The figure is reported as not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def shared(unit: str, names: Sequence[str], run: Callable[[], Mapping[str, Sampl
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure's score should be; `of` says what the score is of, as a reader should read it."""
+    """What a figure's score should be; `of` names what the score is a ratio of, for readers."""
 
     limit: float
     of: str
@@ -104,7 +104,7 @@ def value(subject: str, divisor: float = 1.0) -> Score:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Figures that are measured together: `open` starts what they need, and gives the contenders.
+    """Figures that are measured together: `open` starts what they need, and yields the contenders.
 
     `rounds` bounds the rounds of what is slow and hardly varies.
     """
@@ -119,7 +119,7 @@ class Family:
 class Measured:
     """What became of a family: the samples of each contender, round by round, or why there are none.
 
-    `why_not` is what was lacking, `failure` what went wrong.
+    `why_not` is what was missing, `failure` what went wrong.
     """
 
     family: Family
@@ -157,7 +157,7 @@ def measure(
 
 
 def rotated(contenders: Sequence[T], number: int) -> list[T]:
-    """Each round begins with another contender, every second runs backwards: no one always follows another."""
+    """Each round begins with another contender, every second round runs backwards: none always follows another."""
     if not contenders:
         return []
     first = number % len(contenders)

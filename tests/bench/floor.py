@@ -1,9 +1,9 @@
-"""What creates come to with less and less behind them: `python -m tests.bench.floor` prints a table.
+"""How fast creates are with less and less in place of the store: `python -m tests.bench.floor` prints a table.
 
-Beside plaudit and the echo stand two stores in the place of plaudit's, behind the same calls and the same group commit.
-One has a group on disk by a single INSERT that commits by itself: it looks for nothing, and keeps no count of changes.
-The other stores nothing, and sleeps as long as a commit takes: no processor, no interpreter lock. What they do not get
-is out of reach for a store on a thread of this process.
+Plaudit and the echo are compared with two other stores, which get the same calls and the same group commit. One stores a
+group by a single INSERT that commits by itself: it looks nothing up, and keeps no count of changes. The other stores
+nothing, and sleeps as long as a commit takes, using no processor and no interpreter lock. What they do not reach is out
+of reach for a store on a thread of this process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMMIT_SECONDS: Final = 0.0003
 
 
 Have = Callable[[apsw.Connection, list[tuple[Any, ...]]], None]
-"""Has the rows of a group, or does as if."""
+"""Stores the rows of a group, or only waits as if it did."""
 
 
 class _Deciding(SqliteStore):
@@ -113,7 +113,7 @@ def main(settings: Settings) -> None:
                     found.setdefault(f"{server}, {flying} in flight", []).append(
                         [rate, rate / of_round["echo"][0], cpu]
                     )
-    print("| behind a create | calls/s | of echo | CPU, us |\n|---|---|---|---|")
+    print("| what answers a create | calls/s | of echo | CPU, us |\n|---|---|---|---|")
     for name, rounds in sorted(found.items(), key=lambda item: item[0].split(",")[1]):
         print(f"| {name} |", " | ".join(shown(spread(column)) for column in zip(*rounds, strict=True)), "|")
 

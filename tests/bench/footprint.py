@@ -1,4 +1,4 @@
-"""What plaudit takes before it does anything: the time to its first answer, memory, and the time of its import."""
+"""What plaudit uses before it does anything: the time to its first answer, memory, and the time of its import."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.service.process import server_process
 
 _SETTLE = 0.5
 _MIB = 1024 * 1024 / 1e6
-# Every public name is resolved: the package alone is almost empty until one is asked for.
+# Every public name is resolved, because the package loads a name only when it is used.
 _PLAUDIT = "import plaudit; [getattr(plaudit, name) for name in plaudit.__all__]"
 _TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 
 
 def start_server(directory: Path) -> dict[str, Sample]:
-    """Seconds from the command to the first answer on a new store, and megabytes of memory when idle behind it."""
+    """Seconds from the command to the first answer on a new store, and megabytes of memory when idle after it."""
     path = directory / f"cold-{time.monotonic_ns()}.db"
     started = time.perf_counter()
     with server_process(path) as server, grpc.insecure_channel(server.target) as channel:
@@ -40,7 +40,7 @@ def start_server(directory: Path) -> dict[str, Sample]:
 
 
 def start_echo() -> dict[str, Sample]:
-    """The same of the bare echo."""
+    """The same for the bare echo."""
     started = time.perf_counter()
     with echo_server("bare") as (target, pid), grpc.insecure_channel(target) as channel:
         call: Any = channel.unary_unary(METHOD)

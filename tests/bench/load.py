@@ -1,4 +1,4 @@
-"""Load that is no bottleneck: one prepared call, repeated by h2load, or by a Python client where that is lacking."""
+"""Load that is not the bottleneck: one prepared call, repeated by h2load, or by a Python client without h2load."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the load came to: calls that were answered within `seconds`, and each one's time in microseconds."""
+    """The results of the load: calls that were answered within `seconds`, and each one's time in microseconds."""
 
     seconds: float
     micros: list[int]
@@ -64,7 +64,7 @@ class Load:
 
 
 def generator() -> str:
-    """What makes the load here."""
+    """The program that makes the load on this machine."""
     program = shutil.which("h2load")
     if program is None:
         return "grpc.aio"
@@ -72,7 +72,7 @@ def generator() -> str:
 
 
 def press(target: str, call: Call, shape: Shape, seconds: float) -> Load:
-    """Repeat a call for so long, behind a short warm-up."""
+    """Repeat a call for the given time, after a short warm-up."""
     if shutil.which("h2load") is None:
         return _client().submit(press_in_python, target, call, shape, seconds).result()
     with tempfile.TemporaryDirectory(prefix="plaudit-load-") as directory:

@@ -1,4 +1,4 @@
-"""How fast the records of shared/data/squality-feedback.jsonl are loaded, beside echo calls of the same machine.
+"""How fast the records of shared/data/squality-feedback.jsonl are loaded, compared with echo calls on the same machine.
 
 The data are from the human evaluation of SQuALITY (A. Wang and others, 2022), CC BY 4.0.
 """

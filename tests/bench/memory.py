@@ -16,7 +16,7 @@ def peak_mib(pid: int) -> float:
 
 
 def reset_peak(pid: int) -> None:
-    """Let the peak begin at what there is now."""
+    """Let the peak begin at the present memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 

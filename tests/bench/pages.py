@@ -1,4 +1,4 @@
-"""Reading, beside Python's own sqlite3 on the same file: pages by ref as a client gets them, and the stream of all."""
+"""Reading, compared with Python's own sqlite3 on the same file: pages by ref in a client, and the stream of all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.bench.stores import PAGE, filled_store, page_refs
 from tests.service.process import server_process
 
 EIGHT = 8
-# What a Feedback object carries.
+# The columns of a Feedback object.
 COLUMNS = (
     "id, project, ref, feedback_type, payload, creator, user_id, created_at, updated_at, version, revision,"
     " annotation_ref, runnable_ref, call_ref, trigger_ref, queue_id, scorer_tags, scorer_tag_reasons,"
@@ -41,7 +41,7 @@ def _client(target: str) -> plaudit.Client:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection of a user's own, with as large a cache as the server's."""
+    """A connection such as a user makes, with as large a cache as the server's."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
     return connection
@@ -90,7 +90,7 @@ def read_pages(
 
 
 def ready() -> None:
-    """Nothing: a process that has done it has started, and imported this module."""
+    """Do nothing: a process that has run it has started, and imported this module."""
 
 
 def read_in_threads(
@@ -102,7 +102,7 @@ def read_in_threads(
     begin: float,
     seconds: float,
 ) -> tuple[int, float, float]:
-    """The same from so many threads of one process, each with a connection of its own to the file."""
+    """The same from several threads of one process, each with a connection of its own to the file."""
     found: list[tuple[int, float, float]] = []
 
     def run() -> None:

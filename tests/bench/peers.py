@@ -1,4 +1,4 @@
-"""The servers that plaudit is measured beside: MLflow and Phoenix as they come, feedback stored by REST."""
+"""The servers that plaudit is compared with: MLflow and Phoenix with default settings, feedback stored by REST."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.service.process import server_process
 REQUIREMENTS = Path(__file__).with_name("peers.txt")
 PAGE = 1000
 SUBJECTS = 20
-"""Writes go to so many traces or calls by turns."""
+"""The number of traces or calls that writes are about, in turn."""
 
 _START_SECONDS = 180.0
 _JSON = {"content-type": "application/json"}
@@ -42,7 +42,7 @@ class Running:
 
 
 class Session(ABC):
-    """A client of one thread; what it calls raises when it is not answered well."""
+    """A client of one thread; its calls raise an error when the answer is not a success."""
 
     @abstractmethod
     def write(self, number: int) -> None:
@@ -50,21 +50,21 @@ class Session(ABC):
 
     @abstractmethod
     def read_page(self) -> int:
-        """Read the feedback on the one thing that has a page of it, as objects; how many there are."""
+        """Read the feedback on the one object that has a page of it; return its number of records."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make what is written about, and the page."""
+        """Make the objects of the feedback, and the page."""
 
 
 class RestSession(Session):
-    """What both peers share: one connection, JSON both ways."""
+    """What both peers share: one connection, JSON in both directions."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """An answer's JSON. Raises RuntimeError for a status that is no success."""
+        """An answer's JSON. Raises RuntimeError for a status that is not a success."""
         self._connection.request(method, path, None if body is None else json.dumps(body), _JSON)
         response = self._connection.getresponse()
         text = response.read()
@@ -125,7 +125,7 @@ class PhoenixSession(RestSession):
     """Annotations of spans; `sync`, so that the answer comes when they are stored, as with the others."""
 
     def write(self, number: int) -> None:
-        # A new identifier each: with one that is there the annotation would be replaced.
+        # A new identifier each time: an identifier that exists would replace its annotation.
         self._annotate([_annotation(number % SUBJECTS, number, uuid4().hex)])
 
     def read_page(self) -> int:
@@ -147,7 +147,7 @@ class PhoenixSession(RestSession):
         self.call("POST", "/v1/projects/default/spans", {"data": spans})
         page = [_annotation(SUBJECTS, number, str(number)) for number in range(PAGE)]
         until = time.monotonic() + 30
-        while True:  # spans are taken in by a queue
+        while True:  # spans are stored through a queue
             try:
                 return self._annotate(page)
             except RuntimeError:
@@ -218,7 +218,7 @@ class RestServer(Server):
         self._environment = environments / self.package
 
     def install(self) -> None:
-        """Make the environment, unless it is there as the requirements want it. Raises NotMeasured."""
+        """Make the environment, unless it already has the required versions. Raises NotMeasured."""
         [line] = [line for line in REQUIREMENTS.read_text().splitlines() if line.startswith(self.package + "==")]
         stamp = self._environment / "installed"
         if stamp.exists() and stamp.read_text() == line:
@@ -235,7 +235,7 @@ class RestServer(Server):
 
     @abstractmethod
     def command(self, directory: Path, port: int) -> tuple[list[str], dict[str, str]]:
-        """Arguments, and variables beside our own."""
+        """Arguments, and variables in addition to ours."""
 
     @contextmanager
     def run(self, directory: Path) -> Iterator[Running]:
@@ -274,7 +274,7 @@ class RestServer(Server):
 
 
 class Mlflow(RestServer):
-    """`mlflow server` as it comes, with SQLite behind it."""
+    """`mlflow server` with default settings, on SQLite."""
 
     name = "MLflow"
     session = MlflowSession
@@ -287,7 +287,7 @@ class Mlflow(RestServer):
 
 
 class Phoenix(RestServer):
-    """`phoenix serve` as it comes, with its SQLite."""
+    """`phoenix serve` with default settings, on its SQLite."""
 
     name = "Phoenix"
     session = PhoenixSession
@@ -305,7 +305,7 @@ class Phoenix(RestServer):
 
 
 def servers(directory: Path) -> Sequence[Server]:
-    """All three; what has to be installed is. Raises NotMeasured."""
+    """All three; installs what is missing. Raises NotMeasured."""
     peers = (Mlflow(directory / "peers"), Phoenix(directory / "peers"))
     for peer in peers:
         peer.install()

@@ -22,7 +22,7 @@ _PATIENCE = 300.0  # seconds after which a measurement has failed
 
 @contextmanager
 def store_directory(settings: Settings) -> Iterator[Path]:
-    """A new directory for stores, removed at the end. Raises NotMeasured where it would be memory and no disk."""
+    """A new directory for stores, removed at the end. Raises NotMeasured where it would be in memory."""
     settings.directory.mkdir(parents=True, exist_ok=True)
     if file_system(settings.directory) in ("tmpfs", "ramfs"):
         raise NotMeasured(f"{settings.directory} is in memory: name a directory of a disk with --directory")
@@ -46,7 +46,7 @@ def measure_on(processor: int, pid: int, measure: Callable[[], T]) -> T:
     """Measure a process while all its threads have that processor alone.
 
     Where one core is slower than another (by a sixth, at times, in the machine of docs/performance.md), long work of a
-    single thread would else tell where the scheduler had put it.
+    single thread would otherwise show where the scheduler had put it.
     """
     allowed = os.sched_getaffinity(pid)
     place(pid, {processor})
@@ -66,7 +66,7 @@ class Processes:
     """Processes for clients or controls, kept from round to round; what is called must be importable."""
 
     def __init__(self, count: int) -> None:
-        # Spawned, not forked: a fork after grpc has started is asking for trouble.
+        # Spawned, not forked: a fork is not safe after grpc has started.
         self._pools = [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in range(count)]
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""The control of writing: SQLite by itself, with the store's tables, indexes and settings, and nothing around it."""
+"""The control of writing: SQLite alone, with the store's tables, indexes and settings."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def make(path: Path) -> None:
 
 
 def connect(path: Path) -> apsw.Connection:
-    """A connection as the store's writer has it."""
+    """A connection like that of the store's writer."""
     return SqliteStore(path)._connect()
 
 
 def insert(connection: apsw.Connection, count: int, transactions: int) -> tuple[list[float], float]:
-    """Insert so many rows in each of so many transactions; what each took, and the processor time of all: seconds."""
+    """Insert rows in transactions; return the time of each, and the processor time of all, in seconds."""
     [(last,)] = connection.execute("SELECT coalesce(max(revision), 0) FROM feedback")
     took, used = [], 0.0
     for number in range(transactions):

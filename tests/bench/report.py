@@ -22,7 +22,7 @@ from tests.bench.load import generator
 def as_json(
     measured: Sequence[Measured], figures: Sequence[Figure], settings: Settings, seconds: float
 ) -> dict[str, Any]:
-    """Everything that was measured, and on what."""
+    """Everything that was measured, and the machine."""
     by_key = {figure.key: one for one in measured for figure in one.family.figures}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -63,7 +63,7 @@ def number(value: float) -> str:
 
 
 def shown(spread: Mapping[str, Any]) -> str:
-    """A spread, as `figures.spread` makes it: the median, and in brackets from where to where."""
+    """A spread, as `figures.spread` makes it: the median, and in brackets the smallest and the largest."""
     return f"{number(spread['median'])} ({number(spread['low'])} to {number(spread['high'])})"
 
 

@@ -19,13 +19,13 @@ from tests.service.process import server_process
 
 @contextmanager
 def plaudit_server(store: Path | str, *flags: str) -> Iterator[Address]:
-    """plaudit as it is, on this store."""
+    """plaudit without changes, on this store."""
     with server_process(store, "127.0.0.1:0", *flags) as server:
         yield Address(server.target, server.process.pid)
 
 
 async def serve(store: Store) -> None:
-    """A server on a store of one's own making, until it is told to end; its address is its first line."""
+    """Run a server on the given store until it is stopped; its address is its first line of output."""
     server = Server(Config(listen="127.0.0.1:0"), store)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

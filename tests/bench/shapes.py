@@ -1,4 +1,4 @@
-"""What must not grow with the store, the newest records and a page far down; and counts, which cost what SQL does."""
+"""What must not grow with the store: the newest records and a distant page; and counts, compared with their SQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DEEP = 0.9
 
 
 class _Kind(NamedTuple):
-    """Which records: by a query, and by SQL."""
+    """A choice of records, by a query and by SQL."""
 
     query: v1.Query | None
     condition: str
@@ -57,10 +57,10 @@ def newest(kind: _Kind) -> Call:
 
 
 def page_below(target: str, offset: int) -> Call:
-    """The page that begins behind so many rows, by its token; by none for 0."""
+    """The page after the given number of rows, by its token; without a token for 0."""
     request = QueryFeedbackRequest(project=rows.PROJECT, page_size=PAGE)
     if offset:
-        # The token of the page that ends there: found by the slow way once, used by the fast one.
+        # The token of the page that ends there: found once in the slow way, then used in the fast one.
         request.offset = offset - PAGE
         with grpc.insecure_channel(target, [("grpc.max_receive_message_length", -1)]) as channel:
             request.page_token = FeedbackServiceStub(channel).QueryFeedback(request).next_page_token
@@ -95,7 +95,7 @@ def counts(path: Path, kind: _Kind, names: tuple[str, str], seconds: float) -> d
 
 
 def count_by_hand(path: Path, kind: _Kind, seconds: float) -> tuple[int, Sample]:
-    """How many there are, and the median time that it takes to tell."""
+    """The count, and the median time that it takes."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
     took: list[float] = []

@@ -1,8 +1,8 @@
-"""What watching a server costs it: `python -m tests.bench.signals` prints a line of JSON for each way of watching.
+"""What observing a server costs it: `python -m tests.bench.signals` prints a line of JSON for each way of observing.
 
-Servers that differ in nothing else take the same creates in turns, 16 in flight, each round in another order. `ratio`
-is the server's CPU time for a create beside that of `bare`, a server whose metrics and request ids in trailers were
-taken out, as the median (and quartiles) of the rounds; `again` is such a server once more: what the machine does by
+Servers that differ in nothing else get the same creates in turns, 16 in flight, each round in another order. `ratio` is
+the server's CPU time for a create divided by that of `bare`, a server without metrics and without request ids in
+trailers, as the median (and quartiles) of the rounds; `again` is such a server once more: the variation of the machine
 itself.
 """
 
@@ -32,7 +32,7 @@ BARE = (sys.executable, "-m", "tests.bench.signals")
 
 
 def take_out() -> None:
-    """Make a server of this process one that nobody watches."""
+    """Remove metrics and request ids from the server in this process."""
     from plaudit_server.ops.metrics import Metrics
     from plaudit_server.rpc.chain import Chain
 

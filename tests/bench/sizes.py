@@ -1,4 +1,4 @@
-"""How much disk an installation takes: the wheel with all that it brings, into an empty directory."""
+"""How much disk an installation takes: the wheel with its dependencies, in an empty directory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _run(*command: str) -> None:
 
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
-    """A wheel of the tree as it is."""
+    """A wheel of this tree."""
     with store_directory(settings) as directory:
         _run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(ROOT))
         [wheel] = directory.glob("*.whl")

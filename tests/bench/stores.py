@@ -34,14 +34,14 @@ _OTHER_TYPES = 9
 
 
 def ref_of(number: int, count: int) -> str:
-    """The ref of a row: rows of a ref lie scattered, as they do when they come in over time."""
+    """The ref of a row: rows of one ref are spread, as they are when they arrive over time."""
     if number % 5 < 2:
         return LARGE_REF
     return f"weave:///{rows.PROJECT}/call/{number % refs_in(count):08d}"
 
 
 def refs_in(count: int) -> int:
-    """How many ordinary refs there are; no multiple of 5, which would give some none of their rows."""
+    """The number of ordinary refs; not a multiple of 5, which would leave some without rows."""
     refs = max(1, count * 3 // 5 // _ROWS_OF_A_REF)
     return refs + 1 if refs % 5 == 0 else refs
 
@@ -56,7 +56,7 @@ def type_of(number: int) -> str:
 
 
 def filled_store(settings: Settings, count: int) -> Path:
-    """A store with so many rows of one project, kept in the bench's directory from run to run."""
+    """A store with the given number of rows of one project, kept in the bench's directory from run to run."""
     settings.directory.mkdir(parents=True, exist_ok=True)
     if file_system(settings.directory) in ("tmpfs", "ramfs"):
         raise NotMeasured(f"{settings.directory} is in memory: name a directory of a disk with --directory")
@@ -85,7 +85,7 @@ async def _fill(path: Path, count: int) -> None:
     clock = iter(range(1_700_000_000_000_000, 2_000_000_000_000_000, 1_000_000))
     store = sqlite.SqliteStore(unfinished, clock=lambda: next(clock))
     await store.open()
-    # Nobody needs this file after a crash.
+    # This file need not survive a crash.
     await store._run(
         store._writer, lambda: store._connection and store._connection.execute("PRAGMA synchronous = OFF").fetchall()
     )

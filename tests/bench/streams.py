@@ -1,4 +1,4 @@
-"""The stream of a whole project beside Python's sqlite3 fetching it, and what it takes of the server's memory."""
+"""The stream of a whole project compared with Python's sqlite3, and how much of the server's memory it takes."""
 
 from __future__ import annotations
 

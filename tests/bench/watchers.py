@@ -1,4 +1,4 @@
-"""What idle watchers cost: memory of the server for each, and the latency of creates beside them."""
+"""What idle watchers cost: the server's memory for each, and the latency of creates beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PER_CONNECTION = 100
 
 
 def watched(server: ServerProcess, seconds: float) -> dict[str, Sample]:
-    """Creates beside idle watchers of other projects, and what these take of the server's memory, in KiB each."""
+    """Creates beside idle watchers of other projects, and the server's memory for these, in KiB each."""
     pid = server.process.pid
     before = resident_mib(pid)
     with ExitStack() as stack:
@@ -42,7 +42,7 @@ def watched(server: ServerProcess, seconds: float) -> dict[str, Sample]:
 
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
-    """A server that is watched by turns; new in each run, since memory that was used once is kept."""
+    """A server that is watched in turns; new in each run, because a process keeps memory that it used once."""
 
     def run() -> dict[str, Sample]:
         with store_directory(settings) as directory, server_process(directory / "plaudit.db") as server:

@@ -1,4 +1,4 @@
-"""How long after its commit a change is with a watcher, while others write."""
+"""How long after its commit a change reaches a watcher, while others write."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.bench.places import Processes, store_directory
 from tests.service.process import server_process
 
 RATE = 500
-_LATE = 10.0  # seconds in which the last event must have come
+_LATE = 10.0  # seconds within which the last event must arrive
 
 
 def write(target: str, seconds: float) -> dict[str, float]:
-    """Create at the rate, whether or not the answers have come: by id, when the answer came, by the wall clock."""
+    """Create at the rate, whether or not answers have come. Returns the wall-clock time of each answer by id."""
     return asyncio.run(_write(target, seconds))
 
 
@@ -43,7 +43,7 @@ async def _write(target: str, seconds: float) -> dict[str, float]:
                     await create(request.SerializeToString())
                     answered[id] = time.time()
                 except grpc.aio.AioRpcError as error:
-                    # What piles up while the machine stands still is more than one connection may carry.
+                    # More calls accumulate while the machine stands still than one connection may have.
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:
                         raise
                     await asyncio.sleep(0.01)

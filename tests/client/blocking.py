@@ -1,4 +1,4 @@
-"""An AsyncClient, and what it makes, behind the methods of Client: so one test is written for both."""
+"""An AsyncClient, and the objects that it makes, with the methods of Client: so one test serves both."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def _awaited(coroutine: Any) -> Any:
 
 
 class Blocking:
-    """Each method waits for the coroutine of the same name; each `__iter__` and `__len__` for what stands for it."""
+    """Each method waits for the coroutine of the same name; `__iter__` and `__len__` for what replaces them."""
 
     def __init__(self, inner: Any, loop: Loop) -> None:
         vars(self).update(inner=inner, loop=loop)
@@ -135,7 +135,7 @@ class AsyncFake:
 
     def both_streams(self, method: Method[Any, Any]) -> AsyncFakeStream:
         sent: deque[Any] = deque()
-        # A window that is empty is never waited for: only `finish` lets the requests come to an end.
+        # Nothing waits for an empty window: only `finish` ends the requests.
         requests = iter(lambda: sent.popleft() if sent else None, None)
         return AsyncFakeStream(self.fake.both_streams(method, requests), sent)
 
@@ -155,12 +155,12 @@ def blocking_client(project: str | None, loop: Loop, **options: Any) -> Any:
 
 
 def query_class(client: Any) -> Any:
-    """FeedbackQuery, or what stands for it with a client of asyncio."""
+    """FeedbackQuery, or what replaces it with an asyncio client."""
     return _made(client, plaudit.FeedbackQuery, plaudit.AsyncFeedbackQuery)
 
 
 def ref_query_class(client: Any) -> Any:
-    """RefFeedbackQuery, or what stands for it with a client of asyncio."""
+    """RefFeedbackQuery, or what replaces it with an asyncio client."""
     return _made(client, plaudit.RefFeedbackQuery, plaudit.AsyncRefFeedbackQuery)
 
 

@@ -1,4 +1,4 @@
-"""A client over a transport that answers from memory; blocking, and of asyncio behind the same methods."""
+"""A client over a transport that answers from memory: a blocking one, and an asyncio one with the same methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def transport() -> FakeTransport:
 
 @pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
-    """An event loop for the clients of asyncio."""
+    """An event loop for the asyncio clients."""
     loop = Loop()
     yield loop
     loop.close()
@@ -28,7 +28,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def client(request: pytest.FixtureRequest, transport: FakeTransport, loop: Loop) -> Any:
-    """Either client: what a test says of the one holds for the other."""
+    """Either client: each test runs with both."""
     if request.param == "asyncio":
         return blocking_client(PROJECT, loop, transport=AsyncFake(transport))
     return plaudit.Client(PROJECT, transport=transport)

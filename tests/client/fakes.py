@@ -16,7 +16,7 @@ REF = "weave:///acme/chat/call/1"
 
 
 def message(number: int, **fields: Any) -> v1.Feedback:
-    """A stored record, number `number` of its project."""
+    """A stored record; `number` is its revision in the project."""
     made = v1.Feedback(
         **{
             "id": f"00000000-0000-7000-8000-{number:012x}",
@@ -55,7 +55,7 @@ class Time:
 
 
 class FakeStream:
-    """Answers that are there already, or made when they are asked for; an exception among them is raised."""
+    """Answers that exist already, or are made on demand; an exception among them is raised."""
 
     def __init__(self, answers: Iterable[Any]) -> None:
         self._answers = iter(answers)

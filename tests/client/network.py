@@ -21,7 +21,7 @@ class Network:
         self.connections = 0
 
     def cut(self) -> None:
-        """Break every connection there is; new ones may come."""
+        """Break every open connection; new ones are accepted."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def go_down(self) -> None:

@@ -1,4 +1,4 @@
-"""What is asyncio's own: the surface beside the blocking one, one loop, cancellation, streams that come back."""
+"""What only the asyncio client has: its names compared with the blocking ones, one loop, cancellation, reconnecting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plaudit._sync.watch import Watch
 from plaudit_server.testing import RunningServer
 from tests.client.network import Network
 
-# What only one of the two has, and why.
+# What only one of the two clients has, and why.
 WITHOUT_TWIN = {
     (plaudit.Client, "buffered"): "takes records without waiting; in an event loop that is a task",
     (plaudit.FeedbackQuery, "__len__"): "can not be awaited: len(await query.execute())",

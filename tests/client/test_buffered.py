@@ -31,7 +31,7 @@ _projects = itertools.count()
 
 
 class SlowTransport(FakeTransport):
-    """Answers batches when it is let to, or not at all."""
+    """Answers batches when the test allows it, or never."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def client(transport: SlowTransport) -> plaudit.Client:
 
 @pytest.fixture
 def project() -> str:
-    """A project that no other test has."""
+    """A project that no other test uses."""
     return f"buffered/p{next(_projects)}"
 
 

@@ -1,4 +1,4 @@
-"""Feedback as tables: the columns, one row's fields, and nothing of a user's text obeyed."""
+"""Feedback as tables: the columns, one row's fields; markup in a user's text has no effect."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def grid(output: str) -> list[list[str]]:
 
 
 class Cells(HTMLParser):
-    """The texts of a table's cells, and every tag that there is."""
+    """The texts of a table's cells, and all its tags."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every example of docs/streams.md runs as it stands, one after the other, against a real server."""
+"""Every example of docs/streams.md runs unchanged, one after the other, against a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expressions, their dict form and their message form: the same tree, whichever way it was made."""
+"""Expressions, their dict form and their message form: the same tree, however it was made."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_depth_of_the_limit_passes() -> None:
     for _ in range(32):
         nested = {"$not": [nested]}
 
-    # As many message levels as parsers of every language take.
+    # As many message levels as the parsers of all languages accept.
     assert Query.from_proto(v1.Query.FromString(Query.from_dict({"$expr": nested}).to_proto().SerializeToString()))
 
 

@@ -1,4 +1,4 @@
-"""The gate between calls and forks: calls do not wait for each other, a fork waits for them, but not for ever."""
+"""The gate between calls and forks: calls do not wait for each other; a fork waits for them, for a limited time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ingest: everything is stored once, whatever breaks; nothing is read faster than it is stored; refusals are told."""
+"""Ingest: all is stored once, whatever fails; input is read no faster than it is stored; refusals are reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def transport() -> FakeTransport:
 
 @pytest.fixture
 def project() -> str:
-    """A project that no other test has."""
+    """A project that no other test uses."""
     return f"ingest/p{next(_projects)}"
 
 
@@ -95,7 +95,7 @@ def test_requests_are_cut_by_bytes_too(client: plaudit.Client, transport: FakeTr
 
 
 class Stop(BaseException):
-    """As KeyboardInterrupt: nothing that anybody expects. An event loop would end with that one."""
+    """Like KeyboardInterrupt, which no code expects; KeyboardInterrupt itself would end the event loop."""
 
 
 def test_endless_input_is_read_no_faster_than_it_is_stored(client: plaudit.Client, transport: FakeTransport) -> None:
@@ -171,7 +171,7 @@ def test_first_refusal_ends_the_reading_and_is_raised(client: plaudit.Client, tr
     with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\[1500\]\.ref: no") as raised:
         client.ingest(record(number) for number in range(100_000) if not read.append(number))  # type: ignore[func-returns-value]
 
-    # What was on its way is answered first, so that the number is exact.
+    # Requests in flight are answered first, so that the number is exact.
     assert raised.value.__notes__[0].startswith(f"{len(transport.requests) * 1000 - 3} records are stored; sending")
     assert len(read) < 7000
 

@@ -361,7 +361,7 @@ class Watched:
         self.client = plaudit.Client(PROJECT, channel=self.channel)
         self.taken: list[v1.QueryFeedbackRequest] = []
         self._rows = [message(number) for number in range(1, rows + 1)]
-        # Its `take_…` waits for ever when no call comes; a daemon may.
+        # Its `take_…` waits without end when no call comes; a daemon thread may do that.
         threading.Thread(target=self._answer, daemon=True).start()
 
     def _answer(self) -> None:

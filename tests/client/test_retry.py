@@ -1,4 +1,4 @@
-"""When a stream is opened again: backoff, the server's hint, and a deadline that begins anew with each success."""
+"""When a stream is reopened: backoff, the server's hint, and a deadline that starts again after each success."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_success_begins_delays_and_deadline_anew() -> None:
     for _ in range(3):
         assert tried.wait(DOWN)
     tried.succeeded()
-    time.now += 1000  # a quiet stream is no failed one
+    time.now += 1000  # a quiet stream has not failed
 
     assert [tried.wait(DOWN) for _ in range(4)] == [True, True, True, False]
     assert time.naps == [1.0, 2.0, 4.0] * 2

@@ -29,7 +29,7 @@ STREAM = Method("StreamFeedback", v1.StreamFeedbackRequest, v1.StreamFeedbackRes
 
 
 class FakeChannel:
-    """A channel whose calls fail as told and then succeed; keeps the deadlines and metadata of the attempts."""
+    """A channel whose calls fail as configured and then succeed; keeps the deadlines and metadata of the attempts."""
 
     def __init__(self, *failures: grpc.RpcError) -> None:
         self.failures = list(failures)
@@ -181,7 +181,7 @@ def test_address_that_is_none(text: str) -> None:
 
 
 class Servicer:
-    """Answers with a version; streams until it is told that nobody listens."""
+    """Answers with a version; streams until the call is cancelled."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
@@ -397,5 +397,5 @@ def test_client_is_usable_in_a_forked_child_and_in_its_parent(service: tuple[Ser
     import subprocess
     import sys
 
-    # In a process of its own: forking this one would copy the server's threads' locks.
+    # In a separate process: forking this one would copy the locks of the server's threads.
     subprocess.run([sys.executable, "-c", FORK, service[1]], check=True, timeout=30, env={**os.environ})

@@ -1,4 +1,4 @@
-"""Watching: each change once, in order, over as many streams as it takes, and an end whenever it is wanted."""
+"""Watching: each change once, in order, over as many streams as needed; the caller may end it at any time."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _projects = itertools.count()
 
 @pytest.fixture
 def project() -> str:
-    """A project that no other test has."""
+    """A project that no other test uses."""
     return f"watch/p{next(_projects)}"
 
 
 def told(*revisions: int, upto: int | None = None) -> v1.WatchFeedbackResponse:
-    """What a stream tells: changes of these revisions, and everything up to `upto`."""
+    """A response of a stream: changes of these revisions, and everything up to `upto`."""
     changes = [v1.Change(kind=CREATED, revision=n, feedback=message(n)) for n in revisions]
     return v1.WatchFeedbackResponse(changes=changes, revision=revisions[-1] if upto is None else upto)
 
@@ -50,7 +50,7 @@ def seen(watch: Watch, count: int) -> list[int]:
 
 
 def asked(transport: FakeTransport) -> list[int | None]:
-    """Where each stream was asked to begin."""
+    """The revision after which each stream was asked to begin."""
     return [r.after_revision if r.HasField("after_revision") else None for r in transport.requests]
 
 

@@ -1,4 +1,4 @@
-"""The client against a real server: what the fakes only claim."""
+"""The client against a real server: what the tests with fakes assume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that must not type-check. mypy reports an ignore that is not needed, so `make lint` fails when one passes."""
+"""Calls that must not type-check. mypy reports an unneeded ignore, so `make lint` fails when one passes."""
 
 from __future__ import annotations
 

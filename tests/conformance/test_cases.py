@@ -31,7 +31,7 @@ def uuid_of(name: str) -> str:
 
 
 class Case:
-    """One case at work: names become UUIDs on the way in, and names again on the way out."""
+    """Runs one case: names become UUIDs in requests, and names again in answers."""
 
     def __init__(self, case: dict[str, Any], running: RunningServer) -> None:
         self.running = running

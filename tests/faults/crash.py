@@ -48,7 +48,7 @@ class Killable(Protocol):
 
 @dataclass
 class Ledger:
-    """What one writer was told. `content` by id: acknowledged; `unclear`: sent, never answered; `gone`: purged."""
+    """What one writer knows. `content` by id: acknowledged; `unclear`: sent, never answered; `gone`: purged."""
 
     content: dict[str, str] = field(default_factory=dict)
     unclear: dict[str, set[str | None]] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Writer(threading.Thread):
 
 @dataclass
 class Round:
-    """One kill: its project, and what its writers were told."""
+    """One kill: its project, and what its writers know."""
 
     project: str
     ledgers: list[Ledger]
@@ -165,7 +165,7 @@ class Round:
 
 
 def campaign(start: Callable[[], Killable], kills: int, seed: int) -> Report:
-    """Kill `kills` times; the report says what was lost, doubled, or there without having been sent."""
+    """Kill `kills` times; report records that were lost, stored twice, or never sent."""
     chance = random.Random(seed)
     report = Report()
     rounds: list[Round] = []
@@ -237,7 +237,7 @@ def _rows(stub: FeedbackServiceStub, project: str) -> tuple[list[Feedback], int]
 
 
 def _replay(stub: FeedbackServiceStub, project: str, until: int) -> tuple[dict[str, str], list[int]]:
-    """The content by id, and the revisions, that a watch from 0 tells up to revision `until`."""
+    """The content by id, and the revisions, that a watch from 0 yields up to revision `until`."""
     content: dict[str, str] = {}
     revisions: list[int] = []
     with _watch(stub, project) as responses:

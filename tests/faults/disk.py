@@ -1,4 +1,4 @@
-"""A disk that fails when told to: a layer under SQLite whose n-th write or fsync, or every one, does not work."""
+"""A disk that fails on command: a layer under SQLite whose n-th write or fsync, or every one, fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Disk(apsw.VFS):
         return _File(self, name, flags)
 
     def work(self) -> None:
-        """Count an operation, and fail it if it is its turn."""
+        """Count an operation, and fail it if its number has been chosen."""
         self.operations += 1
         if self.fail_always or self.operations == self.fail_at:
             raise self.error("the disk fails, as told")

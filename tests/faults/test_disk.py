@@ -1,4 +1,4 @@
-"""A disk that fails, fills up or takes no writes: no acknowledged write is lost, and none appears that was not sent."""
+"""A disk that fails, fills up or refuses writes: no acknowledged write is lost, and none appears that was not sent."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Script:
                 self.content[id] = content
 
     def check(self, target: str) -> None:
-        """What is stored is what was acknowledged, but for the writes that were answered with an error."""
+        """What is stored is what was acknowledged, except for writes that were answered with an error."""
         with grpc.insecure_channel(target) as channel:
             page = FeedbackServiceStub(channel).QueryFeedback(QueryFeedbackRequest(project=PROJECT), timeout=30)
         stored = {row.id: row.payload_json for row in page.feedback}

@@ -35,7 +35,7 @@ def feedback(id: str = "") -> Feedback:
 
 
 def write(target: str, changes: int, seed: int) -> None:
-    """Make exactly so many changes of the project: creates, batches and replaces."""
+    """Make exactly the given number of changes in the project: creates, batches and replaces."""
     chance = random.Random(seed)
     with grpc.insecure_channel(target) as channel:
         stub = FeedbackServiceStub(channel)

@@ -1,1 +1,1 @@
-"""The house: stubs, wheel, documents, examples, and what may not be in a public tree."""
+"""The repository itself: stubs, wheel, documents, examples, and what must not be in a public tree."""

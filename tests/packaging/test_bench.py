@@ -1,4 +1,4 @@
-"""`make bench` on a small scale, so that it does not rot: every figure has an entry, the cheap ones are measured."""
+"""`make bench` on a small scale, so that it keeps working: every figure has an entry, the cheap ones are measured."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FIGURES = {
     "watchers": {"watchers-memory", "watchers-create"},
     "loading": {"load"},
 }  # fmt: skip
-# One of each family that neither starts PostgreSQL nor many processes nor installs from the registry.
+# One of each family that does not start PostgreSQL or many processes, and does not install packages.
 CHEAP = ("creates-16", "batch-100", "page-1", "stream", "count-ref", "watch")
 
 

@@ -67,7 +67,7 @@ def _in_repository(path: str) -> Path:
 def _arguments(command: list[str]) -> tuple[str, dict[str, Any]]:
     """The command's name and parameters, as the command line itself reads them. Raises click.UsageError."""
     name, *arguments = command
-    # Below its group, whose settings a command keeps from the first time that it is used.
+    # Under its group, because a command keeps the group's settings from its first use.
     group = click.Context(cli, **cli.context_settings)
     context = cli.commands[name].make_context(name, list(arguments), parent=group)
     return name, {key: value for key, value in context.params.items() if value not in (None, ())}
@@ -130,7 +130,7 @@ def test_health_check_of_the_image_is_a_command_of_ours() -> None:
 
     assert program == "plaudit-server"
     assert _arguments(command)[0] == "health"
-    # It asks with the image's own settings, and gives up before Docker does.
+    # It uses the image's own settings, and times out before Docker does.
     timeout = float(re.findall(r"--timeout=(\d+)s", check)[0])
     assert _arguments(command)[1]["timeout"] < timeout
 
@@ -346,7 +346,7 @@ def test_balancer_asks_for_health_in_http_2() -> None:
     assert frames[0][9:] == bytes(5)  # an empty message
 
 
-# Watching
+# Metrics and alerts
 
 
 def test_metrics_are_scraped_where_pods_listen_and_channelz_stays_in_the_pod(
@@ -369,7 +369,7 @@ def test_metrics_of_compose_stay_in_its_network(compose: Any) -> None:
 
 
 def _families() -> dict[str, Metric]:
-    """Every metric of a server, by name, as it is scraped."""
+    """Every metric of a server, by name, as a scrape shows it."""
     with testing.server(config=with_admin()) as running:
         text = scrape(running).text
     return {family.name: family for family in text_string_to_metric_families(text)}

@@ -1,4 +1,4 @@
-"""What importing the client pulls in: little, and never anything of the server."""
+"""What importing the client imports: little, and nothing of the server."""
 
 from __future__ import annotations
 

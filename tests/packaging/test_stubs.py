@@ -19,7 +19,7 @@ STUBS = ROOT / "client/plaudit/v1"
 
 
 def _without_json_names(file: FileDescriptorProto) -> FileDescriptorProto:
-    """Compilers differ in whether they spell out the JSON names, which follow from the names."""
+    """Without JSON names, which follow from the field names: some compilers write them, others do not."""
 
     def clear(message: DescriptorProto) -> None:
         fields: list[FieldDescriptorProto] = [*message.field, *message.extension]
@@ -35,7 +35,7 @@ def _without_json_names(file: FileDescriptorProto) -> FileDescriptorProto:
 
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, FileDescriptorProto]:
-    """The protos as another compiler than the stubs' own sees them, by file name."""
+    """The protos as read by a compiler other than the one that made the stubs, by file name."""
     buf = Path(sys.executable).with_name("buf")
     image = subprocess.run(
         [buf, "build", "--as-file-descriptor-set", "--exclude-source-info", "-o", "-"],

@@ -1,4 +1,4 @@
-"""What may not be in a public tree, and what its documents may not get wrong."""
+"""What must not be in a public tree, and what its documents must get right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from plaudit.v1 import ErrorReason
 
 ROOT = Path(__file__).parents[2]
-# What the tools leave behind; only for a tree that is no git checkout.
+# What the tools create; used only for a tree that is not a git checkout.
 _LEFT_BEHIND = re.compile(
     r"\.git|\.venv.*|build|dist|node_modules|target|\..*_cache|\.hypothesis|__pycache__|plaudit\.db.*"
 )

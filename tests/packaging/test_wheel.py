@@ -1,4 +1,4 @@
-"""What the wheel holds, and what it asks of those who install it."""
+"""What the wheel contains, and what it requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays a conversation through the Python stubs: the reference that the programs in `examples/` are held to."""
+"""Plays a conversation through the Python stubs: the reference for the programs in `examples/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Mismatch(Exception):
 
 
 def difference(expected: Any, actual: Any, path: str = "answer") -> str | None:
-    """Where an answer differs from what is expected: null is absent, "*" is anything, other keys may be there."""
+    """Where an answer differs from what is expected: null means absent, "*" anything; other keys are allowed."""
     if expected is None or expected == "*":
         return None if (actual is None) == (expected is None) else f"{path}: expected {expected}, got {actual}"
     if isinstance(expected, dict) and isinstance(actual, dict):
@@ -53,7 +53,7 @@ def explain(status: status_pb2.Status) -> dict[str, Any]:
 
 
 def _json(message: Any) -> Any:
-    """A message in the JSON mapping, the statuses in it explained."""
+    """A message in the JSON mapping; the statuses in it become refusals."""
     answer = json_format.MessageToDict(message)
     if isinstance(message, feedback_service_pb2.BatchCreateFeedbackResponse):
         for n, result in enumerate(message.results):
@@ -71,14 +71,14 @@ def _trailers(error: Any) -> Any:
 
 
 class Player:
-    """One conversation with a server, in a project of its own."""
+    """One conversation with a server, in a project that only it uses."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = FeedbackServiceStub(channel)
         self._variables = {"project": f"polyglot/python-{uuid7()}"}
 
     def play(self, step: dict[str, Any]) -> None:
-        """Send what the step says; Mismatch when the answer is another than it expects."""
+        """Send the requests of a step. Raises Mismatch when the answer is not the expected one."""
         step = json.loads(_VARIABLE.sub(lambda found: self._variable(found[1]), json.dumps(step)))
         try:
             answer = self._call(step)
@@ -97,7 +97,7 @@ class Player:
             self._variables[name] = value
 
     def _variable(self, name: str) -> str:
-        """A variable's value; one named `id.…` is a new UUIDv7 at its first use."""
+        """The value of a variable; one named `id.…` is a new UUIDv7 at its first use."""
         if name.startswith("id.") and name not in self._variables:
             self._variables[name] = uuid7()
         return self._variables[name]

@@ -17,7 +17,7 @@ class FlakyProxy(grpc.GenericRpcHandler):
     """Passes calls on, but answers every third unary one with UNAVAILABLE; `failed` counts those.
 
     Of these every second one reaches the server, only its answer is lost: a retry must not store anything twice.
-    A purge always fails before, because a purge that is told again reports fewer.
+    A purge always fails before, because a repeated purge reports fewer.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -75,7 +75,7 @@ def _or_abort(call: Callable[[], Any], context: grpc.ServicerContext) -> Any:
 
 @contextmanager
 def flaky_proxy(target: str) -> Iterator[tuple[FlakyProxy, str]]:
-    """A proxy before the server at `target`, and the `host:port` to call instead."""
+    """A proxy in front of the server at `target`; yields the `host:port` to call instead."""
     with grpc.insecure_channel(target) as channel, ThreadPoolExecutor(8) as threads:
         proxy = FlakyProxy(channel)
         server = grpc.server(threads, handlers=[proxy])

@@ -21,7 +21,7 @@ from tests.polyglot.proxy import flaky_proxy
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-# Built here and not in `examples/`, so that the tree stays clean; kept, so that a second run is quick.
+# Built here and not in `examples/`, so that the tree stays clean; kept, so that a second run is fast.
 BUILD = ROOT / "build/polyglot"
 # Languages that must not be left out, by name.
 REQUIRED = os.environ.get("PLAUDIT_TEST_LANGUAGES", "").split()
@@ -95,7 +95,7 @@ _BUILT = ("node_modules", "gen", "target", "build", "bin", "plauditv1", "plaudit
 
 @functools.cache
 def missing(language: Language) -> str:
-    """What this machine lacks to build a language, empty when nothing."""
+    """What is missing on this machine to build a language; empty when nothing is."""
     lacking = [tool for tool in language.needs if shutil.which(tool) is None]
     if not lacking:
         lacking = [
@@ -131,7 +131,7 @@ def build(language: Language) -> None:
 
 @pytest.fixture(params=PROGRAMS, ids=lambda program: program.name)
 def program(request: pytest.FixtureRequest) -> Program:
-    """A program that has been built; left out where its language is not there, unless that is required."""
+    """A program that has been built; skipped where its language is not installed, unless it is required."""
     program: Program = request.param
     [language] = [language for language in LANGUAGES if language.name == program.language]
     if lacking := missing(language):
@@ -149,7 +149,7 @@ def running() -> Iterator[RunningServer]:
 
 
 def run(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, which comes soon, because every call has a deadline."""
+    """Run a program to its end, which is soon, because every call has a deadline."""
     return subprocess.run(
         [*program.command, *arguments],
         check=False,
@@ -172,7 +172,7 @@ def test_a_program_has_the_whole_conversation_over_a_bad_line(program: Program, 
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == steps("conversation.json")
-    # A third of the unary calls, of which the program made 33 and repeated each that failed.
+    # A third of the unary calls; the program made 33, and repeated each that failed.
     assert proxy.failed >= 15
 
 

@@ -1,4 +1,4 @@
-"""The range of dependencies is real: the wheel, alone, on the oldest and the newest that it allows."""
+"""The range of dependencies is true: the installed wheel with the oldest and the newest versions that it allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def _interpreter(version: str) -> str | None:
-    """A Python of this version that can make environments: this one, one on the PATH, or one of pyenv's."""
+    """A Python of this version that can make virtual environments: this one, one on the PATH, or one of pyenv."""
     candidates = [sys.executable, shutil.which(f"python{version}")]
     if pyenv := shutil.which("pyenv"):
         root = subprocess.run([pyenv, "root"], check=True, capture_output=True, text=True).stdout.strip()
@@ -50,7 +50,7 @@ def test_the_wheel_alone_talks_to_the_server(version: str, end: str, wheel: Path
     subprocess.run([interpreter, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv/bin/python"
     constraints = ["--constraint", str(ROOT / "constraints-floor.txt")] if end == "oldest" else []
-    # Constraints of the make that runs this must not pin what is to be the newest.
+    # The constraints of the calling make must not pin what should be the newest.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_CON", "PYTHON"))}
     subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *constraints, wheel],
@@ -71,5 +71,5 @@ def test_the_wheel_alone_talks_to_the_server(version: str, end: str, wheel: Path
     ran_on, grpcio, protobuf = said.stdout.split()
     assert ran_on == version
     floor = dict(line.split("==") for line in (ROOT / "constraints-floor.txt").read_text().splitlines()[1:])
-    # The newest end must not be the oldest by accident.
+    # The newest versions must not be the oldest by accident.
     assert ((grpcio, protobuf) == (floor["grpcio"], floor["protobuf"])) == (end == "oldest")

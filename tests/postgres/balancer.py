@@ -17,7 +17,7 @@ _START_SECONDS = 30.0
 
 
 def program() -> str | None:
-    """The path of HAProxy, which distributions put where only root looks."""
+    """The path of HAProxy, which distributions install where only root's PATH finds it."""
     return shutil.which("haproxy", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
 
 
@@ -46,7 +46,7 @@ class Balancer:
 
     @property
     def said(self) -> str:
-        """What it told about itself and its servers."""
+        """Its log about itself and its servers."""
         return self._log.read_text(errors="replace")
 
     def stop(self) -> None:

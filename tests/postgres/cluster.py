@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: one of its own that is thrown away, or the one that PLAUDIT_TEST_POSTGRES names."""
+"""A PostgreSQL server for tests: a temporary one, or the one that PLAUDIT_TEST_POSTGRES names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SETTINGS = {
 
 
 def binaries() -> Path | None:
-    """The directory of initdb and its like: that of the newest installed version."""
+    """The directory of initdb and similar programs, of the newest installed version."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     for directory in reversed(debian):
         if (directory / "initdb").exists():
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 class Cluster:
-    """A server of our own in a directory of its own; `standby_of` makes it a copy that follows another."""
+    """A temporary server in a directory of its own; `standby_of` makes it a standby of another."""
 
     def __init__(self, *, standby_of: Cluster | None = None, **settings: str) -> None:
         directory = binaries()
@@ -83,7 +83,7 @@ class Cluster:
 
     @property
     def pid(self) -> int:
-        """Of the process whose children do the work."""
+        """The id of the parent process."""
         assert self._server is not None, "PostgreSQL is stopped"
         return self._server.pid
 
@@ -101,7 +101,7 @@ class Cluster:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        # Right after a crash a start may be refused: what was killed may still hold on to its memory.
+        # Directly after a crash a start may be refused, because killed processes may still hold shared memory.
         if self._server is None or self._server.poll() is not None:
             options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
             command = [*self._prefix, str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port)]
@@ -133,7 +133,7 @@ class Cluster:
         self._run("pg_ctl", "-D", self._data, "promote", "-w")
 
     def execute(self, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run a statement, and answer its rows."""
+        """Run a statement, and return its rows."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
@@ -142,7 +142,7 @@ class Cluster:
         return (self._home / "log").read_text(errors="replace")
 
     def remove(self) -> None:
-        """Stop, and leave nothing behind."""
+        """Stop, and remove all files."""
         self.stop()
         shutil.rmtree(self._home)
 
@@ -163,7 +163,7 @@ class Database:
         self._administer(f"CREATE DATABASE {self.name} {options}")
 
     def execute(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement in it, and answer its rows."""
+        """Run a statement in it, and return its rows."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
@@ -181,7 +181,7 @@ class Database:
 
 
 def _locale(directory: Path) -> list[str]:
-    """A locale that is far from C, so that every order and every fold that forgets its collation shows."""
+    """A locale that differs much from C, so that an order or a fold without its collation gives wrong results."""
     version = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"(\d+)", version)
     if found is None or int(found[1]) < 15:
@@ -190,7 +190,7 @@ def _locale(directory: Path) -> list[str]:
 
 
 def system_user() -> str | None:
-    """Who runs a server that refuses to be run by root: a user of the system, when we are root."""
+    """The user for a server that root must not run: a system user when the tests run as root."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -198,7 +198,7 @@ def system_user() -> str | None:
 
 
 def as_user(user: str) -> list[str]:
-    """What to put before a command. Not Popen's `user`: that forks in earnest, which grpc's threads may not survive."""
+    """The command prefix. Not Popen's `user`, which forks the whole process; grpc's threads may not survive that."""
     return ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
 
 
@@ -210,7 +210,7 @@ def _children(parent: int) -> list[int]:
 
 def _is_alive(pid: int) -> bool:
     try:
-        # A zombie holds nothing any more.
+        # A zombie process no longer holds anything.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -1,4 +1,4 @@
-"""The database server of these tests, and databases on it."""
+"""The database server of these tests, and its databases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A server of our own, which tests may stop and kill, if they start it again."""
+    """A temporary server, which tests may stop and kill, if they start it again."""
     if binaries() is None:
         message = "no PostgreSQL is installed: install your distribution's postgresql, or set PLAUDIT_TEST_POSTGRES"
         if os.environ.get("CI"):
@@ -27,7 +27,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> str:
-    """The URL of the server to make databases on: the one that is named, or our own."""
+    """The URL of the server for databases: the one that the environment names, or a temporary one."""
     if EXISTING:
         return EXISTING
     cluster: Cluster = request.getfixturevalue("cluster")
@@ -59,6 +59,6 @@ def shared_database(server: str) -> Iterator[Database]:
 
 @pytest.fixture
 def empty_database(shared_database: Database) -> Database:
-    """A database with the schema and no record; quicker to have than a new one."""
+    """A database with the schema and no record; faster than a new one."""
     shared_database.empty()
     return shared_database

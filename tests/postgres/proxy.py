@@ -1,4 +1,4 @@
-"""A network between a store and its database that fails on command: a TCP proxy which knows what a commit is."""
+"""A network between a store and its database that fails on command: a TCP proxy that recognises commits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 Fate = Literal["pass", "cut before", "cut after"]
-"""What becomes of a commit: it is done; it is lost on its way; it is done, and its answer is lost."""
+"""What happens to a commit: it is done; it is lost; it is done, and its answer is lost."""
 
 
 class Proxy:
@@ -23,11 +23,11 @@ class Proxy:
         self.port = 0
 
     def url(self, url: str) -> str:
-        """A database's URL, by way of this proxy."""
+        """A database's URL through this proxy."""
         return re.sub(r"@[^/]+", f"@127.0.0.1:{self.port}", url, count=1)
 
     def cut_all(self) -> None:
-        """Break every connection there is."""
+        """Break every open connection."""
         for link in self._links:
             link.cancel()
 

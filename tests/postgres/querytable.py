@@ -53,7 +53,7 @@ class Table:
         return [row[0] for row in self._select(filter, order)]
 
     def pages(self, filter: Operation | None, order: Sequence[SortKey], size: int) -> list[str]:
-        """The same, page by page: each goes on behind the last sort key, which has been through JSON."""
+        """The same, page by page: each continues after the last sort key, which is encoded as JSON in between."""
         ordering = compile_order(order, self._dialect)
         ids: list[str] = []
         after = None
@@ -63,7 +63,7 @@ class Table:
         return ids
 
     def plan(self, filter: Operation) -> str:
-        """What PostgreSQL says of how it would find the matches."""
+        """PostgreSQL's plan for finding the matches."""
         [[plan]] = self._select(filter, DEFAULT_ORDER, before="EXPLAIN (FORMAT JSON) ")
         return json.dumps(plan)
 

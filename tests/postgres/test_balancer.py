@@ -1,4 +1,4 @@
-"""Two servers on one database behind HAProxy, with the configuration of deploy/: no restart costs a caller a call."""
+"""Two servers on one database behind HAProxy, with the configuration of deploy/: no call fails when one restarts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DRAIN_SECONDS = 2
 
 
 class Pair:
-    """Two servers, each on an address that it keeps, and the balancer in front of them."""
+    """Two servers, each with a fixed address, and the balancer in front of them."""
 
     def __init__(self, store: str, log: Path) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Pair:
         return ServerProcess(self._store, address, "--connections-drain-delay-seconds", str(DRAIN_SECONDS))
 
     def renew(self, number: int, by: signal.Signals = signal.SIGTERM) -> int:
-        """End one of them by a signal, start it again, and answer the exit code of the one that ended."""
+        """End one of them by a signal, start it again, and return the exit code."""
         code = self._servers[number].stop(by)
         self._servers[number] = self._started(self._addresses[number])
         return code
@@ -52,7 +52,7 @@ class Pair:
 
 
 class Load:
-    """Writers of every kind at work on one target: clients of ours, and bare stubs."""
+    """Writers of both kinds on one target: Python clients, and plain stubs without retries."""
 
     def __init__(self, target: str) -> None:
         self.clients = [SteadyWriter(target, PROJECT) for _ in range(3)]
@@ -68,7 +68,7 @@ class Load:
             writer.write_more(WRITES_BETWEEN)
 
     def stop(self) -> int:
-        """Stop writing, see that nothing that was answered is lost or doubled, and answer how much is stored."""
+        """Stop writing, check that nothing acknowledged is lost or stored twice, and return how much is stored."""
         for writer in self.writers:
             writer.stop()
         with plaudit.Client(PROJECT, target=self._target) as client:
@@ -80,7 +80,7 @@ class Load:
 
 @contextmanager
 def watching(target: str) -> Iterator[list[int]]:
-    """The revisions that a watch from the start has seen so far."""
+    """The revisions that a watch from the beginning has seen so far."""
     seen: list[int] = []
     with plaudit.Client(PROJECT, target=target) as client, client.watch(after=0) as watch:
         watcher = threading.Thread(target=lambda: seen.extend(change.revision for change in watch))
@@ -91,7 +91,7 @@ def watching(target: str) -> Iterator[list[int]]:
 
 
 def wait_for(seen: list[int], count: int) -> None:
-    """Until a watch has seen so many changes, or long enough to be sure that it will not."""
+    """Wait until a watch has seen the given number of changes, or so long that it will not."""
     until = time.monotonic() + 20
     while len(seen) < count and time.monotonic() < until:
         time.sleep(0.05)
@@ -123,10 +123,10 @@ def test_a_rolling_restart_under_load_costs_nobody_a_call(pair: Pair) -> None:
         load.go_on()
         stored = load.stop()
         wait_for(seen, stored)
-    # The bare ones too, to whom every refusal would have been a failure: the balancer and the drain suffice.
+    # Plain stubs too, for which every refusal would have been a failure: the balancer and the drain suffice.
     assert [writer.failure for writer in load.writers] == [None] * 5
     assert seen == list(range(1, stored + 1))
-    # The balancer looked away because it was told NOT_SERVING, before anything was refused or cut.
+    # The balancer stopped sending calls because health was NOT_SERVING, before any call was refused or cut.
     downs = re.findall(r"servers/(\w) is DOWN, reason: (\w+ \w+)", pair.balancer.said)
     assert downs == [("a", "Layer7 invalid"), ("b", "Layer7 invalid")] * ROLLOUTS
 

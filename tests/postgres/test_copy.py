@@ -1,4 +1,4 @@
-"""Moving a store from one engine to the other and back: everything arrives, and a broken copy goes on."""
+"""Moving a store from one engine to the other and back: everything arrives, and an interrupted copy continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROJECTS = ("acme/chat", "acme/zebra", "ÅÄÖ/åäö")
 
 
 async def fill(store: Store) -> None:
-    """Records of every age: replaced, purged, imported, of each type of value."""
+    """Records of every kind: replaced, purged, imported, with each type of value."""
     for project in PROJECTS:
         records = [
             record(n, {"n": n, "text": "ü\n👍" * n}, project=project, creator=None if n % 2 else "", ref=f"urn:{n % 7}")
@@ -40,7 +40,7 @@ async def fill(store: Store) -> None:
 
 
 async def everything(store: Store) -> Any:
-    """What anybody can see of a store."""
+    """Everything that can be read from a store."""
     return [
         (
             await store.revision(project),
@@ -79,7 +79,7 @@ def test_everything_arrives_and_the_clock_goes_on(empty_database: Database, tmp_
         assert copied.rows == sum([await source.export(copying._counting(s)) async for s in copying._standings(source)])
         assert {told[0][0], told[-1]} == {"copying", ("verifying", copied.rows, copied.rows)}
         assert await everything(target) == await everything(source)
-        # A second copy finds all of it there, and says the same.
+        # A second copy finds everything already there, and reports the same.
         assert await copying.copy(source, target) == copied
         for store in (source, target):
             await store.write([Create(PROJECTS[0], [record(900)])])

@@ -51,7 +51,7 @@ def test_a_killed_server_keeps_what_it_acknowledged(own: Cluster, capsys: pytest
 
 
 class KilledDatabase:
-    """A plaudit server that stays, and its database that is killed and started again in its stead."""
+    """A plaudit server that keeps running, while its database is killed and started again."""
 
     def __init__(self, cluster: Cluster, server: ServerProcess) -> None:
         self.target = server.target
@@ -72,7 +72,7 @@ def test_a_killed_database_loses_and_doubles_nothing(own: Cluster, capsys: pytes
     server = ServerProcess(database.url)
     report = campaign(lambda: KilledDatabase(own, server), DATABASE_KILLS, SEED)
     check(report, DATABASE_KILLS, capsys)
-    # What was under way when the database died was tried again within its time, and not refused.
+    # Writes in progress when the database was killed were retried within their time, and not refused.
     assert report.unclear == 0
 
 

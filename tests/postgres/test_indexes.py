@@ -1,4 +1,4 @@
-"""Declared indexes in PostgreSQL: made while servers run, found by the planner, and never in the way of an answer."""
+"""Declared indexes in PostgreSQL: made while servers run, used by the planner, and without effect on any answer."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def filled(request: pytest.FixtureRequest, server: str) -> Iterator[tuple[Databa
 
 
 def scanned(database: Database, statements: sql.Statements, filter: Operation, **more: Any) -> tuple[list[str], int]:
-    """The indexes that a page is found by, and the rows of the store that were looked at in vain."""
+    """The indexes that a page uses, and the number of rows that were read without a match."""
     statements.indexes_read = -float("inf")
     plan = plan_of(database, sql.select(statements, Select(P0, filter, BY_TIME, limit=100, **more)), [[(1,)]])
     removed = sum(node.get("Rows Removed by Filter", 0) for node in plan)
@@ -136,7 +136,7 @@ def test_an_open_range_comes_from_the_index_once_there_are_statistics(
 ) -> None:
     database, statements, analysed = filled
     indexes, _ = scanned(database, statements, filter)
-    # Without them the planner takes a third of all rows to be in it.
+    # Without them the planner assumes that a third of all rows match.
     assert indexes == [name_of(SCORE)] or not analysed
 
 
@@ -255,7 +255,7 @@ def test_no_value_is_too_long_or_too_odd_for_an_index(made: Database) -> None:
 
 @pytest.mark.parametrize("kind", ["number", "text", "bool"])
 def test_a_hostile_key_is_only_a_key(shared_database: Database, kind: str) -> None:
-    """Made, found again by the planner, and nothing else is done to the table."""
+    """The index is made, the planner uses it, and the table is not changed otherwise."""
     value: Any = {"number": 5, "text": "five", "bool": True}[kind]
     with psycopg.connect(shared_database.url, autocommit=True) as connection:
         connection.execute("SET enable_seqscan = off")

@@ -1,4 +1,4 @@
-"""The schema's way forward: made once however many start together, carried on with its data, refused when newer."""
+"""Migrations: made once however many servers start together, applied to stores with data, refused when newer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIRST_RELEASE = migrations("postgres")[:1]
 
 
 def later(*extra: str) -> tuple[Migration, ...]:
-    """What a later version knows: today's migrations and these."""
+    """The migrations of a later version: today's and these."""
     known = migrations("postgres")
     return known + tuple(
         Migration(len(known) + n, f"later_{n}", hashlib.sha256(text.encode()).hexdigest(), text)
@@ -34,7 +34,7 @@ def later(*extra: str) -> tuple[Migration, ...]:
 
 @pytest.fixture
 def knows(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets what migrations this version knows."""
+    """Sets the migrations that this version has."""
 
     def know(known: Sequence[Migration]) -> None:
         for module in (postgres, postgres_schema):
@@ -138,7 +138,7 @@ def test_a_database_that_keeps_text_otherwise_is_refused(cluster: Cluster) -> No
 
 
 def test_a_database_that_can_not_fold_case_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As in a build without ICU before PostgreSQL 17: none of the collations is there.
+    # As in a build without ICU before PostgreSQL 17: none of the collations exists.
     monkeypatch.setattr(postgres_schema, "_FOLDING", ("pg_c_utf8_not_here", "C"))
     with pytest.raises(StoreError, match="can not fold case by Unicode"):
         asyncio.run(migrate(database.url))
@@ -153,7 +153,7 @@ def test_a_locale_of_c_alone_does_as_well(cluster: Cluster) -> None:
         plain.drop()
 
 
-# What Citus offers, as far as it is asked for, remembering what it was asked.
+# The functions of Citus that plaudit calls; they record their calls.
 STAND_IN = """
 CREATE TABLE pg_dist_partition (logicalrelid regclass, asked text);
 CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql

@@ -1,4 +1,4 @@
-"""Behind pgbouncer in transaction mode: connections change hands between transactions, and nothing of ours notices."""
+"""Behind pgbouncer in transaction mode: connections are exchanged between transactions, without any effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(PGBOUNCER is None and not os.environ.get("CI"), 
 
 @pytest.fixture(scope="module")
 def pooled_url(shared_database: Database) -> Iterator[str]:
-    """The shared database by way of a pgbouncer that has two connections for everybody."""
+    """The shared database through a pgbouncer that has two connections for all clients."""
     assert PGBOUNCER is not None, "no pgbouncer is installed; install your distribution's pgbouncer"
     parts, port = conninfo_to_dict(shared_database.url), free_port()
     home = Path(tempfile.mkdtemp(prefix="plaudit-pgbouncer-"))
@@ -66,7 +66,7 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
 
 
-# The rest of the suite asks nothing more of a connection than these.
+# The other cases of the suite need nothing more of a connection than these.
 CASES = [case for case in suite.CASES if "page" in suite.name_of(case) or "batch" in suite.name_of(case)]
 
 

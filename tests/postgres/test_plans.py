@@ -41,7 +41,7 @@ FROM generate_series(0, {{projects}} - 1) AS p, generate_series(1, {{rows}} / {{
 
 
 def fill(server: str, rows: int, projects: int) -> Database:
-    """A new database with so many rows in all, as many in each project, and the same again as history."""
+    """A new database with `rows` rows in all, equally many in each project, and the same number as history."""
 
     async def make() -> None:
         async with connected(database.url) as connection:
@@ -165,7 +165,7 @@ def test_one_id_and_its_versions_come_by_the_key(filled: Database, statements: s
 
 
 def test_what_pages_cost(server: str, filled: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside a store of one project; no bound, for the machine is shared. The plans above are what is held."""
+    """Compared with a store of one project; without a bound, because the machine is shared (plans have bounds)."""
     few = fill(server, FEW_ROWS, 1)
 
     async def measure() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -194,7 +194,7 @@ def test_what_pages_cost(server: str, filled: Database, capsys: pytest.CaptureFi
 
 
 def shapes(rows: int) -> dict[str, Select]:
-    """The reads that are measured, in a project of so many rows."""
+    """The reads that are measured, in a project with the given number of rows."""
     deep = rows - 200
     return {
         "by ref": Select(PROJECT, column("ref", "urn:3"), BY_TIME, limit=100),

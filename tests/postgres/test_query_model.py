@@ -1,4 +1,4 @@
-"""PostgreSQL's answers against the oracle and SQLite: nasty rows, queries and orders, in a locale far from C."""
+"""PostgreSQL's answers against the oracle and SQLite: difficult rows, queries and orders, in a locale unlike C."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def table(shared_database: Database) -> Iterator[Table]:
 @pytest.fixture(scope="module")
 def indexed(shared_database: Database) -> Iterator[Table]:
     with psycopg.connect(shared_database.url, autocommit=True) as connection:
-        # Tables of a few rows are else never read by an index.
+        # Otherwise the planner never uses an index for tables of a few rows.
         connection.execute("SET enable_seqscan = off")
         yield Table(connection, fold_collation(shared_database), strategies.DECLARED)
 

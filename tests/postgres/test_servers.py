@@ -45,7 +45,7 @@ def feedback(id: str, payload: str = "{}") -> Feedback:
 def servers(shared_database: Database) -> Iterator[list[FeedbackServiceStub]]:
     """Clients of four server processes on one database."""
     with ExitStack() as stack, ThreadPoolExecutor(SERVERS) as pool:
-        # Started at once, as by a rollout.
+        # Started at the same time, as in a rollout.
         starting = [pool.submit(ServerProcess, shared_database.url) for _ in range(SERVERS)]
         processes = [future.result() for future in starting]
         for process in processes:
@@ -55,7 +55,7 @@ def servers(shared_database: Database) -> Iterator[list[FeedbackServiceStub]]:
 
 
 def changes_until(stub: FeedbackServiceStub, revision: int) -> list[int]:
-    """The revisions that a watch from the start sees, up to one."""
+    """The revisions that a watch from the beginning sees, up to a given one."""
     seen: list[int] = []
     stream = stub.WatchFeedback(WatchFeedbackRequest(project=PROJECT, after_revision=0), timeout=30)
     for response in stream:
@@ -160,7 +160,7 @@ def test_a_watch_on_one_server_sees_the_changes_of_another_in_time(
     watcher.join(10)
     assert list(seen) == list(answered)
     delays = [seen[id] - answered[id] for id in answered]
-    # A poll, and reading what it found, which costs less than to write it; some of both late, for the machine's sake.
+    # A poll, and reading what it found, which costs less than writing it; both may be late on a busy machine.
     assert statistics.median(delays) < 2 * (PostgresStore.poll_seconds + statistics.median(took))
 
 
@@ -172,7 +172,7 @@ def test_workers_share_a_port_and_are_started_anew(shared_database: Database, em
         assert len(workers) == 2
 
         def create() -> None:
-            # A client of its own each time, so that the kernel chooses a worker each time; what meets the killed one
+            # A new client each time, so that the kernel chooses a worker each time; a call that meets the killed one
             # is sent again, as every client does.
             with plaudit.Client(PROJECT, target=process.target) as client:
                 client.create({"ref": "urn:workers", "feedback_type": "t"})

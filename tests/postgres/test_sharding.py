@@ -1,4 +1,4 @@
-"""The schema shards by project as it is: shown from the catalog, and from the plan of every statement there is."""
+"""The schema can be distributed by project as it is: shown from the catalog, and from the plan of every statement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
 T = TypeVar("T")
 
-# What engines of the family lack, or have otherwise.
+# Constructs that related engines do not have, or have in another form.
 FORBIDDEN = re.compile(
     r"\b(listen|notify|unlisten|pg_(try_)?advisory\w*|trigger|nextval|setval|\w*serial|sequence|temp|temporary"
     r"|jsonb?_path\w*|jsonb|prepare|deallocate|discard|hold|set session|references|foreign key)\b|@\?|plaudit_server.",
@@ -66,7 +66,7 @@ FILTER = suite.payload("a.1.b", 5)
 
 
 async def everything(store: PostgresStore) -> None:
-    """Each thing that a store does, in each of its forms."""
+    """Everything that a store does, in each of its forms."""
     await store.write([Create(PROJECT, [record(n) for n in range(10)])])
     await store.write([Replace(PROJECT, record(1, {"a": 1}))])
     await store.write([Create(PROJECT, [record(0), record(1)])])
@@ -87,7 +87,7 @@ async def everything(store: PostgresStore) -> None:
         await store.get(PROJECT, id_of(1), version)
     await store.versions(PROJECT, id_of(1), 0, 10)
     await store.revision(PROJECT)
-    # What a copy does; it lists the projects too, the one statement across them, which no server runs.
+    # What a copy does. It also lists the projects, the one statement across projects; no server runs it.
     await store.export(lambda sql: transfer.export(sql, PROJECT, 0, 5, 1000))
     await store.export(lambda sql: transfer.count(sql, PROJECT))
     await store.export(lambda sql: transfer.position(sql, PROJECT))

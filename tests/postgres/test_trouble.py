@@ -1,4 +1,4 @@
-"""Lost connections, unclear commits, conflicts and restarts: each write is done once, or refused as not done."""
+"""Lost connections, unclear commits, conflicts and restarts: each write is done once, or refused and not done."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def through_a_proxy(database: Database, scenario: Scenario, **options: Any) -> N
 
 
 def fates(*first: Fate) -> Callable[[], Fate]:
-    """These for the first commits, and then no more trouble."""
+    """These fates for the first commits, and success afterwards."""
     coming: Iterator[Fate] = chain(first, repeat("pass"))
     return lambda: next(coming)
 
@@ -62,7 +62,7 @@ def test_an_unclear_commit_is_settled_and_each_write_is_done_once(
         replaced = await only(store, Replace(PROJECT, record(1, {"a": 1}), expected_version=1))
         assert (message(replaced).version, message(replaced).revision) == (2, 21)
         proxy.fate = fates(*fate)
-        # Done twice it would answer 0 the second time; asked without an unclear commit it may.
+        # A purge done twice would return 0 the second time; without an unclear commit it may.
         assert await only(store, Purge(PROJECT, "p", ids=[id_of(n) for n in (1, 2, 3)])) == Purged(3, False)
         proxy.fate = fates(*fate)
         assert await only(store, Purge(PROJECT, "p", limit=2)) == Purged(2, True)
@@ -116,7 +116,7 @@ def test_a_create_whose_rows_were_all_purged_before_it_was_settled_is_told_so(em
         store._has_committed = later  # type: ignore[assignment,method-assign]
         proxy.fate = fates("cut after")
         [outcome] = await only(store, Create(PROJECT, [record(1)], atomic=False))
-        # As a client is told that retries a create whose answer it never got.
+        # The answer for a client that retries a create whose answer it never got.
         assert isinstance(outcome, FeedbackPurged)
         assert await store.revision(PROJECT) == 2
         await other.close()
@@ -190,7 +190,7 @@ def test_a_database_that_does_not_answer_is_unavailable_by_the_deadline(empty_da
 
 def test_a_deadlock_is_retried(empty_database: Database) -> None:
     async def scenario(store: PostgresStore, proxy: Proxy) -> None:
-        """The store holds the project and wants the index; another has the index and wants the project."""
+        """The store has locked the project and waits for the index; another transaction the other way round."""
         await only(store, Create(PROJECT, [record(1)]))
         other = await psycopg.AsyncConnection.connect(empty_database.url)
         await other.execute("SET deadlock_timeout = '10s'")
@@ -198,7 +198,7 @@ def test_a_deadlock_is_retried(empty_database: Database) -> None:
         writing = asyncio.create_task(only(store, Replace(PROJECT, record(1, {"a": 1}))))
         await asyncio.sleep(0.1)
         locking = asyncio.create_task(other.execute("SELECT FROM project WHERE project = %s FOR UPDATE", (PROJECT,)))
-        await locking  # the store's transaction was the one that the database gave up
+        await locking  # the database aborted the store's transaction
         await other.rollback()
         await other.close()
         assert message(await writing).version == 2

@@ -1,4 +1,4 @@
-"""Certificate authorities and certificates for tests, made on the spot and valid for a day."""
+"""Certificate authorities and certificates for tests, made when needed and valid for a day."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def make(
 
 
 def channel_credentials(authority: Certificate, client: Certificate | None = None) -> grpc.ChannelCredentials:
-    """A client's credentials: whom it trusts, and who it is."""
+    """A client's credentials: the authority that it trusts, and its own certificate."""
     if client is None:
         return grpc.ssl_channel_credentials(authority.pem)
     return grpc.ssl_channel_credentials(authority.pem, client.key_pem, client.pem)

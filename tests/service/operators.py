@@ -1,4 +1,4 @@
-"""What an operator asks a server by its admin ports."""
+"""Requests to a server's admin ports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADMIN = Admin(listen="127.0.0.1:0", grpc_listen="127.0.0.1:0")
 
 
 def with_admin(config: Config | None = None) -> Config:
-    """A configuration with admin ports of any number."""
+    """A configuration with admin ports on free port numbers."""
     return replace(config or Config(), admin=ADMIN)
 
 
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 
 def page(address: str, path: str) -> Answer:
-    """What `http://address/path` answers."""
+    """The answer of `http://address/path`."""
     try:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=30) as response:
             return Answer(response.status, response.read().decode())
@@ -61,7 +61,7 @@ class Scraped:
         return self.value(f"plaudit_rows_{stage}_total", command=command)
 
     def calls(self, method: str, code: str = "OK") -> float:
-        """How many calls have ended so; 0 when none has."""
+        """The number of calls that ended with this code; 0 when none has."""
         labels: Mapping[str, str] = {"rpc_method": method, "rpc_response_status_code": code}
         try:
             return self.value("rpc_server_call_duration_seconds_count", **labels)
@@ -70,7 +70,7 @@ class Scraped:
 
 
 def scrape(running: RunningServer) -> Scraped:
-    """What Prometheus would read."""
+    """The text that Prometheus would read."""
     answer = page(running.server.admin.addresses["admin.listen"], "/metrics")
     assert answer.status == 200
     return Scraped(answer.text)

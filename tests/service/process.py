@@ -17,7 +17,7 @@ _START_SECONDS = 30.0
 
 
 class ServerProcess:
-    """A running `plaudit-server serve`; `target` is the `host:port` that its ready line tells."""
+    """A running `plaudit-server serve`; `target` is the `host:port` in its ready line."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ServerProcess:
         self.log.extend(self.process.stderr)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
-        """Send a signal, wait at most `timeout` seconds, and answer the exit code."""
+        """Send a signal, wait at most `timeout` seconds, and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -71,7 +71,7 @@ class ServerProcess:
             raise
         finally:
             if self.process.stderr is not None and self.process.poll() is not None:
-                self._drainer.join()  # workers of a killed server hold its standard error until they end, too
+                self._drainer.join()  # workers of a killed server keep its standard error open until they end
                 self.process.stderr.close()
 
 

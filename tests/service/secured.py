@@ -1,4 +1,4 @@
-"""A server with our security around methods that do nothing: what gets through is noted, nothing is stored."""
+"""A server with plaudit's security around methods that do nothing: admitted calls are noted, nothing is stored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Secured:
     target: str = ""
     seen: list[tuple[str, str, str | None]] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
-    """How each call ended, those that did not get through included."""
+    """The code of each call, also of those that were refused."""
     hold: threading.Event = field(default_factory=threading.Event)
     """While a test has cleared it, methods wait for it."""
 
@@ -137,5 +137,5 @@ def call(channel: grpc.Channel, rpc: str, metadata: Any = None, timeout: float =
 
 
 def bearer(credential: str) -> tuple[tuple[str, str | bytes], ...]:
-    """The metadata that carries a key or a token."""
+    """The metadata with a key or a token."""
     return (("authorization", f"Bearer {credential}"),)

@@ -1,4 +1,4 @@
-"""Reading what a refused call says."""
+"""Reading the details of a refused call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin ports: what they tell while a server starts, works, loses its store and drains; and who can not hurt it."""
+"""The admin ports: their answers while a server starts, works, loses its store and drains; and slow readers."""
 
 from __future__ import annotations
 

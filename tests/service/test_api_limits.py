@@ -1,4 +1,4 @@
-"""Each limit holds at n and not at n + 1, on every path by which a record can come in, and GetServerInfo tells it."""
+"""n is accepted and n + 1 refused, for each limit, on every path for records; GetServerInfo reports each limit."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def equal(value: str = "x") -> Expression:
 
 
 def of_depth(depth: int) -> Expression:
-    """A comparison under negations: its operands are one level more."""
+    """A comparison under negations; its operands add one level."""
     expression = equal()
     for _ in range(depth - 2):
         expression = Expression(negation=expression)
@@ -235,7 +235,7 @@ def of_depth(depth: int) -> Expression:
 
 
 def of_nodes(count: int) -> Expression:
-    """A conjunction of comparisons of three nodes each, and as many negations as it takes."""
+    """A conjunction of comparisons of three nodes each, and negations for the remaining nodes."""
     comparisons, rest = divmod(count - 1, 3)
     expressions = [equal() for _ in range(comparisons)]
     for index in range(rest):

@@ -79,7 +79,7 @@ def keys(config: Config, running: Secured) -> Iterator[StoredKeys]:
 
 
 def add_key(keys: StoredKeys, channel: grpc.Channel, role: Role, *projects: str, name: str = "judge") -> str:
-    """A new key, once the running server has seen it."""
+    """A new key, after the running server has read it."""
     text, key = new_key(name, role, projects, time.time_ns() // 1000)
     keys.add(key)
     within(lambda: call(channel, "GetServerInfo", bearer(text)))

@@ -1,4 +1,4 @@
-"""Bad input gets its status and its reason, costs nothing, and the server serves the next call as before."""
+"""Bad input gets its status and its reason, costs nothing, and the server answers the next call as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: settings in force, keys, refusals in one line, and a server that they secure."""
+"""The command line: settings in force, keys, errors in one line, and a server that uses them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REF = "weave:///acme/chat/call/1"
 
 
 def run(*arguments: str, **environment: str) -> Result:
-    """A command in this process, with no setting from around the tests."""
+    """A command in this process, without settings from the tests' own environment."""
     clean = {name: None for name in os.environ if name.startswith("PLAUDIT_")}
     return CliRunner().invoke(cli, arguments, env={**clean, **environment})
 

@@ -1,4 +1,4 @@
-"""The commands about declared indexes: what they say, and a running server that uses what they make."""
+"""The commands about declared indexes: their output, and a running server that uses the indexes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each value of ErrorReason is produced by the server, with the status and the metadata that its comment tells."""
+"""The server produces each value of ErrorReason, with the status and the metadata that its comment gives."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class SlowStore(SqliteStore):
 
 
 def test_overloaded(tmp_path: Path) -> None:
-    """More than 64 MiB of writes wait: the next ones are told to come back, and those that wait are stored."""
+    """More than 64 MiB of writes wait: further ones are refused with a RetryInfo, and those that wait are stored."""
     store = SlowStore(tmp_path / "plaudit.db")
     with plaudit_server.testing.server(store) as running, grpc.insecure_channel(running.target) as channel:
         stub = FeedbackServiceStub(channel)
@@ -166,13 +166,13 @@ def test_internal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_watcher_too_slow() -> None:
-    """A watcher that reads nothing is ended in time, with the revision after which to go on."""
+    """A watcher that reads nothing is ended in time, with the revision after which it can continue."""
     config = Config(connections=Connections(watch_stall_seconds=0.2))
     with plaudit_server.testing.server(config=config) as running, grpc.insecure_channel(running.target) as channel:
         stub = FeedbackServiceStub(channel)
         stalled = stub.WatchFeedback(WatchFeedbackRequest(project=PROJECT, after_revision=0), timeout=30)
         next(stalled)
-        total = 20  # of 900 kB: several times what the buffers on the way hold
+        total = 20  # of 900 kB: several times the size of the buffers on the way
         for _ in range(total):
             create(stub, payload_json=json.dumps({"x": "x" * 900_000}))
         time.sleep(1)

@@ -131,7 +131,7 @@ def test_with_the_service_config_any_grpc_client_comes_back_when_it_was_told() -
     with secured(config) as running, grpc.insecure_channel(running.target, options) as channel:
         call(channel, "CountFeedback", project="acme/chat")
         call(channel, "CountFeedback", project="acme/chat")
-    # One refusal: backoff alone would have come back too early, some times.
+    # One refusal: with backoff alone, the retry would have come too early, several times.
     assert running.codes == ["OK", "RESOURCE_EXHAUSTED", "OK"]
 
 

@@ -1,4 +1,4 @@
-"""The log over the wire: a line for a call that is worth one, nothing of what callers store or prove themselves by."""
+"""The log over the wire: which calls leave a line; never payloads or credentials of callers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics over the wire: what was counted is what was done, and no label is a text of a caller."""
+"""Metrics over the wire: the counts equal what was done, and no label is a caller's text."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_replaces_and_purges_are_counted_for_themselves() -> None:
 
 
 class Unsteady(MemoryStore):
-    """Fails, or waits, when it is told to."""
+    """Fails, or waits, on command."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: time.time_ns() // 1000)

@@ -1,4 +1,4 @@
-"""Pages of every size join to the whole, in every order, and while rows come and go between them."""
+"""Pages of every size together give the whole result, in every order, also while rows change between them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def records() -> Iterator[Feedback]:
             record.scorer_ratings["r"] = (number % 3) / 2
         if number % 5 == 1:
             record.scorer_rating_reasons["r"] = "because"
-        # Ties of time come from imports alone.
+        # Only imports give equal times.
         record.created_at.FromSeconds(1_700_000_000 + number // 3)
         yield record
 

@@ -1,4 +1,4 @@
-"""The command line's promise: ready line, clean stop, clear refusals, health and reflection."""
+"""The server process: ready line, clean stop, clear errors, health and reflection."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_read_only_store_is_refused(tmp_path: Path) -> None:
     with server_process(store):
         pass
     store.chmod(0o444)
-    # The superuser may write to any file, so only what the file's mode says can tell.
+    # The superuser may write to any file, so only the file's mode can be checked.
     assert "read-only" in refused_untouched(store)
 
 
@@ -197,7 +197,7 @@ def test_a_worker_whose_parent_has_gone_still_drains_at_its_first_signal(tmp_pat
         worker.stdout.readline()  # ready
         worker.stdin.close()
         assert b"stopping" in worker.stderr.readline()
-        # What the parent sent before it closed its end may be handled after that: it is the first signal all the same.
+        # A signal that the parent sent before it closed its end may be handled after that; it is still the first one.
         worker.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             worker.wait(1)

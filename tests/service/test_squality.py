@@ -1,4 +1,4 @@
-"""The main job on real input: 4,042 records of human feedback, through the client, across a restart.
+"""The main use on real data: 4,042 records of human feedback, through the client, across a restart.
 
 The data are from the human evaluation of SQuALITY (A. Wang and others, 2022), CC BY 4.0.
 """
@@ -31,7 +31,7 @@ def lines() -> list[dict[str, Any]]:
 
 
 def with_ids() -> list[dict[str, Any]]:
-    """The records under ids that are the same at each loading."""
+    """The records with ids that are the same each time they are loaded."""
     return [{"id": str(UUID(int=number + (7 << 76) + (1 << 63))), **line} for number, line in enumerate(lines())]
 
 

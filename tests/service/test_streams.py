@@ -44,7 +44,7 @@ _projects = itertools.count()
 
 @pytest.fixture
 def project() -> str:
-    """A project that no other test has."""
+    """A project that no other test uses."""
     return f"streams/p{next(_projects)}"
 
 

@@ -1,4 +1,4 @@
-"""Real handshakes: who gets in with which certificate, and what happens when files change under a running server."""
+"""Real handshakes: which certificates are accepted, and what happens when files change under a running server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def running(tls: Tls) -> Iterator[Secured]:
 
 @contextmanager
 def connected(running: Secured, client: Certificate | None, trusts: Certificate = AUTHORITY) -> Iterator[grpc.Channel]:
-    # A subchannel pool of its own: else channels of equal credentials share a connection.
+    # A separate subchannel pool: otherwise channels with equal credentials share a connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.secure_channel(running.target, channel_credentials(trusts, client), options) as channel:
         yield channel

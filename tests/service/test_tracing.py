@@ -1,4 +1,4 @@
-"""Spans as a collector gets them: a small one of our own, which speaks OTLP on a socket."""
+"""Spans as a collector receives them: a small collector of the tests, which speaks OTLP on a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Older and newer clients: kept bytes still mean the same, and what is not known yet is answered, not crashed on."""
+"""Older and newer clients: old bytes keep their meaning, and unknown fields and values cause no failure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_kept_bytes_mean_what_they_meant(kept: Path) -> None:
 
 
 def call(channel: grpc.Channel, method: str, request: bytes) -> bytes:
-    """A call of bytes, which may hold what our stubs could not write."""
+    """A call with raw bytes, which may contain what the stubs could not write."""
     multicallable: Any = channel.unary_unary(f"/plaudit.v1.FeedbackService/{method}")
     return bytes(multicallable(request, timeout=10))
 

@@ -1,4 +1,4 @@
-"""Declared indexes as stores' tests see them: a store with rows that differ in what is indexed, and nasty paths."""
+"""Declared indexes for tests of stores: a store with rows that differ in indexed values, and difficult paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from plaudit_server.feedback.records import Record
 from tests.store.factory import record
 
-# Names of keys that would end a literal, or a path in it, were they not escaped.
+# Names of keys that would end a literal, or a path in it, if they were not escaped.
 HOSTILE = (
     *("'", "''", '"', '\\"', "\\", "\\\\'", "$", "$.x", "$[0]", "%", "%s", "%(x)s", "?", "?1", ":x", "@x", "{json}"),
     *("{}", "{0}", "--", "/*", "*/", ";", "a'); drop table feedback; --", "\n", "\r\n", "\t", "\x01", "\x7f", "é", "İ"),

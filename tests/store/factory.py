@@ -1,4 +1,4 @@
-"""Records for tests of stores and writer, as validation would hand them over."""
+"""Records for tests of stores and writer, in the form that validation gives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAPS = (
 
 
 def id_of(number: int) -> str:
-    """A UUID that tests can tell apart, and that sorts by its number."""
+    """A UUID that contains a number and sorts by it."""
     return str(UUID(int=(number << 80) | 0x7000_8000_0000_0000_0000))
 
 
@@ -44,7 +44,7 @@ def record(number: int = 1, payload: object = None, **fields: Any) -> Record:
     fields.setdefault("feedback_type", "note")
     text = payload if isinstance(payload, str) else json.dumps({} if payload is None else payload)
     message = Feedback(id=id, project=project, user_id=user_id, **fields)
-    # Any: a record's many columns are filled from lists of their names.
+    # Any, because a record's many columns are filled from lists of their names.
     values: dict[str, Any] = {name: getattr(message, name) for name in _TEXTS}
     values |= {name: fields.get(name) for name in _NULLABLE}
     values |= {name: json.dumps(dict(getattr(message, name)), sort_keys=True) for name in _MAPS}

@@ -1,4 +1,4 @@
-"""How every store behaves, as a library: cases that take an empty store, which each engine's tests run all of."""
+"""How every store behaves, as a library: cases that take an empty store. Each engine's tests run all of them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Bench:
         return (await self.store.write(group)).outcomes
 
     async def do(self, command: Command) -> Any:
-        """Commit one command, and give its outcome."""
+        """Commit one command, and return its outcome."""
         [outcome] = await self.write(command)
         return outcome
 
@@ -80,7 +80,7 @@ class Bench:
         return [message(row) for row in page.rows]
 
     async def changes(self, after: int = 0, filter: Operation | None = None, limit: int = 1000) -> list[Change]:
-        """What a watch sees."""
+        """The changes that a watch yields."""
         return (await self.store.changes(PROJECT, after, filter, limit)).changes
 
 
@@ -274,7 +274,7 @@ async def ids_made_by_the_server_are_stored_beside_those_of_clients(bench: Bench
 
 @case
 async def an_id_made_by_the_server_is_never_held_twice(bench: Bench) -> None:
-    # It can not be there, so it is not looked for: the key of the table is what stands behind that.
+    # Such an id cannot exist, so the store does not look for it; the table's key would refuse it all the same.
     await bench.create(1)
     held = record(1, {"other": 1}, new_id=True)
     await bench.write(Create(PROJECT, [record(2)]), Create(PROJECT, [held]), Create(PROJECT, [record(3)]))

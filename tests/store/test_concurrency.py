@@ -1,4 +1,4 @@
-"""Many at once, through the writer, on a real file: ids are given once, and one of racing replaces wins."""
+"""Many at once, through the writer, on a real file: each id is stored once, and one of several replaces wins."""
 
 from __future__ import annotations
 

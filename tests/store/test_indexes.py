@@ -1,4 +1,4 @@
-"""Declared indexes in a SQLite file: found by the planner, used when they pay, and never in the way of an answer."""
+"""Declared indexes in a SQLite file: used by the planner when they pay, and without effect on any answer."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def connection(filled: apsw.Connection) -> apsw.Connection:
 
 
 def planned(connection: apsw.Connection, filter: Operation, **more: Any) -> list[str]:
-    """The plans of a page with this filter, by a server that has not looked yet which indexes are declared."""
+    """The plans of a page with this filter, by a server that has not read the declared indexes yet."""
     return plans(connection, sql.select(sql.Statements(ENGINE), Select(P0, filter, BY_TIME, **more)))
 
 
@@ -156,7 +156,7 @@ def test_an_index_that_finds_too_much_is_not_used(connection: apsw.Connection) -
     for above, pays in ((0.9, True), (0.6, False)):
         *_, plan = plans(connection, sql.count(sql.Statements(ENGINE), P0, compared(SCORE, "gt", above)))
         assert plan.startswith(by(SCORE)) is pays
-    # What comes in the order of time pays however much it is.
+    # An index that gives rows in the order of time pays however many match.
     [plan] = planned(connection, compared(FLAG, "eq", False))
     assert plan.startswith(by(FLAG))
 
@@ -172,7 +172,7 @@ def test_a_watch_reads_by_revision_alone(connection: apsw.Connection) -> None:
 
 
 class Opened:
-    """A store that runs in a loop of its own, as a server's does beside a command."""
+    """A store with an event loop of its own, as a server's store has beside a command."""
 
     def __init__(self, path: Path, rows: int) -> None:
         self.path = path

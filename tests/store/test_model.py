@@ -111,7 +111,7 @@ commands = st.one_of(creates(), creates(), creates(), replaces(), replaces(), pu
 
 
 def plain(outcome: Outcome | WriteFailed) -> Any:
-    """An outcome as a value that compares."""
+    """An outcome as a value that can be compared."""
     if isinstance(outcome, list):
         return [plain(item) if isinstance(item, DomainError) else item for item in outcome]
     if isinstance(outcome, BatchRejected):
@@ -122,7 +122,7 @@ def plain(outcome: Outcome | WriteFailed) -> Any:
 
 
 class Congruence(RuleBasedStateMachine):
-    """The same commands and questions to both stores, with one clock, give the same answers."""
+    """The same commands and queries to both stores, with one clock, give the same answers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class Congruence(RuleBasedStateMachine):
 
     @rule(project=projects, filter=filters, limit=limits, max_bytes=bounds)
     def watch(self, project: str, filter: Operation | None, limit: int, max_bytes: int) -> None:
-        # Where a page is cut by bytes is each store's own business; nothing may be lost or doubled at the cut.
+        # Each store may end a page at another row; nothing may be lost or repeated there.
         found, expected = (
             self.runner.run(self.every_change(store, project, filter, limit, max_bytes))
             for store in (self.sqlite, self.model)
@@ -236,7 +236,7 @@ def test_stores_agree() -> None:
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
-            phases=[Phase.generate],  # making a failure smaller takes minutes; its last steps mostly tell enough
+            phases=[Phase.generate],  # shrinking a failure takes minutes; its last steps mostly suffice
             suppress_health_check=list(HealthCheck),
         ),
     )

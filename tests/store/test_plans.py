@@ -1,4 +1,4 @@
-"""Query plans: each common shape uses the index meant for it, and none sorts or scans what an index has in order."""
+"""Query plans: each common shape uses the index meant for it, and none sorts or scans what an index orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQLite store: the suite of every store, and what is true of its file alone."""
+"""The SQLite store: the suite of every store, and what only a file has."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ def test_a_read_cancelled_between_two_statements_is_stopped(tmp_path: Path) -> N
 
 
 def test_an_error_holds_no_cursor_of_a_connection_that_others_go_on_to_use() -> None:
-    """Its traceback is freed on the event loop, which an open cursor would make wait for the connection."""
+    """Its traceback is freed on the event loop, where an open cursor would wait for the connection."""
 
     def failing() -> sql.Steps[None]:
         yield sql.Statement("SELECT 1")

@@ -60,7 +60,7 @@ class Table:
         return [row[0] for row in self._select(filter, order)]
 
     def pages(self, filter: Operation | None, order: Sequence[SortKey], size: int) -> list[str]:
-        """The same, page by page: each goes on behind the last sort key, which has been through JSON."""
+        """The same, page by page: each continues after the last sort key, which is encoded as JSON in between."""
         ordering = compile_order(order, SQLITE)
         ids: list[str] = []
         after = None
@@ -72,7 +72,7 @@ class Table:
     def plan(
         self, filter: Operation | None, order: Sequence[SortKey] | None = DEFAULT_ORDER, after: Sql | None = None
     ) -> str:
-        """What SQLite says of how it would answer; in no order with None."""
+        """SQLite's plan for the answer; without an order when `order` is None."""
         text, params = self._statement(filter, order or DEFAULT_ORDER, "", after)
         if order is None:
             text = text.partition(" ORDER BY ")[0]

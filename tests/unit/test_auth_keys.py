@@ -1,4 +1,4 @@
-"""API keys: made once, kept as hashes, checked alike whatever is wrong."""
+"""API keys: shown once, kept as hashes, checked in the same way whatever is wrong."""
 
 from __future__ import annotations
 

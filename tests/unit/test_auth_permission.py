@@ -23,7 +23,7 @@ from plaudit_server.config.grants import Grant, NamedGrant, Role, check_pattern,
 SERVICE = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 DOCS = Path(__file__).parents[2] / "docs" / "permissions.md"
 
-# What semantics promise of each role, told the other way round than the table under test.
+# What the semantics say about each role, arranged the other way round than the table under test.
 RIGHTS = {
     None: set(),
     Role.READER: {Right.READ},

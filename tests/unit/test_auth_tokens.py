@@ -1,4 +1,4 @@
-"""Tokens: what holds, and every way in which one is forged, misused or too old."""
+"""Tokens: which are valid, and every way in which one is forged, misused or too old."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CLAIMS: dict[str, Any] = {"iss": "https://issuer.test", "aud": "plaudit", "sub":
 
 @pytest.fixture(autouse=True)
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyJWT reads the clock itself: it is told the time of these tests."""
+    """PyJWT reads the clock itself, so it gets the time of these tests."""
 
     class Clock(jwt.api_jwt.datetime):  # type: ignore[name-defined, misc]
         @classmethod

@@ -1,4 +1,4 @@
-"""The frame of the measurements: rounds, scores, targets, and what is told when something is lacking or fails."""
+"""The frame of the measurements: rounds, scores, targets, and the report when something is missing or fails."""
 
 from __future__ import annotations
 

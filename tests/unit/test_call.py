@@ -1,4 +1,4 @@
-"""What a call says of itself in its metadata, as far as it is usable."""
+"""What a call's metadata gives, where it is usable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which wins, and what is refused with which words."""
+"""Settings: where they come from, which one wins, and the messages of those that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of callers in the messages of errors."""
+"""Callers' texts in error messages."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def breaches(text: str) -> list[tuple[str, str]]:
 
 
 def nested(levels: int) -> str:
-    """An object of so many levels in all."""
+    """An object with the given number of levels in all."""
     return '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
 
 
@@ -143,7 +143,7 @@ def test_hostile_text_is_judged_in_bounded_time(text: str, count: int) -> None:
     assert sum(1 for _ in text) == len(text)
     walked = time.process_time()
     assert len(breaches(text)) == count
-    # Beside a plain walk over as much text, in the time of this process; 0.01 to 11 times it were seen.
+    # Compared with a plain loop over as much text, in processor time of this process; 0.01 to 11 times that was seen.
     assert time.process_time() - walked < 100 * (walked - start)
 
 
@@ -151,7 +151,7 @@ def test_hostile_text_is_judged_in_bounded_time(text: str, count: int) -> None:
 
 
 def slow_reading(text: str) -> bool:
-    """Whether a payload keeps the rules, by a plain walk through what json makes of it."""
+    """Whether a payload follows the rules, by a plain walk through what json makes of it."""
 
     def judge(value: Any, depth: int) -> bool:
         match value:

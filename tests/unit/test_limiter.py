@@ -91,7 +91,7 @@ def test_whoever_waits_the_told_delay_is_admitted_and_not_long_before(
     assert delay * 1000 == pytest.approx(round(delay * 1000))
     if delay > 0.003:
         assert quota.delay("a/b", cost, now + delay - 0.002) > 0.0
-    # A microsecond for what adding floats to a clock costs.
+    # A microsecond for the rounding error of adding floats to a clock.
     assert quota.delay("a/b", cost, now + delay + 1e-6) == 0.0
 
 
@@ -135,7 +135,7 @@ def test_those_refused_come_back_one_after_the_other() -> None:
         return caught.value.retry_delay
 
     assert [delay(7.0) for _ in range(4)] == pytest.approx([0.1, 0.12, 0.14, 0.16], abs=0.011)
-    # Later, with nobody expected any more, it is the shortest delay again; and with many, never more than the longest.
+    # Later, when nobody is expected, the delay is the shortest again; with many callers it is at most the longest.
     assert delay(9.0) == pytest.approx(0.1, abs=0.011)
     assert max(delay(9.0) for _ in range(1000)) == pytest.approx(5.0, abs=0.011)
     assert delay(9.5) == pytest.approx(4.52, abs=0.011)

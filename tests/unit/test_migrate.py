@@ -1,4 +1,4 @@
-"""Migrations: which are still to apply, and which stores are refused."""
+"""Migrations: which are still due, and which stores are refused."""
 
 from __future__ import annotations
 

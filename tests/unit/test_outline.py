@@ -1,4 +1,4 @@
-"""Elements are counted as protobuf would find them, and no further than it takes to refuse them."""
+"""Elements are counted as protobuf would find them, and no further than needed to refuse them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_full_batch_passes() -> None:
 
 
 def test_looking_has_an_end() -> None:
-    """However the elements are spread, as many are looked at and no more: those behind are left to the parser."""
+    """However the elements are spread, a fixed number is counted and no more; the parser handles those after them."""
     record = inside(2, b"\xa2\x01\x00" * MOST)
     assert refused(BatchCreateFeedbackRequest, record * 9 + inside(2, b"\xa2\x01\x00" * (MOST + 1)))
     check(BatchCreateFeedbackRequest, record * 10 + inside(2, b"\xa2\x01\x00" * (MOST + 1)))

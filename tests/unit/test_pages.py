@@ -1,4 +1,4 @@
-"""The small HTTP server: what it answers, and how it ends those who are slow."""
+"""The small HTTP server: its answers, and how it ends slow connections."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_there_are_no_more_connections_than_allowed() -> None:
     async def scenario(host: str, port: int) -> None:
         taken = [await asyncio.open_connection(host, port) for _ in range(4)]
         assert await ask(host, port, b"GET /good HTTP/1.1\r\n\r\n") == b""
-        # Their time is up after a while, and then there is room again.
+        # Their time ends after a while, and then there is room again.
         assert [await reader.read() for reader, _ in taken] == [b""] * 4
         assert (await ask(host, port, b"GET /good HTTP/1.1\r\n\r\n")).endswith(b"good\n")
         for _, writer in taken:

@@ -1,4 +1,4 @@
-"""The SQL itself: nothing of a request in it, shapes that indexes serve, exact numbers, keys and case."""
+"""The SQL itself: no text of a request in it, shapes that indexes serve, exact numbers, keys and case."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ MARKS = ("zq1'", 'zq2"', "zq3--", "zq4;", "zq5?", "zq6%s", "zq7)", "zq8{json}")
 
 
 def every_shape(mark: str) -> list[Expr]:
-    """Operations that carry a text in each place that takes one."""
+    """Operations with a text in each place that accepts one."""
     path, key = get(f"payload.{mark}.0.{mark}.1"), get(f"scorer_tag_reasons.{mark}")
     return [
         {"$eq": [get("creator"), lit(mark)]},
@@ -199,7 +199,7 @@ def test_filters_of_every_size_compile_to_something_the_engine_takes() -> None:
 
 # Numbers -----------------------------------------------------------------------------------------------------
 
-# The nearest double of each is not what SQLite's own conversion gives, nor a double what an integer is.
+# SQLite's own conversion does not give the closest double of these, and no double equals the integer.
 HARD = (
     *("6783569406044393701377.0", "3465612863393776271361e0", "94218083432765e287", "9430957054173463e-99"),
     *(

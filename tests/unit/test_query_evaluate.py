@@ -1,4 +1,4 @@
-"""The language by example, rule by rule of its page; the oracle and SQL give the answer that is written here."""
+"""The language by example, rule by rule; the oracle and SQL give the answer that is written here."""
 
 from __future__ import annotations
 

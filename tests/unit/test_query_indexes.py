@@ -220,7 +220,7 @@ def test_another_path_or_kind_has_another_name() -> None:
 @pytest.mark.parametrize("key", HOSTILE)
 @pytest.mark.parametrize("kind", ["number", "text", "bool"])
 def test_a_hostile_key_is_only_a_key(key: str, kind: str) -> None:
-    """Made, found again by the planner, and nothing else is done to the table."""
+    """The index is made, the planner uses it, and the table is not changed otherwise."""
     index = declare(path_of(key), kind)
     value: Any = {"number": 5, "text": "five", "bool": True}[kind]
     table = Table(declared=[index])
@@ -256,7 +256,7 @@ def test_texts_that_begin_alike_are_told_apart(op: str) -> None:
 
 @pytest.mark.parametrize("kind", ["number", "text", "bool"])
 def test_every_literal_finds_by_an_index_what_the_oracle_finds(kind: str) -> None:
-    """Each value that is nasty somewhere, at a path of its own kind of way, with each literal that is."""
+    """Each value that is difficult for some engine, at a difficult path, with each difficult literal."""
     values = nasty_values()
     rows = [row(number, f'{{"a": {value}, "b": [{value}]}}') for number, value in enumerate(values)]
     table = Table(rows, [declare("payload.a", kind), declare("payload.b.0", kind)])

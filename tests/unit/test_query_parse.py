@@ -1,4 +1,4 @@
-"""Messages to trees: what reads as what, and every rule of the language that refuses."""
+"""Messages to trees: what each becomes, and every rule of the language that refuses."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _exists(key: str) -> dict[str, Any]:
 
 
 def nested(levels: int) -> Expression:
-    """A comparison under as many negations as make a tree of so many levels."""
+    """A comparison under negations, so that the tree has the given number of levels."""
     expression = GOOD
     for _ in range(levels - 2):
         expression = Expression(negation=expression)

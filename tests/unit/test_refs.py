@@ -294,5 +294,5 @@ def test_hostile_text_costs_little(tail: str) -> None:
             parse_ref(text)
         except InvalidRefError:
             continue
-    # Beside a plain walk over the same text, in the time of this process; 0.3 to 14 times it were seen.
+    # Compared with a plain loop over the same text, in processor time of this process; 0.3 to 14 times that was seen.
     assert time.process_time() - walked < 100 * (walked - start)

@@ -1,4 +1,4 @@
-"""The threads of a store: what they are given is done in order, and nothing that fails in it ends them."""
+"""The threads of a store: they do their work in order, and no failure in it ends them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_several_threads_work_side_by_side() -> None:
 
 def test_one_thread_does_it_all_as_long_as_it_gets_on() -> None:
     async def scenario(threads: Threads) -> None:
-        # Each is over long before the others lose patience.
+        # Each ends long before the others would time out.
         made = await asyncio.gather(*(threads.run(threading.get_ident) for _ in range(200)))
         assert len(set(made)) == 1
 
@@ -64,14 +64,14 @@ def test_what_waits_behind_a_long_piece_is_done_by_another_thread(monkeypatch: p
             started = time.monotonic()
             helper = await threads.run(threading.get_ident)
             assert time.monotonic() - started > 0.04
-            # Now it is known to be long: nothing more waits for it, be it given at once or later.
+            # Now it is known to be long: nothing more waits for it, whether it is given now or later.
             assert set(await asyncio.gather(*(threads.run(threading.get_ident) for _ in range(3)))) == {helper}
             await asyncio.sleep(0.1)
             assert await threads.run(threading.get_ident) == helper
             assert not long.done()
             end.set()
             assert await long
-            await asyncio.sleep(0.01)  # it tells what came of a piece before it is free
+            await asyncio.sleep(0.01)  # it reports a result before it is free
             assert await threads.run(threading.get_ident) != helper
 
     run(scenario, count=2)
@@ -119,7 +119,7 @@ def test_a_call_that_is_cancelled_before_it_began_is_not_made() -> None:
 
         outcomes = [threads.run(first), threads.run(made.append, "second"), threads.run(made.append, "third")]
         await asyncio.to_thread(begun.wait, 30)
-        outcomes[0].cancel()  # too late: what has begun is finished, and told to nobody
+        outcomes[0].cancel()  # too late: work that has begun is finished, and its result dropped
         outcomes[1].cancel()
         go_on.set()
         await outcomes[2]

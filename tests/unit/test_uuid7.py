@@ -1,4 +1,4 @@
-"""The maker of ids."""
+"""The function that makes ids."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_forked_child_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     held = module._clock
     with held.lock:
         module._start_anew()
-        assert uuid7()  # would wait for ever on the parent's lock
+        assert uuid7()  # would wait without end on the parent's lock
     assert module._clock is not held
 
 

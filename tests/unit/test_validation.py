@@ -27,7 +27,7 @@ def message(**fields: Any) -> Feedback:
 
 
 def scored(**fields: Any) -> Feedback:
-    """A record that may carry the scorer's fields."""
+    """A record whose type allows the scorer's fields."""
     return message(feedback_type="wandb.runnable.score", payload_json='{"output":1}', runnable_ref=OBJECT, **fields)
 
 

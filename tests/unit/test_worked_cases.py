@@ -15,7 +15,7 @@ from plaudit_server.feedback.records import Record
 from tests.shared import as_parameters, worked_cases
 
 COLUMNS = {"project_id": "project", "weave_ref": "ref", "wb_user_id": "user_id"}
-# Whether an id is taken is the store's to say.
+# Only the store knows whether an id is taken.
 UNDECIDED = {"already_exists", "not_found"}
 
 

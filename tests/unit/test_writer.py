@@ -1,4 +1,4 @@
-"""Group commit: what shares a transaction, who is told what, and what happens when there is too much."""
+"""Group commit: what shares a transaction, which caller gets which outcome, and what happens when too much waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.store.factory import PROJECT, record
 
 
 class GatedStore(MemoryStore):
-    """Commits when it is let to; answers each command with its place in the order of all."""
+    """Commits when the test allows it; answers each command with its place in the order of all."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: 0)
@@ -51,13 +51,13 @@ def run(scenario: Callable[[GatedStore], Awaitable[None]]) -> None:
 
 
 def wait_for_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a group wait for its callers as long as it takes: nothing but they, rows or the end can end it."""
+    """Let a group wait for its callers without a time limit: only callers, rows or the end can end the wait."""
     monkeypatch.setattr(writing, "_GATHER_SECONDS", 3600.0)
     monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
 
 
 async def started(writer: Writer, *commands: Command) -> list[asyncio.Task[Any]]:
-    """Submit each command in a task of its own, and let them get as far as they can."""
+    """Submit each command in a task of its own, and let the tasks run as far as they can."""
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(writer.submit(command)) for command in commands]
     await settle()
     return tasks
