@@ -1,9 +1,9 @@
 """How fast creates are with less and less in place of the store: `python -m tests.bench.floor` prints a table.
 
-Plaudit and the echo are compared with two other stores, which get the same calls and the same group commit. One stores a
-group by a single INSERT that commits by itself: it looks nothing up, and keeps no count of changes. The other stores
-nothing, and sleeps as long as a commit takes, using no processor and no interpreter lock. What they do not reach is out
-of reach for a store on a thread of this process.
+Plaudit and the echo are compared with two other stores, which get the same calls and the same group commit. One
+stores a group by a single INSERT that commits by itself: it looks nothing up, and keeps no count of changes. The
+other stores nothing, and sleeps as long as a commit takes, using no processor and no interpreter lock. What they do
+not reach is out of reach for a store on a thread of this process.
 """
 
 from __future__ import annotations
