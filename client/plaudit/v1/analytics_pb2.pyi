@@ -33,9 +33,9 @@ class _TimeUnitEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     TIME_UNIT_MINUTE: _TimeUnit.ValueType  # 1
     """A minute of the local clock at one offset."""
     TIME_UNIT_HOUR: _TimeUnit.ValueType  # 2
-    """An hour of the local clock at one offset: an hour that is repeated makes two."""
+    """An hour of the local clock at one offset: an hour that the clock repeats is two periods."""
     TIME_UNIT_DAY: _TimeUnit.ValueType  # 3
-    """A local date; 23, 24 or 25 hours, or what else the clocks of the zone make of it."""
+    """A local date: 24 hours, or another number when the zone's clocks change, such as 23 or 25."""
     TIME_UNIT_WEEK: _TimeUnit.ValueType  # 4
     """Seven days from a Monday."""
     TIME_UNIT_MONTH: _TimeUnit.ValueType  # 5
@@ -53,9 +53,9 @@ TIME_UNIT_UNSPECIFIED: TimeUnit.ValueType  # 0
 TIME_UNIT_MINUTE: TimeUnit.ValueType  # 1
 """A minute of the local clock at one offset."""
 TIME_UNIT_HOUR: TimeUnit.ValueType  # 2
-"""An hour of the local clock at one offset: an hour that is repeated makes two."""
+"""An hour of the local clock at one offset: an hour that the clock repeats is two periods."""
 TIME_UNIT_DAY: TimeUnit.ValueType  # 3
-"""A local date; 23, 24 or 25 hours, or what else the clocks of the zone make of it."""
+"""A local date: 24 hours, or another number when the zone's clocks change, such as 23 or 25."""
 TIME_UNIT_WEEK: TimeUnit.ValueType  # 4
 """Seven days from a Monday."""
 TIME_UNIT_MONTH: TimeUnit.ValueType  # 5
@@ -77,7 +77,7 @@ class _RefPartEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     REF_PART_KIND: _RefPart.ValueType  # 1
     """`object`, `op`, `call`, `table`, `agent_turn`, `agent_span`, `agent_conversation` or `external`."""
     REF_PART_PROJECT: _RefPart.ValueType  # 2
-    """`entity/project` of the ref, which need not be that of the record."""
+    """`entity/project` of the ref, which may differ from that of the record."""
     REF_PART_NAME: _RefPart.ValueType  # 3
     """The name of an object or op."""
     REF_PART_DIGEST: _RefPart.ValueType  # 4
@@ -85,7 +85,7 @@ class _RefPartEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     REF_PART_ID: _RefPart.ValueType  # 5
     """The id of the other kinds, as written."""
     REF_PART_BASE: _RefPart.ValueType  # 6
-    """The ref without its path; of an external ref itself."""
+    """The ref without its path; for an external ref, the whole ref."""
 
 class RefPart(_RefPart, metaclass=_RefPartEnumTypeWrapper):
     """A part of a ref."""
@@ -95,7 +95,7 @@ REF_PART_UNSPECIFIED: RefPart.ValueType  # 0
 REF_PART_KIND: RefPart.ValueType  # 1
 """`object`, `op`, `call`, `table`, `agent_turn`, `agent_span`, `agent_conversation` or `external`."""
 REF_PART_PROJECT: RefPart.ValueType  # 2
-"""`entity/project` of the ref, which need not be that of the record."""
+"""`entity/project` of the ref, which may differ from that of the record."""
 REF_PART_NAME: RefPart.ValueType  # 3
 """The name of an object or op."""
 REF_PART_DIGEST: RefPart.ValueType  # 4
@@ -103,7 +103,7 @@ REF_PART_DIGEST: RefPart.ValueType  # 4
 REF_PART_ID: RefPart.ValueType  # 5
 """The id of the other kinds, as written."""
 REF_PART_BASE: RefPart.ValueType  # 6
-"""The ref without its path; of an external ref itself."""
+"""The ref without its path; for an external ref, the whole ref."""
 global___RefPart = RefPart
 
 class _MeasureFunction:
@@ -119,7 +119,7 @@ class _MeasureFunctionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     MEASURE_FUNCTION_COUNT_DISTINCT: _MeasureFunction.ValueType  # 2
     """The number of distinct values."""
     MEASURE_FUNCTION_SUM: _MeasureFunction.ValueType  # 3
-    """The sum of numbers: an integer where all are whole and within 64 bits and so is the sum, else a double."""
+    """The sum of numbers: an integer if all of them and the sum are whole and within 64 bits, otherwise a double."""
     MEASURE_FUNCTION_MEAN: _MeasureFunction.ValueType  # 4
     """The mean of numbers, a double."""
     MEASURE_FUNCTION_MIN: _MeasureFunction.ValueType  # 5
@@ -131,16 +131,16 @@ class _MeasureFunctionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     MEASURE_FUNCTION_STDDEV: _MeasureFunction.ValueType  # 8
     """The square root of the variance."""
     MEASURE_FUNCTION_PERCENTILES: _MeasureFunction.ValueType  # 9
-    """For each percent the number at position p/100 (n - 1), linear between the two nearest ranks."""
+    """For each percent p the number at position p/100 (n - 1), interpolated between the two closest ranks."""
     MEASURE_FUNCTION_TOP_VALUES: _MeasureFunction.ValueType  # 10
-    """The most frequent values with their counts, ties by value."""
+    """The most frequent values with their counts; equal counts are ordered by value."""
     MEASURE_FUNCTION_HISTOGRAM: _MeasureFunction.ValueType  # 11
-    """How many numbers are in each bin: [e0, e1), [e1, e2), … where the last bin has its upper edge too."""
+    """How many numbers are in each bin: [e0, e1), [e1, e2), … and the last bin includes its upper edge."""
     MEASURE_FUNCTION_SHARE_TRUE: _MeasureFunction.ValueType  # 12
-    """The share of true among true and false."""
+    """The share of true values among true and false."""
 
 class MeasureFunction(_MeasureFunction, metaclass=_MeasureFunctionEnumTypeWrapper):
-    """What is computed of the values of a group. "Absent" is an unset value, never 0, NaN or infinity."""
+    """What is computed from the values of a group. "Absent" means an unset value, never 0, NaN or infinity."""
 
 MEASURE_FUNCTION_UNSPECIFIED: MeasureFunction.ValueType  # 0
 """Not set: an error."""
@@ -149,7 +149,7 @@ MEASURE_FUNCTION_COUNT: MeasureFunction.ValueType  # 1
 MEASURE_FUNCTION_COUNT_DISTINCT: MeasureFunction.ValueType  # 2
 """The number of distinct values."""
 MEASURE_FUNCTION_SUM: MeasureFunction.ValueType  # 3
-"""The sum of numbers: an integer where all are whole and within 64 bits and so is the sum, else a double."""
+"""The sum of numbers: an integer if all of them and the sum are whole and within 64 bits, otherwise a double."""
 MEASURE_FUNCTION_MEAN: MeasureFunction.ValueType  # 4
 """The mean of numbers, a double."""
 MEASURE_FUNCTION_MIN: MeasureFunction.ValueType  # 5
@@ -161,13 +161,13 @@ MEASURE_FUNCTION_VARIANCE: MeasureFunction.ValueType  # 7
 MEASURE_FUNCTION_STDDEV: MeasureFunction.ValueType  # 8
 """The square root of the variance."""
 MEASURE_FUNCTION_PERCENTILES: MeasureFunction.ValueType  # 9
-"""For each percent the number at position p/100 (n - 1), linear between the two nearest ranks."""
+"""For each percent p the number at position p/100 (n - 1), interpolated between the two closest ranks."""
 MEASURE_FUNCTION_TOP_VALUES: MeasureFunction.ValueType  # 10
-"""The most frequent values with their counts, ties by value."""
+"""The most frequent values with their counts; equal counts are ordered by value."""
 MEASURE_FUNCTION_HISTOGRAM: MeasureFunction.ValueType  # 11
-"""How many numbers are in each bin: [e0, e1), [e1, e2), … where the last bin has its upper edge too."""
+"""How many numbers are in each bin: [e0, e1), [e1, e2), … and the last bin includes its upper edge."""
 MEASURE_FUNCTION_SHARE_TRUE: MeasureFunction.ValueType  # 12
-"""The share of true among true and false."""
+"""The share of true values among true and false."""
 global___MeasureFunction = MeasureFunction
 
 class _AgreementScale:
@@ -241,9 +241,9 @@ class _UndefinedEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     UNDEFINED_NO_PAIRS: _Undefined.ValueType  # 1
     """No unit has two values that could be compared."""
     UNDEFINED_NO_VARIATION: _Undefined.ValueType  # 2
-    """Chance expects no disagreement, for everybody always gives the same value: 0/0, neither 1 nor 0."""
+    """All raters always give the same value, so chance expects no disagreement: 0/0, neither 1 nor 0."""
     UNDEFINED_UNEQUAL_RATERS: _Undefined.ValueType  # 3
-    """Not all units have as many values as each other."""
+    """The units do not all have the same number of values."""
     UNDEFINED_NOT_TWO_RATERS: _Undefined.ValueType  # 4
     """There are not exactly two raters; see the pairs."""
     UNDEFINED_WRONG_SCALE: _Undefined.ValueType  # 5
@@ -257,9 +257,9 @@ UNDEFINED_UNSPECIFIED: Undefined.ValueType  # 0
 UNDEFINED_NO_PAIRS: Undefined.ValueType  # 1
 """No unit has two values that could be compared."""
 UNDEFINED_NO_VARIATION: Undefined.ValueType  # 2
-"""Chance expects no disagreement, for everybody always gives the same value: 0/0, neither 1 nor 0."""
+"""All raters always give the same value, so chance expects no disagreement: 0/0, neither 1 nor 0."""
 UNDEFINED_UNEQUAL_RATERS: Undefined.ValueType  # 3
-"""Not all units have as many values as each other."""
+"""The units do not all have the same number of values."""
 UNDEFINED_NOT_TWO_RATERS: Undefined.ValueType  # 4
 """There are not exactly two raters; see the pairs."""
 UNDEFINED_WRONG_SCALE: Undefined.ValueType  # 5
@@ -268,7 +268,7 @@ global___Undefined = Undefined
 
 @typing.final
 class Grouping(google.protobuf.message.Message):
-    """One key of the groups. No value is a key too, so that no record is ever dropped."""
+    """One key of the groups. Records without a value form a group too, so that no record is ever dropped."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -279,15 +279,15 @@ class Grouping(google.protobuf.message.Message):
     EACH_FIELD_NUMBER: builtins.int
     FILL_CATEGORIES_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """At most 128 bytes; unique among the groupings and measures, and not `row_count`. Empty: the path of the field,
-    where it is a plain one; every other expression needs a name.
+    """At most 128 bytes; unique among the groupings and measures, and not `row_count`. Empty means the path of the
+    field, if it is a plain field; every other expression needs a name.
     """
     each: builtins.str
-    """Each entry of `scorer_tags`, each key of a map, or each entry of an array in the payload, given as a path:
-    a record is in a group for each of its entries, once however often it has it. At most one grouping does that.
+    """Each entry of `scorer_tags`, each key of a map, or each entry of an array in the payload, given as a path. A
+    record is in one group for each of its different entries. At most one grouping may use this.
     """
     fill_categories: builtins.bool
-    """Of a value for which its feedback type defines categories: a group for each category, in their order."""
+    """If the feedback type defines categories for the value: adds a group for each category, in their order."""
     @property
     def value(self) -> plaudit.v1.query_pb2.Expression:
         """A field, a Convert or an operation. A payload path by itself is read as text."""
@@ -335,16 +335,16 @@ class TimeBucket(google.protobuf.message.Message):
     time_zone: builtins.str
     """A name of the IANA database, such as `Europe/Berlin`. Empty: UTC."""
     fill: builtins.bool
-    """Adds the periods without records, from the first to the last that has some, for each combination of the other
-    keys that occurs. At most one grouping does that.
+    """Adds the periods without records, from the first to the last period with records, for each combination of the
+    other keys that occurs. At most one grouping may use this.
     """
     @property
     def start(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """With `fill`: the periods start here, at the latest. Filters nothing."""
+        """With `fill`: the periods begin here or earlier. Does not filter records."""
 
     @property
     def end(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """With `fill`: the periods go up to here, at least; excluded. Filters nothing."""
+        """With `fill`: the periods end here (excluded) or later. Does not filter records."""
 
     def __init__(
         self,
@@ -385,7 +385,7 @@ global___RefPartOf = RefPartOf
 
 @typing.final
 class Measure(google.protobuf.message.Message):
-    """One number, or several, computed of a group."""
+    """One number, or several, computed from a group."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -404,13 +404,13 @@ class Measure(google.protobuf.message.Message):
     """For TOP_VALUES: 1 to 100; 0 means 10."""
     @property
     def value(self) -> plaudit.v1.query_pb2.Expression:
-        """Of what: a field, a Convert or an operation. Absent only for COUNT. A payload path by itself is read as the
+        """The value: a field, a Convert or an operation. Absent only for COUNT. A payload path by itself is read as the
         function needs it: as a bool for SHARE_TRUE, as text for COUNT, COUNT_DISTINCT and TOP_VALUES, else as a number.
         """
 
     @property
     def where(self) -> plaudit.v1.query_pb2.Query:
-        """Takes only the group's records that match."""
+        """Only records of the group that match are used."""
 
     @property
     def percents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
@@ -447,7 +447,7 @@ class AggregateOrder(google.protobuf.message.Message):
     name: builtins.str
     """`row_count`, a grouping, or a measure that is one value."""
     descending: builtins.bool
-    """From the greatest to the least; groups without a value come last all the same."""
+    """From the greatest to the least; groups without a value come last in both directions."""
     def __init__(
         self,
         *,
@@ -460,7 +460,7 @@ global___AggregateOrder = AggregateOrder
 
 @typing.final
 class AggregateGroup(google.protobuf.message.Message):
-    """A group, and what was computed of it."""
+    """A group, and what was computed from it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -471,7 +471,7 @@ class AggregateGroup(google.protobuf.message.Message):
     """How many records are in the group."""
     @property
     def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AggregateValue]:
-        """In the order of `group_by`; an unset value is null. Of the total: none."""
+        """The keys, in the order of `group_by`; an unset value is null. The total has none."""
 
     @property
     def measures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasureResult]:
@@ -490,7 +490,7 @@ global___AggregateGroup = AggregateGroup
 
 @typing.final
 class AggregateValue(google.protobuf.message.Message):
-    """One value of an answer; unset is null, or absent."""
+    """One value of an answer; unset means null, or absent."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -561,7 +561,7 @@ global___TimeRange = TimeRange
 
 @typing.final
 class MeasureResult(google.protobuf.message.Message):
-    """What a measure gave for one group."""
+    """The result of a measure for one group."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -645,7 +645,7 @@ global___ValueCount = ValueCount
 
 @typing.final
 class FieldSummary(google.protobuf.message.Message):
-    """What the records of one feedback type hold under one path."""
+    """What the records of one feedback type have under one path."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -678,7 +678,7 @@ class FieldSummary(google.protobuf.message.Message):
     array_count: builtins.int
     """How many hold it as an array."""
     numeric_text_count: builtins.int
-    """How many of the texts read as a number."""
+    """How many of the texts can be read as a number."""
     def __init__(
         self,
         *,
@@ -699,7 +699,7 @@ global___FieldSummary = FieldSummary
 
 @typing.final
 class RefOverview(google.protobuf.message.Message):
-    """The feedback on one ref at a glance."""
+    """A summary of the feedback on one ref."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -713,7 +713,7 @@ class RefOverview(google.protobuf.message.Message):
     ref: builtins.str
     """The ref, as asked."""
     row_count: builtins.int
-    """How many records it has; 0 is an answer too."""
+    """How many records it has; may be 0."""
     newest_id: builtins.str
     """The id of the newest record; empty when there is none."""
     @property
@@ -722,7 +722,7 @@ class RefOverview(google.protobuf.message.Message):
 
     @property
     def reactions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReactionCount]:
-        """The reactions, in the order in which each first came."""
+        """The reactions, in the order in which each was first stored."""
 
     @property
     def newest(self) -> plaudit.v1.feedback_pb2.Feedback:
@@ -781,7 +781,7 @@ class ReactionCount(google.protobuf.message.Message):
     USER_COUNT_FIELD_NUMBER: builtins.int
     MINE_FIELD_NUMBER: builtins.int
     emoji: builtins.str
-    """The emoji, in the spelling that came first."""
+    """The emoji, in the spelling that was stored first."""
     count: builtins.int
     """The number of records."""
     user_count: builtins.int
@@ -826,7 +826,7 @@ global___Coefficient = Coefficient
 
 @typing.final
 class RaterPair(google.protobuf.message.Message):
-    """How far two raters agree, over the units that both rated."""
+    """How much two raters agree, over the units that both rated."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -911,7 +911,7 @@ global___RaterPair = RaterPair
 
 @typing.final
 class ConfusionCell(google.protobuf.message.Message):
-    """How often one rater gave one value where the other gave another, or the same."""
+    """How often one rater gave one value where the other gave another value, or the same."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

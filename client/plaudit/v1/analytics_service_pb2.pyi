@@ -37,35 +37,35 @@ class AggregateFeedbackRequest(google.protobuf.message.Message):
     project: builtins.str
     """`entity/project`, required."""
     limit: builtins.int
-    """The most groups over all pages; unset: no limit, 0: no groups."""
+    """The greatest number of groups over all pages; unset means no limit, 0 no groups."""
     page_size: builtins.int
-    """At most so many groups a page, and 4 MiB; 0 means 1,000, more is lowered to it."""
+    """How many groups at most in this page, within 4 MiB; 0, and any number above 1,000, means 1,000."""
     page_token: builtins.str
-    """From the answer before, to go on after it."""
+    """`next_page_token` of the previous page."""
     include_total: builtins.bool
-    """Answers with one more group over all matching records, whatever `having` and `limit` keep."""
+    """Whether to return one more group over all matching records, regardless of `having` and `limit`."""
     include_group_count: builtins.bool
-    """Counts the groups that `having` keeps, before `limit`."""
+    """Whether to count the groups that match `having`, before `limit`."""
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
-        """Which records; absent: all of the project."""
+        """Which records; absent means all records of the project."""
 
     @property
     def newest_of(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.query_pb2.Expression]:
-        """Up to 3 expressions: of the records that agree in all of them only the newest counts. Null agrees with null."""
+        """Up to 3 expressions: of the records that are equal in all of them, only the newest counts. Null equals null."""
 
     @property
     def group_by(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.Grouping]:
-        """Up to 4 keys. None: there is exactly one group, over no records too."""
+        """Up to 4 keys. Without keys there is exactly one group, also when no record matches."""
 
     @property
     def measures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.Measure]:
-        """Up to 20."""
+        """Up to 20 measures."""
 
     @property
     def having(self) -> plaudit.v1.query_pb2.Query:
-        """Keeps the groups that match. Its fields are `row_count` and the names of groupings and of measures that are one
-        value; what is absent is unknown.
+        """Only groups that match are returned. Its fields are `row_count` and the names of groupings and of measures with
+        one value; an absent value is unknown.
         """
 
     @property
@@ -96,7 +96,7 @@ global___AggregateFeedbackRequest = AggregateFeedbackRequest
 
 @typing.final
 class AggregateFeedbackResponse(google.protobuf.message.Message):
-    """A page of groups. Pages are no snapshot: each is computed anew, and `revision` shows whether anything changed."""
+    """A page of groups. Pages are not a snapshot: each is computed again, and `revision` shows whether anything changed."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -106,18 +106,18 @@ class AggregateFeedbackResponse(google.protobuf.message.Message):
     GROUP_COUNT_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """For the next page; empty at the end."""
+    """Where the next page starts; empty at the end."""
     group_count: builtins.int
-    """How many groups `having` keeps, if asked for."""
+    """How many groups match `having`, if asked for."""
     revision: builtins.int
-    """Of the project; never newer than the answer."""
+    """The project's revision; never newer than the answer."""
     @property
     def groups(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.AggregateGroup]:
-        """In the order asked for."""
+        """The groups, in the order asked for."""
 
     @property
     def total(self) -> plaudit.v1.analytics_pb2.AggregateGroup:
-        """Over all matching records, if asked for."""
+        """The group over all matching records, if asked for."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ global___AggregateFeedbackResponse = AggregateFeedbackResponse
 
 @typing.final
 class DescribeFeedbackRequest(google.protobuf.message.Message):
-    """A question about what there is to ask about."""
+    """A question about which fields exist."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -149,16 +149,16 @@ class DescribeFeedbackRequest(google.protobuf.message.Message):
     project: builtins.str
     """`entity/project`, required."""
     newest: builtins.int
-    """How many of the newest matches are looked at; 0 means 10,000."""
+    """How many of the newest matches are read; 0 means 10,000."""
     all: builtins.bool
-    """Looks at all matches."""
+    """Whether to read all matches."""
     page_size: builtins.int
-    """At most so many fields a page; 0 means 1,000, more is lowered to it."""
+    """How many fields at most in this page; 0, and any number above 1,000, means 1,000."""
     page_token: builtins.str
-    """From the answer before, to go on after it."""
+    """`next_page_token` of the previous page."""
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
-        """Which records; absent: all of the project."""
+        """Which records; absent means all records of the project."""
 
     def __init__(
         self,
@@ -187,16 +187,16 @@ class DescribeFeedbackResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
     scanned_row_count: builtins.int
-    """How many records were looked at."""
+    """How many records were read."""
     row_count: builtins.int
     """How many records match."""
     next_page_token: builtins.str
-    """For the next page; empty at the end."""
+    """Where the next page starts; empty at the end."""
     revision: builtins.int
-    """Of the project; never newer than the answer."""
+    """The project's revision; never newer than the answer."""
     @property
     def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.FieldSummary]:
-        """By type, then by path."""
+        """The fields, by type, then by path."""
 
     def __init__(
         self,
@@ -227,22 +227,22 @@ class SummarizeRefsRequest(google.protobuf.message.Message):
     project: builtins.str
     """`entity/project`, required."""
     creator: builtins.str
-    """Whose reactions are "mine": of the records that the caller owns only those of this creator."""
+    """Whose reactions are "mine": of the records that the caller owns, only those with this creator."""
     include_newest: builtins.bool
-    """Answers with the newest record of each ref, and not only with its id."""
+    """Whether to return the newest record of each ref, and not only its id."""
     any_tone: builtins.bool
-    """Skin tones of an emoji count as one."""
+    """Whether an emoji in all its skin tones counts as one."""
     @property
     def refs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 1,000 refs, none twice."""
+        """1 to 1,000 different refs."""
 
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
-        """Which records; absent: all of the project."""
+        """Which records; absent means all records of the project."""
 
     @property
     def measures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.Measure]:
-        """Up to 5, of each ref."""
+        """Up to 5 measures for each ref."""
 
     def __init__(
         self,
@@ -263,17 +263,17 @@ global___SummarizeRefsRequest = SummarizeRefsRequest
 
 @typing.final
 class SummarizeRefsResponse(google.protobuf.message.Message):
-    """What there is on each ref."""
+    """The feedback on each ref."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REFS_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
     revision: builtins.int
-    """Of the project; never newer than the answer."""
+    """The project's revision; never newer than the answer."""
     @property
     def refs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.RefOverview]:
-        """In the order asked."""
+        """The refs, in the order of the request."""
 
     def __init__(
         self,
@@ -309,12 +309,12 @@ class MeasureAgreementRequest(google.protobuf.message.Message):
     repeats: plaudit.v1.analytics_pb2.RepeatRule.ValueType
     """Which of several values of one rater on one unit counts."""
     include_pairs: builtins.bool
-    """Compares each two raters, of up to 100."""
+    """Whether to compare each pair of raters, of up to 100 raters."""
     include_confusion: builtins.bool
-    """Counts, for each pair, how often each two values meet."""
+    """Whether to count, for each pair of raters, how often each pair of values occurs."""
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
-        """Which records; absent: all of the project."""
+        """Which records; absent means all records of the project."""
 
     @property
     def value(self) -> plaudit.v1.query_pb2.Expression:
@@ -330,7 +330,7 @@ class MeasureAgreementRequest(google.protobuf.message.Message):
 
     @property
     def categories(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.query_pb2.Literal]:
-        """Of a nominal or ordinal scale: the values that count, and their order. All texts, or all numbers."""
+        """For a nominal or ordinal scale: the values that count, and their order. All texts, or all numbers."""
 
     @property
     def raters(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -358,7 +358,7 @@ global___MeasureAgreementRequest = MeasureAgreementRequest
 
 @typing.final
 class MeasureAgreementResponse(google.protobuf.message.Message):
-    """How far raters agree, by several coefficients; each is undefined for a reason that it gives."""
+    """How much raters agree, by several coefficients; a coefficient without a value gives the reason."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -384,11 +384,11 @@ class MeasureAgreementResponse(google.protobuf.message.Message):
     row_count: builtins.int
     """How many records match."""
     missing_count: builtins.int
-    """How many of them lack a unit, a rater or a value."""
+    """How many of them have no unit, no rater or no value."""
     excluded_count: builtins.int
     """How many have a value outside `categories` or the scale, or a rater outside `raters`."""
     repeated_count: builtins.int
-    """How many gave way to another value of the same rater on the same unit, or to their mean."""
+    """How many were replaced by another value of the same rater on the same unit, or by their mean."""
     value_count: builtins.int
     """How many values remain: one by each rater on each unit."""
     unit_count: builtins.int
@@ -400,7 +400,7 @@ class MeasureAgreementResponse(google.protobuf.message.Message):
     category_count: builtins.int
     """How many distinct values there are; those of `categories`, where they are given."""
     revision: builtins.int
-    """Of the project; never newer than the answer."""
+    """The project's revision; never newer than the answer."""
     @property
     def percent_agreement(self) -> plaudit.v1.analytics_pb2.Coefficient:
         """The mean, over the units with two or more values, of the share of pairs that agree."""
@@ -411,15 +411,15 @@ class MeasureAgreementResponse(google.protobuf.message.Message):
 
     @property
     def cohen_kappa_linear(self) -> plaudit.v1.analytics_pb2.Coefficient:
-        """Cohen's kappa with linear weights: by place on an ordinal scale, else by value."""
+        """Cohen's kappa with linear weights: by position on an ordinal scale, otherwise by value."""
 
     @property
     def cohen_kappa_quadratic(self) -> plaudit.v1.analytics_pb2.Coefficient:
-        """Cohen's kappa with quadratic weights: by place on an ordinal scale, else by value."""
+        """Cohen's kappa with quadratic weights: by position on an ordinal scale, otherwise by value."""
 
     @property
     def fleiss_kappa(self) -> plaudit.v1.analytics_pb2.Coefficient:
-        """Fleiss' kappa, over the units with two or more values, where all have as many."""
+        """Fleiss' kappa, over the units with two or more values, if all have the same number of values."""
 
     @property
     def krippendorff_alpha(self) -> plaudit.v1.analytics_pb2.Coefficient:
@@ -435,7 +435,7 @@ class MeasureAgreementResponse(google.protobuf.message.Message):
 
     @property
     def pairs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.analytics_pb2.RaterPair]:
-        """Each two raters who rated a unit in common, by their names; if asked for."""
+        """Each pair of raters with a unit in common, by their names; if asked for."""
 
     def __init__(
         self,

@@ -71,21 +71,21 @@ class AnalyticsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DescribeFeedback(self, request, context):
-        """Lists which payload paths and map keys there are, by feedback type, with kinds and counts.
+        """Lists the payload paths and map keys that exist, by feedback type, with kinds and counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SummarizeRefs(self, request, context):
-        """Sums up the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record.
+        """Summarises the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MeasureAgreement(self, request, context):
-        """Measures how far raters agree.
+        """Measures how much raters agree.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

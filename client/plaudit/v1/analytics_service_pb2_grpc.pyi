@@ -33,19 +33,19 @@ class AnalyticsServiceStub:
         plaudit.v1.analytics_service_pb2.DescribeFeedbackRequest,
         plaudit.v1.analytics_service_pb2.DescribeFeedbackResponse,
     ]
-    """Lists which payload paths and map keys there are, by feedback type, with kinds and counts."""
+    """Lists the payload paths and map keys that exist, by feedback type, with kinds and counts."""
 
     SummarizeRefs: grpc.UnaryUnaryMultiCallable[
         plaudit.v1.analytics_service_pb2.SummarizeRefsRequest,
         plaudit.v1.analytics_service_pb2.SummarizeRefsResponse,
     ]
-    """Sums up the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record."""
+    """Summarises the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record."""
 
     MeasureAgreement: grpc.UnaryUnaryMultiCallable[
         plaudit.v1.analytics_service_pb2.MeasureAgreementRequest,
         plaudit.v1.analytics_service_pb2.MeasureAgreementResponse,
     ]
-    """Measures how far raters agree."""
+    """Measures how much raters agree."""
 
 class AnalyticsServiceAsyncStub:
     """Answers questions about many records of a project, computed from all of them: nothing is sampled or estimated.
@@ -62,19 +62,19 @@ class AnalyticsServiceAsyncStub:
         plaudit.v1.analytics_service_pb2.DescribeFeedbackRequest,
         plaudit.v1.analytics_service_pb2.DescribeFeedbackResponse,
     ]
-    """Lists which payload paths and map keys there are, by feedback type, with kinds and counts."""
+    """Lists the payload paths and map keys that exist, by feedback type, with kinds and counts."""
 
     SummarizeRefs: grpc.aio.UnaryUnaryMultiCallable[
         plaudit.v1.analytics_service_pb2.SummarizeRefsRequest,
         plaudit.v1.analytics_service_pb2.SummarizeRefsResponse,
     ]
-    """Sums up the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record."""
+    """Summarises the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record."""
 
     MeasureAgreement: grpc.aio.UnaryUnaryMultiCallable[
         plaudit.v1.analytics_service_pb2.MeasureAgreementRequest,
         plaudit.v1.analytics_service_pb2.MeasureAgreementResponse,
     ]
-    """Measures how far raters agree."""
+    """Measures how much raters agree."""
 
 class AnalyticsServiceServicer(metaclass=abc.ABCMeta):
     """Answers questions about many records of a project, computed from all of them: nothing is sampled or estimated.
@@ -95,7 +95,7 @@ class AnalyticsServiceServicer(metaclass=abc.ABCMeta):
         request: plaudit.v1.analytics_service_pb2.DescribeFeedbackRequest,
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.analytics_service_pb2.DescribeFeedbackResponse, collections.abc.Awaitable[plaudit.v1.analytics_service_pb2.DescribeFeedbackResponse]]:
-        """Lists which payload paths and map keys there are, by feedback type, with kinds and counts."""
+        """Lists the payload paths and map keys that exist, by feedback type, with kinds and counts."""
 
     @abc.abstractmethod
     def SummarizeRefs(
@@ -103,7 +103,7 @@ class AnalyticsServiceServicer(metaclass=abc.ABCMeta):
         request: plaudit.v1.analytics_service_pb2.SummarizeRefsRequest,
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.analytics_service_pb2.SummarizeRefsResponse, collections.abc.Awaitable[plaudit.v1.analytics_service_pb2.SummarizeRefsResponse]]:
-        """Sums up the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record."""
+        """Summarises the feedback on each of up to 1,000 refs: counts, reactions, measures, the newest record."""
 
     @abc.abstractmethod
     def MeasureAgreement(
@@ -111,6 +111,6 @@ class AnalyticsServiceServicer(metaclass=abc.ABCMeta):
         request: plaudit.v1.analytics_service_pb2.MeasureAgreementRequest,
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.analytics_service_pb2.MeasureAgreementResponse, collections.abc.Awaitable[plaudit.v1.analytics_service_pb2.MeasureAgreementResponse]]:
-        """Measures how far raters agree."""
+        """Measures how much raters agree."""
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

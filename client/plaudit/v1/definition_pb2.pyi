@@ -31,7 +31,7 @@ class _OnRepeatEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     ON_REPEAT_REFUSE: _OnRepeat.ValueType  # 1
     """It is refused: ALREADY_EXISTS, reason FEEDBACK_NOT_UNIQUE."""
     ON_REPEAT_REPLACE: _OnRepeat.ValueType  # 2
-    """The last one counts: the record that is there is replaced, and keeps its id."""
+    """The last one counts: the existing record is replaced, and keeps its id."""
 
 class OnRepeat(_OnRepeat, metaclass=_OnRepeatEnumTypeWrapper):
     """What happens to a second record of a type where only one may be."""
@@ -41,7 +41,7 @@ ON_REPEAT_UNSPECIFIED: OnRepeat.ValueType  # 0
 ON_REPEAT_REFUSE: OnRepeat.ValueType  # 1
 """It is refused: ALREADY_EXISTS, reason FEEDBACK_NOT_UNIQUE."""
 ON_REPEAT_REPLACE: OnRepeat.ValueType  # 2
-"""The last one counts: the record that is there is replaced, and keeps its id."""
+"""The last one counts: the existing record is replaced, and keeps its id."""
 global___OnRepeat = OnRepeat
 
 class _Direction:
@@ -101,19 +101,19 @@ class _DefinitionStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     DEFINITION_STATE_UNSPECIFIED: _DefinitionState.ValueType  # 0
     """As OPEN."""
     DEFINITION_STATE_OPEN: _DefinitionState.ValueType  # 1
-    """It does."""
+    """It accepts new records."""
     DEFINITION_STATE_CLOSED: _DefinitionState.ValueType  # 2
-    """It takes no new records and no replace; purging goes on."""
+    """It accepts no new records and no replace; records can still be purged."""
 
 class DefinitionState(_DefinitionState, metaclass=_DefinitionStateEnumTypeWrapper):
-    """Whether a type takes new records."""
+    """Whether a type accepts new records."""
 
 DEFINITION_STATE_UNSPECIFIED: DefinitionState.ValueType  # 0
 """As OPEN."""
 DEFINITION_STATE_OPEN: DefinitionState.ValueType  # 1
-"""It does."""
+"""It accepts new records."""
 DEFINITION_STATE_CLOSED: DefinitionState.ValueType  # 2
-"""It takes no new records and no replace; purging goes on."""
+"""It accepts no new records and no replace; records can still be purged."""
 global___DefinitionState = DefinitionState
 
 @typing.final
@@ -169,7 +169,7 @@ class Category(google.protobuf.message.Message):
     description: builtins.str
     """When to choose it."""
     score: builtins.float
-    """The number that stands for it in aggregates."""
+    """The number that replaces it in aggregates."""
     retired: builtins.bool
     """Whether new records with it are refused; stored ones do not break the rule."""
     def __init__(
@@ -202,7 +202,7 @@ class CategoricalRule(google.protobuf.message.Message):
     max_choices: builtins.int
     """The greatest number of choices; 0 means 1. Above 1 the value is always a list, without repetitions."""
     ordered: builtins.bool
-    """Whether the order of the categories is one of degree, as in bad, fair, good."""
+    """Whether the order of the categories means a degree, as in bad, fair, good."""
     @property
     def categories(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Category]:
         """1 to 1,000, in the order in which they are shown."""
@@ -265,7 +265,7 @@ global___TextRule = TextRule
 
 @typing.final
 class RankingRule(google.protobuf.message.Message):
-    """The value is an order of refs: a list of ranks, best first; a rank is a list of refs. Each ref is there once."""
+    """The value is an order of refs: a list of ranks, best first; a rank is a list of refs. Each ref occurs once."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -337,7 +337,7 @@ global___JsonSchemaRule = JsonSchemaRule
 
 @typing.final
 class Unique(google.protobuf.message.Message):
-    """Each ref has at most one record of the type, or one for each of what is named here."""
+    """Each ref has at most one record of the type, or at most one for each combination of what is set here."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -398,10 +398,10 @@ class Definition(google.protobuf.message.Message):
     feedback_type: builtins.str
     """The type, exactly; `*`: every type that has no definition of its own and is not built in."""
     version: builtins.int
-    """1, and one more at each change. Set by the server."""
+    """1 at first, increased by one at each change. Set by the server."""
     since_revision: builtins.int
-    """The project's revision when the version was made: it holds for each record with a higher revision, up to that of
-    the next version. Set by the server.
+    """The project's revision when the version was made: it applies to each record with a higher revision, up to that
+    of the next version. Set by the server.
     """
     user_id: builtins.str
     """Who made the version. Set by the server."""
@@ -410,19 +410,19 @@ class Definition(google.protobuf.message.Message):
     description: builtins.str
     """Instructions for raters, at most 10,000 characters."""
     state: global___DefinitionState.ValueType
-    """Whether the type takes new records."""
+    """Whether the type accepts new records."""
     enforcement: global___Enforcement.ValueType
     """Whether the definition is enforced."""
     value_path: builtins.str
-    """Where in the payload the value is, written as in queries but without `payload.`; absent means `value`, empty the
-    payload itself.
+    """Where in the payload the value is, written as in queries but without `payload.`; absent means `value`, empty means
+    the payload itself.
     """
     allow_null: builtins.bool
     """Whether the value may be null, for a rater who cannot say."""
     reason_required: builtins.bool
-    """Whether payload.reason is required. Where it is given it is text of 1 to 10,000 characters."""
+    """Whether payload.reason is required. If it is given, it is text of 1 to 10,000 characters."""
     refuse_other_keys: builtins.bool
-    """Whether the payload holds nothing else at its top than the value and the reason."""
+    """Whether the payload's top level may have only the value and the reason."""
     direction: global___Direction.ValueType
     """Which values are better."""
     annotation_ref: builtins.str

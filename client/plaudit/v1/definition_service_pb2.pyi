@@ -27,10 +27,12 @@ class PutDefinitionRequest(google.protobuf.message.Message):
     project: builtins.str
     """`entity/project`, required."""
     expected_version: builtins.int
-    """The version that the caller expects to be the newest, 0 for none; where it is not: ABORTED. Absent means any."""
+    """The version that the caller expects to be the newest, 0 for none; if it is another, the call is ABORTED. Absent
+    means any.
+    """
     checked_revision: builtins.int
-    """What CheckDefinition answered as `revision`. Given: refused when a record stored after it breaks the definition;
-    ABORTED when there are too many of those to look at, and then check again.
+    """The `revision` that CheckDefinition returned. If it is given, the call is refused when a record stored after it
+    breaks the definition, and ABORTED when there are too many such records to check; then run CheckDefinition again.
     """
     @property
     def definition(self) -> plaudit.v1.definition_pb2.Definition:
@@ -76,7 +78,7 @@ global___PutDefinitionResponse = PutDefinitionResponse
 
 @typing.final
 class GetDefinitionRequest(google.protobuf.message.Message):
-    """Which definition to read; NOT_FOUND where there is none."""
+    """Which definition to read; NOT_FOUND if it does not exist."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -102,7 +104,7 @@ global___GetDefinitionRequest = GetDefinitionRequest
 
 @typing.final
 class GetDefinitionResponse(google.protobuf.message.Message):
-    """The definition, found."""
+    """The definition that was found."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -137,11 +139,11 @@ class ListDefinitionsRequest(google.protobuf.message.Message):
     feedback_type: builtins.str
     """Only of this type; empty means all."""
     all_versions: builtins.bool
-    """Whether all versions are listed, oldest first: what an export holds."""
+    """Whether all versions are listed, oldest first, as an export needs them."""
     page_size: builtins.int
-    """How many definitions at most; 0 means 1,000, and more is lowered to that."""
+    """How many definitions at most in this page; 0, and any number above 1,000, means 1,000."""
     page_token: builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page."""
     def __init__(
         self,
         *,
@@ -197,12 +199,12 @@ class CheckDefinitionRequest(google.protobuf.message.Message):
     project: builtins.str
     """`entity/project`, required."""
     page_size: builtins.int
-    """How many records at most; 0 means 10,000, and more is lowered to that."""
+    """How many records at most in this page; 0, and any number above 10,000, means 10,000."""
     page_token: builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page."""
     @property
     def definition(self) -> plaudit.v1.definition_pb2.Definition:
-        """A definition to try; with its type alone, the one in force is tried."""
+        """A definition to check; if only its type is set, the one in force is checked."""
 
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
@@ -224,7 +226,7 @@ global___CheckDefinitionRequest = CheckDefinitionRequest
 
 @typing.final
 class Breakage(google.protobuf.message.Message):
-    """What breaks in one place."""
+    """What breaks a definition at one path."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -235,7 +237,7 @@ class Breakage(google.protobuf.message.Message):
     path: builtins.str
     """The path in the record, without positions: `payload.value.label`."""
     description: builtins.str
-    """What is wrong, without text of the record."""
+    """What is wrong, without any text of the record."""
     count: builtins.int
     """In how many records."""
     @property
@@ -267,18 +269,18 @@ class CheckDefinitionResponse(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     checked_count: builtins.int
-    """How many records were looked at."""
+    """How many records were checked."""
     breaking_count: builtins.int
     """How many break it."""
     repeated_count: builtins.int
-    """How many refs hold more records than `unique` allows, counted among the records looked at."""
+    """How many refs have more records than `unique` allows, counted among the checked records."""
     revision: builtins.int
     """The project's revision before the first page was read: `checked_revision` of a put."""
     next_page_token: builtins.str
     """Where the next page starts; empty at the end."""
     @property
     def breakages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Breakage]:
-        """What is broken where, most frequent first, at most 50."""
+        """The paths and what is wrong there, most frequent first, at most 50."""
 
     def __init__(
         self,
