@@ -241,7 +241,7 @@ async def _serve(config: Config, *, as_worker: bool = False) -> int:
 
 
 def _options(config: Config) -> list[tuple[str, int]]:
-    """What grpc is told; each default answers a way in which a server was hurt, see docs/operations.md."""
+    """The options of grpc; each default answers an attack or a failure, see docs/settings.md."""
     connections = config.connections
     return [
         # Only for workers, who mean to: else two servers would share a port unnoticed.

@@ -23,18 +23,27 @@ class Config:
     store: str = setting("sqlite:plaudit.db", "Where feedback is kept: sqlite:PATH or postgresql://HOST/DATABASE.")
     listen: str = setting("127.0.0.1:50051", "Address to listen on, HOST:PORT; port 0 takes a free one.")
     workers: int = setting(
-        1, "Server processes on the one port; more than one for a PostgreSQL store alone.", minimum=1, maximum=256
+        1, "Server processes on the one port; more than one needs a PostgreSQL store.", minimum=1, maximum=256
     )
-    insecure: bool = setting(False, "Whether to listen beyond this machine although nobody is authenticated.")
-    reflection: bool = setting(True, "Whether the server tells its methods and messages to tools that ask for them.")
-    log_level: str = setting("info", "How much is logged on standard error.", choices=LOG_LEVELS)
-    log_format: str = setting("auto", "How: json, text, or auto: text on a terminal, else json.", choices=LOG_FORMATS)
+    insecure: bool = setting(
+        False, "Whether to listen where other machines can connect although callers are not authenticated."
+    )
+    reflection: bool = setting(True, "Whether the server describes its methods and messages to gRPC tools.")
+    log_level: str = setting("info", "The least level that is logged, on standard error.", choices=LOG_LEVELS)
+    log_format: str = setting(
+        "auto", "The form of the log: json, text, or auto: text on a terminal, else json.", choices=LOG_FORMATS
+    )
     log_calls: str = setting(
-        "failed", "Which calls leave a line, at level info: failed (and slow), all, off.", choices=LOGGED_CALLS
+        "failed",
+        "Which calls leave a line in the log, at level info: failed (and slow), all, off.",
+        choices=LOGGED_CALLS,
     )
-    log_slow_seconds: float = setting(1.0, "From when on a call that is no stream is slow; 0: never.", minimum=0)
+    log_slow_seconds: float = setting(
+        1.0, "Calls slower than this, except streams, are logged; 0: none are.", minimum=0
+    )
     audit_log: str = setting(
-        "auto", "Where writes and refusals are logged: stderr, off, a file; auto: stderr, off without authentication."
+        "auto",
+        "Where writes and refusals are logged: stderr, off, a file; auto: stderr, but off without authentication.",
     )
     tls: Tls = field(default_factory=Tls)
     auth: Auth = field(default_factory=Auth)

@@ -35,9 +35,9 @@ class Tls:
 class Auth:
     """API keys, and what principals of certificates and tokens may do."""
 
-    api_keys: bool = setting(False, "Whether callers prove themselves by keys of `plaudit-server keys`.")
+    api_keys: bool = setting(False, "Whether callers may authenticate with keys of `plaudit-server keys`.")
     key_refresh_seconds: float = setting(
-        2.0, "How often keys are read again: a revoked one ends within this time.", minimum=0.05, maximum=3600
+        2.0, "How often keys are read again; a revoked key is refused after this time.", minimum=0.05, maximum=3600
     )
     grants: tuple[NamedGrant, ...] = setting(
         (), "Roles of principals: tables (in flags and environment JSON) of principal, role and projects."
@@ -51,10 +51,12 @@ class Auth:
 class Jwt:
     """Tokens of an identity provider."""
 
-    issuer: str = setting("", "The `iss` that tokens must have; empty: no tokens are taken.")
+    issuer: str = setting("", "The `iss` that tokens must have; empty: no tokens are accepted.")
     audience: str = setting("", "The `aud` that tokens must have.")
     keys: str = setting("", "The issuer's public keys (JWKS): a file, or an https URL.")
-    algorithms: tuple[str, ...] = setting(("RS256", "ES256"), "The signature algorithms taken.", choices=JWT_ALGORITHMS)
+    algorithms: tuple[str, ...] = setting(
+        ("RS256", "ES256"), "The signature algorithms accepted.", choices=JWT_ALGORITHMS
+    )
     role_claim: str = setting("plaudit_role", "The claim that holds the role, or a list with it.")
     projects_claim: str = setting("plaudit_projects", "The claim that lists the project patterns of that role.")
     leeway_seconds: float = setting(30.0, "How far clocks may differ.", minimum=0, maximum=300)
@@ -76,9 +78,12 @@ class Limits:
     """How much of the server a project, or everybody together, may use at a time."""
 
     in_flight_calls: int = setting(
-        1024, "Calls that run at a time, watches not counted; more are told to come back.", minimum=1, maximum=4096
+        1024,
+        "Calls that may run at a time, without watches; further calls are told when to come back.",
+        minimum=1,
+        maximum=4096,
     )
-    in_flight_watches: int = setting(2048, "Watches that run at a time.", minimum=1, maximum=100_000)
+    in_flight_watches: int = setting(2048, "Watches that may run at a time.", minimum=1, maximum=100_000)
     calls_per_second: float = setting(0.0, "Calls a second of each project; 0: no limit.", minimum=0)
     rows_per_second: float = setting(0.0, "Rows written a second by each project; 0: no limit.", minimum=0)
     burst_seconds: float = setting(
@@ -91,20 +96,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """How connections are kept; the defaults have answered attacks and failures, see docs/operations.md."""
+    """How connections are kept; each default answers an attack or a failure, see docs/settings.md."""
 
     max_concurrent_streams: int = setting(200, "Calls at a time on one connection.", minimum=1, maximum=10_000)
     handshake_timeout_seconds: float = setting(10.0, "Time for TLS and HTTP/2 to begin.", minimum=0.1, maximum=600)
     max_idle_seconds: float = setting(300.0, "Idle connections are closed after this time.", minimum=1)
-    max_age_seconds: float = setting(900.0, "Connections are asked to reconnect after this time.", minimum=1)
-    max_age_grace_seconds: float = setting(60.0, "Time for calls to end on such a connection.", minimum=0)
-    min_ping_interval_seconds: float = setting(10.0, "Clients that ping more often are sent away.", minimum=0)
+    max_age_seconds: float = setting(900.0, "Connections are closed after this time; clients reconnect.", minimum=1)
+    max_age_grace_seconds: float = setting(
+        60.0, "Time for calls to end on a connection that is closed for its age.", minimum=0
+    )
+    min_ping_interval_seconds: float = setting(10.0, "Clients that ping more often are disconnected.", minimum=0)
     watch_stall_seconds: float = setting(
-        20.0, "A watcher that takes nothing for so long is ended, and may come back.", minimum=0.1, maximum=3600
+        20.0,
+        "A watch whose client reads nothing for this time is ended; the client may resume it.",
+        minimum=0.1,
+        maximum=3600,
     )
     drain_delay_seconds: float = setting(
         0.0,
-        "How long a server that stops still takes calls, its health NOT_SERVING, so that balancers look away first.",
+        "How long a stopping server, with health NOT_SERVING, still takes calls, so that balancers stop sending them first.",
         minimum=0,
         maximum=3600,
     )
@@ -119,9 +129,9 @@ class Admin:
     """Ports for operators, without keys and TLS; they hold nothing of any feedback."""
 
     listen: str = setting(
-        "", "HOST:PORT for HTTP: /metrics, /livez, /readyz; empty: none. Each worker adds its number."
+        "", "HOST:PORT for HTTP: /metrics, /livez, /readyz; empty: none. Each worker adds its number to the port."
     )
-    grpc_listen: str = setting("", "HOST:PORT for gRPC: health and channelz; empty: none. Likewise for workers.")
+    grpc_listen: str = setting("", "HOST:PORT for gRPC: health and channelz; empty: none. Workers as above.")
 
     def __post_init__(self) -> None:
         check_values(self, "admin.")
@@ -143,9 +153,11 @@ class Admin:
 class Tracing:
     """OpenTelemetry's spans."""
 
-    otlp_endpoint: str = setting("", "Where spans go (OTLP over gRPC), as http://127.0.0.1:4317; empty: no tracing.")
+    otlp_endpoint: str = setting(
+        "", "Where spans are sent (OTLP over gRPC), such as http://127.0.0.1:4317; empty: no tracing."
+    )
     sample_ratio: float = setting(
-        1.0, "Which part of the calls is traced whose caller has not decided.", minimum=0, maximum=1
+        1.0, "The part of the calls that is traced if their caller has not decided.", minimum=0, maximum=1
     )
 
     def __post_init__(self) -> None:
