@@ -114,7 +114,7 @@ class Connections:
     )
     drain_delay_seconds: float = setting(
         0.0,
-        "How long a stopping server, with health NOT_SERVING, still takes calls, so that balancers stop sending them first.",
+        "How long a stopping server, with health NOT_SERVING, still takes calls, so that balancers leave it first.",
         minimum=0,
         maximum=3600,
     )
