@@ -8,8 +8,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-Fate = Literal["pass", "cut before", "cut after"]
-"""What happens to a commit: it is done; it is lost; it is done, and its answer is lost."""
+Fate = Literal["pass", "cut before", "cut after", "error before", "error after"]
+"""What happens to a commit: it is done; it is lost; it is done, and its answer is lost.
+
+With an error it is rolled back, or done, and the answer is an internal error: Citus gives one while shards move.
+"""
+
+_ROLLBACK = b"Q\0\0\0\x0dROLLBACK\0"
+_READY = b"Z\0\0\0\x05I"
+"""The end of an answer, after which no transaction is open."""
+
+
+def _internal_error() -> bytes:
+    fields = b"SERROR\0VERROR\0CXX000\0Mthe commit was told to fail\0\0"
+    return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields + _READY
 
 
 class Proxy:
@@ -17,7 +29,7 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self.fate: Callable[[], Fate] = lambda: "pass"
-        self.cuts = 0
+        self.faults = 0
         self._address = host, port
         self._links: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -39,19 +51,29 @@ class Proxy:
         with suppress(OSError, asyncio.CancelledError):
             there_reader, there_writer = await asyncio.open_connection(*self._address)
             try:
-                back = asyncio.create_task(self._forward(there_reader, writer))
-                await self._commands(reader, there_writer, back)
+                answers: list[bytes] = []
+                back = asyncio.create_task(self._forward(there_reader, writer, answers))
+                await self._commands(reader, there_writer, back, answers)
             finally:
                 back.cancel()
                 there_writer.transport.abort()
         writer.transport.abort()
 
     async def _commands(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.Task[None]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.Task[None],
+        answers: list[bytes],
     ) -> None:
         while data := await reader.read(65_536):
             if b"COMMIT\0" in data and (fate := self.fate()) != "pass":
-                self.cuts += 1
+                self.faults += 1
+                if fate in ("error before", "error after"):
+                    answers.append(_internal_error())
+                    writer.write(data if fate == "error after" else _ROLLBACK)
+                    await writer.drain()
+                    continue
                 if fate == "cut after":
                     back.cancel()
                     writer.write(data)
@@ -61,9 +83,14 @@ class Proxy:
             writer.write(data)
             await writer.drain()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: list[bytes]) -> None:
+        """What comes back; what is in `answers` instead of the server's own next answer."""
         with suppress(OSError):
             while data := await reader.read(65_536):
+                if answers:
+                    while not data.endswith(_READY):
+                        data += await reader.readexactly(1)
+                    data = answers.pop()
                 writer.write(data)
                 await writer.drain()
             writer.transport.abort()

@@ -106,8 +106,6 @@ class Engine:
     """What an engine does in its own way."""
 
     dialect: Dialect
-    lock_project: str
-    """Selects revision and last_created_at of a project (or no row) and keeps other writers out of it."""
     in_list: str
     """A condition's right side: one of the texts in a single bound list, as in `id IN (…)`."""
     bind_list: Callable[[Sequence[str]], Any]
@@ -116,7 +114,7 @@ class Engine:
     """The payload column of the table `{}` as bytes."""
     placeholder: str = "?"
     make_project: str | None = None
-    """Makes a project's row, and waits for whoever makes it at this moment; None when a lock needs no row."""
+    """Makes a project's row, and waits for whoever makes it at this moment; None when a transaction writes alone."""
     orders_each: bool = False
     """Whether each part of a union is ordered and bounded by itself, for the engine does not see that it could be."""
     counts_first: bool = False
@@ -148,7 +146,11 @@ class Statements:
         content = ", ".join(f"f.{column}" for column in CONTENT_COLUMNS)
         sets = ", ".join(f"{column} = ?" for column in ("revision", "version", "kind", "updated_at", *CONTENT_COLUMNS))
         sql = engine.sql
-        self.lock_project = sql(engine.lock_project)
+        # A write on every engine, and no lock by SELECT: on Citus FOR UPDATE does not hold up the move of a distributed
+        # table's shard, and what was read under it may be out of date when the transaction first writes.
+        self.lock_project = sql(
+            "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at"
+        )
         self.make_project = None if engine.make_project is None else sql(engine.make_project)
         self.raise_project = sql(
             "INSERT INTO project (project, revision, last_created_at) VALUES (?, ?, ?) ON CONFLICT (project)"
@@ -222,7 +224,10 @@ def write_group(statements: Statements, group: Sequence[Command], clock: Callabl
 
 
 def lock(sql: Statements, project: str) -> Steps[tuple[int, int]]:
-    """Keep other writers out of a project until the transaction ends, and read its revision and clock."""
+    """Keep other writers out of a project until the transaction ends, and read its revision and clock.
+
+    The first statement of every transaction that writes to a project is the first of these.
+    """
     rows = yield Statement(sql.lock_project, (project,))
     if not rows and sql.make_project is not None:
         yield Statement(sql.make_project, (project,))

@@ -35,6 +35,7 @@ class StoreHealth:
         """In a word or two, for people: `serving`, or why the service can not do its work."""
         self.failed_checks = 0
         self._store = store
+        self._unexpected = ""
         self._probe: asyncio.Task[None] | None = None
         self._patrol: asyncio.Task[None] | None = None
 
@@ -65,10 +66,7 @@ class StoreHealth:
     async def _look_after(self) -> None:
         while True:
             await asyncio.sleep(_PATROL_SECONDS)
-            try:
-                await self._store.check()
-            except StoreUnavailable:
-                self.failed_checks += 1
+            if not await self._is_writable():
                 self.store_failed()
 
     async def _until_writable(self) -> None:
@@ -76,14 +74,26 @@ class StoreHealth:
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
-            try:
-                await self._store.check()
-            except StoreUnavailable:
-                self.failed_checks += 1
-                continue
-            logger.warning("the store can be written to again")
-            await self.serving()
-            return
+            if await self._is_writable():
+                break
+        logger.warning("the store can be written to again")
+        await self.serving()
+
+    async def _is_writable(self) -> bool:
+        """Whether a probe of the store succeeds; whatever it raises is a no, for the tasks that ask must go on."""
+        try:
+            await self._store.check()
+        except StoreUnavailable:  # the store has logged why
+            self.failed_checks += 1
+            return False
+        except Exception as error:
+            self.failed_checks += 1
+            if (unexpected := f"{type(error).__name__}: {error}") != self._unexpected:  # once, not at each probe
+                self._unexpected = unexpected
+                logger.exception("a probe of the store failed in a way that the store does not foresee")
+            return False
+        self._unexpected = ""
+        return True
 
     def _tell(self, state: str) -> None:
         if self.state != DRAINING:

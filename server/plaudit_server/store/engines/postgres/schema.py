@@ -112,8 +112,8 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     known = migrations("postgres")
     await _make_ledger(connection)
     async with connection.transaction():
-        # A row is locked, and not the table or a number of ours: every engine of the family has that.
-        await connection.execute("SELECT number FROM schema_migration WHERE number = 0 FOR UPDATE")
+        # A row is locked, by writing it, and not the table or a number of ours: every engine of the family has that.
+        await connection.execute("UPDATE schema_migration SET name = name WHERE number = 0")
         waiting = pending(known, await applied(connection))
         for migration in waiting:
             for statement in migration.statements():

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -70,14 +71,17 @@ _CHUNK_ROWS: Final = 16 if psycopg.capabilities.has_stream_chunked() else 1
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-# What passes by itself: conflicts of transactions, and servers that come, go or change their role.
+# What passes by itself: conflicts of transactions, servers that come, go or change their role, and what a server calls
+# an error of its own (XX): Citus answers that while shards move, also to a commit that was done.
 _PASSING: Final = frozenset(
     {"40001", "40P01", "40003", "55P03", "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53300"}
 )
-_PASSING_CLASSES: Final = ("08",)
+_PASSING_CLASSES: Final = ("08", "XX")
 # What says that the engine can not do its work, whatever it was asked; all else is about one command.
 _UNAVAILABLE: Final = frozenset({"25006", "25P03", "42501", "55P03", "57014"})
-_UNAVAILABLE_CLASSES: Final = ("08", "28", "3D", "40", "53", "57", "58")
+_UNAVAILABLE_CLASSES: Final = ("08", "28", "3D", "40", "53", "57", "58", "XX")
+# The unique indexes of revisions; Citus adds a shard's number, and names them in the message alone.
+_BY_REVISION: Final = re.compile(r"\bfeedback(_history)?_by_revision(_[0-9]+)?\b")
 # After these the connection is to another kind of server than it was made for.
 _ESTRANGED: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
 
@@ -103,7 +107,6 @@ def engine(fold_collation: str) -> sql.Engine:
     """What PostgreSQL does in its own way; `fold_collation` folds case by Unicode."""
     return sql.Engine(
         dialect=postgres(fold_collation),
-        lock_project="SELECT revision, last_created_at FROM project WHERE project = ? FOR UPDATE",
         make_project="INSERT INTO project (project, revision, last_created_at) VALUES (?, 0, 0)"
         " ON CONFLICT (project) DO NOTHING",
         in_list="= ANY(?)",
@@ -531,13 +534,23 @@ def _is_unavailable(error: psycopg.Error) -> bool:
     state = error.sqlstate
     if state is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return state in _UNAVAILABLE or state.startswith(_UNAVAILABLE_CLASSES)
+    return state in _UNAVAILABLE or state.startswith(_UNAVAILABLE_CLASSES) or _is_late(error)
 
 
 def _is_passing(error: psycopg.Error) -> bool:
     """Whether the same may well succeed in a moment, perhaps on another connection."""
     state = error.sqlstate
-    return state is None or state in _PASSING or state.startswith(_PASSING_CLASSES)
+    return state is None or state in _PASSING or state.startswith(_PASSING_CLASSES) or _is_late(error)
+
+
+def _is_late(error: psycopg.Error) -> bool:
+    """Whether another transaction has given out the same revisions first: this one read where its project stood before.
+
+    The lock keeps that from happening; where it ever fails, reading again is the cure.
+    """
+    if error.sqlstate != "23505":
+        return False
+    return _BY_REVISION.search(error.diag.constraint_name or error.diag.message_primary or "") is not None
 
 
 def _is_rollback(error: psycopg.Error) -> bool:

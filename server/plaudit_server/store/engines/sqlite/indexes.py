@@ -29,16 +29,13 @@ def create(path: str, index: DeclaredIndex) -> bool:
     """
     new = declared.declaration(SQLITE, index)
     with _connected(path) as connection:
-        for old in _declarations(connection):
-            if old.key == new.key and old.name != new.name:
+        for old in _forget(connection, index):
+            if old.name != new.name:
                 connection.execute(f"DROP INDEX IF EXISTS {old.name}")
         missing = not _exists(connection, new)
         if missing:
             connection.execute(declared.create(SQLITE, new))
-        connection.execute(
-            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (new.key, new.name.encode()),
-        )
+        connection.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (new.key, new.name.encode()))
         _gather_statistics(connection)
     return missing
 
@@ -46,9 +43,8 @@ def create(path: str, index: DeclaredIndex) -> bool:
 def drop(path: str, index: DeclaredIndex) -> bool:
     """Drop an index and forget its declaration; False when it is not declared. Raises StoreError."""
     with _connected(path) as connection:
-        found = [old for old in _declarations(connection) if old.index == index]
+        found = _forget(connection, index)
         for old in found:
-            connection.execute("DELETE FROM meta WHERE key = ?", (old.key,))
             connection.execute(f"DROP INDEX IF EXISTS {old.name}")
     return bool(found)
 
@@ -83,6 +79,12 @@ def _exists(connection: apsw.Connection, found: Declaration) -> bool:
 
 def _declarations(connection: apsw.Connection) -> list[Declaration]:
     return declared.read(connection.execute(declared.READ).fetchall())
+
+
+def _forget(connection: apsw.Connection, index: DeclaredIndex) -> list[Declaration]:
+    """Remove the declaration of an index, and return it; none when it was not declared."""
+    key = Declaration(index, "").key
+    return declared.read(connection.execute("DELETE FROM meta WHERE key = ? RETURNING key, value", (key,)).fetchall())
 
 
 def _gather_statistics(connection: apsw.Connection) -> None:

@@ -78,7 +78,6 @@ _UNAVAILABLE: Final = (
 
 ENGINE: Final = sql.Engine(
     dialect=SQLITE,
-    lock_project="SELECT revision, last_created_at FROM project WHERE project = ?",
     in_list="IN (SELECT value FROM json_each(?))",
     bind_list=json.dumps,
     payload_bytes="CAST({}.payload AS BLOB)",
