@@ -97,9 +97,11 @@ def _of_store(command: F) -> F:
 
 
 def _of_path(command: F) -> F:
-    """Give a command the options that say which index."""
+    """Give a command the options that name an index."""
     path = click.option("--path", required=True, metavar="PATH", help="As in a query: payload.score, scorer_ratings.q.")
-    kind = click.option("--as", "kind", type=click.Choice(_KINDS), help="How its values are read; a map's key knows.")
+    kind = click.option(
+        "--as", "kind", type=click.Choice(_KINDS), help="How its values are read; not needed for a key of a map."
+    )
     return path(kind(command))
 
 
@@ -118,9 +120,9 @@ def index() -> None:
 def create_index(path: str, kind: str | None, store: str | None, toml_path: str | None) -> None:
     """Make an index for a path, and declare it; running servers use it within seconds.
 
-    On PostgreSQL reads and writes go on meanwhile. On SQLite reads go on, and writes wait: a server refuses one that
-    has waited for five seconds, so on a large store take a quiet moment. Given again, the command does no harm: it
-    makes what is missing, and gathers the planner's statistics anew.
+    On PostgreSQL reads and writes continue meanwhile. On SQLite reads continue, and writes wait: a server refuses a
+    write that has waited for five seconds, so choose a quiet time for a large store. The command can be repeated: it
+    makes what is missing, and updates the planner's statistics.
     """
     with failures():
         wanted = _declared(path, kind)
@@ -141,7 +143,7 @@ def create_index(path: str, kind: str | None, store: str | None, toml_path: str 
 def list_indexes(store: str | None, toml_path: str | None) -> None:
     """List the declared indexes: path, kind, state.
 
-    A state other than `ready` costs time and no answer: give `index create` for that path again.
+    In a state other than `ready` queries are slower, never wrong: run `index create` for that path again.
     """
     with failures():
         for found, state in _place(store, toml_path).listing():
@@ -154,7 +156,7 @@ def list_indexes(store: str | None, toml_path: str | None) -> None:
 def drop_index(path: str, kind: str | None, store: str | None, toml_path: str | None) -> None:
     """Drop the index of a path; filters by it read every record again.
 
-    A running server that has not noticed yet is slower for some seconds, and never wrong.
+    A running server that has not noticed yet is slower for some seconds, never wrong.
     """
     with failures():
         place = _place(store, toml_path)
@@ -169,5 +171,5 @@ def drop_index(path: str, kind: str | None, store: str | None, toml_path: str | 
 
 
 def _shown(path: str) -> str:
-    """A path on one line, whatever a key in it holds."""
+    """A path on one line, whatever characters its keys have."""
     return path if path.isprintable() else ascii(path)[1:-1]

@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the API keys that a store knows."""
+    """Make, list and revoke the API keys of a store."""
 
 
 def _of_store(command: F) -> F:
@@ -37,7 +37,7 @@ def _of_store(command: F) -> F:
 
 @contextmanager
 def _keys(toml_path: str | None, store: str | None) -> Iterator[StoredKeys]:
-    """The keys of the store in force, which is made or migrated as `serve` would."""
+    """The keys of the store in force, which is made or migrated first, as by `serve`."""
     with failures():
         config = load(toml_path, {"store": store})
         from plaudit_server import app
@@ -60,9 +60,11 @@ def _keys(toml_path: str | None, store: str | None) -> Iterator[StoredKeys]:
     required=True,
     multiple=True,
     metavar="PATTERN",
-    help="Where: entity/project, entity/* or *; as often as wanted.",
+    help="Where: entity/project, entity/* or *; may be repeated.",
 )
-@click.option("--days", type=click.FloatRange(0.001, 36_500), help="How long the key holds; for ever if not given.")
+@click.option(
+    "--days", type=click.FloatRange(0.001, 36_500), help="How long the key is valid; without an end if not given."
+)
 @_of_store
 def create_key(
     principal: str,
@@ -74,7 +76,7 @@ def create_key(
 ) -> None:
     """Make a key for PRINCIPAL, which becomes the user_id of what is written with it.
 
-    The key is printed once, and stored nowhere but as a hash.
+    The key is printed once; only its hash is stored.
     """
     from plaudit_server.auth.keys import new_key
 
@@ -104,7 +106,7 @@ def list_keys(toml_path: str | None, store: str | None) -> None:
 @click.argument("id")
 @_of_store
 def revoke_key(id: str, toml_path: str | None, store: str | None) -> None:
-    """End the key ID; running servers refuse it within auth.key_refresh_seconds."""
+    """Revoke the key ID; running servers refuse it within auth.key_refresh_seconds."""
     with _keys(toml_path, store) as opened:
         if not opened.revoke(id, _microseconds()):
             raise ConfigError(f"there is no key {id}; `plaudit-server keys list` shows those there are")
@@ -116,7 +118,7 @@ def _microseconds() -> int:
 
 
 def _state(key: ApiKey) -> str:
-    """How a key stands, and since or until when, in UTC."""
+    """The state of a key, and since or until when, in UTC."""
     if key.revoked_at is not None:
         return f"revoked {_shown_time(key.revoked_at)}"
     if key.expires_at is None:

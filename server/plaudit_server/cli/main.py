@@ -1,4 +1,4 @@
-"""The group of all commands; what each does is in a module of its own."""
+"""The group of all commands; each command is in another module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cli() -> None:
 
     Each setting may come from a flag, from the environment, or from a TOML file, in this order.
     """
-    # grpc's core, when it is imported, decides whether to write to standard error beside our own lines.
+    # When grpc's core is imported, it decides whether to write its own lines to standard error.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 

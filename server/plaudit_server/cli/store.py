@@ -20,12 +20,12 @@ _WAITING: Final = 3
 @store_option
 @config_option
 @click.option("--check", is_flag=True, help="Change nothing; exit code 0 when the schema is current, 3 when not.")
-@click.option("--citus", is_flag=True, help="Then place the tables on the machines of a Citus cluster, by project.")
+@click.option("--citus", is_flag=True, help="Also distribute the tables over a Citus cluster, by project.")
 def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) -> None:
-    """Carry the schema of a store forward to this version, or make it.
+    """Migrate the schema of a store to this version, or make it.
 
-    Several may run at once: one migrates, the others wait for it. Servers of the version before go on meanwhile;
-    they do not start again on the new schema.
+    Several may run at once: one migrates, the others wait for it. Servers of the previous version keep running; they
+    cannot be started again on the new schema.
     """
     with failures():
         url = load(toml_path, {"store": store}).store
@@ -79,12 +79,14 @@ def _report(shown: str, names: list[str], check: bool) -> int:
 
 @click.command()
 @click.option("--from", "source", required=True, metavar="URL", help="The store to copy: sqlite:PATH or postgresql://…")
-@click.option("--to", "target", required=True, metavar="URL", help="The store to make: empty, or of a copy broken off.")
+@click.option(
+    "--to", "target", required=True, metavar="URL", help="The store to make: empty, or that of an interrupted copy."
+)
 def copy(source: str, target: str) -> None:
     """Copy everything of a store into an empty one: records, history, tombstones, revisions and API keys.
 
-    Stop the servers of the source first. A copy that was broken off goes on where it was when the same command is
-    given again. At the end both stores are read and compared. Declared indexes are not copied: see `index create`.
+    Stop the servers of the source first. A copy that was interrupted continues where it was when the same command is
+    run again. At the end both stores are read and compared. Declared indexes are not copied: see `index create`.
     """
     with failures():
         if source == target:

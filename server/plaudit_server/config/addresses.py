@@ -17,7 +17,7 @@ def split_address(address: str, key: str = "listen") -> tuple[str, int]:
 
 
 def moved(address: str, by: int) -> str:
-    """An address whose port is larger by the given number; one with port 0, or none, as it is."""
+    """An address whose port is larger by the given number; port 0, or an address without a port, stays as it is."""
     host, colon, port = address.rpartition(":")
     return f"{host}:{int(port) + by}" if colon and port != "0" else address
 

@@ -18,10 +18,10 @@ LOGGED_CALLS: Final = ("failed", "all", "off")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that the server is told. Raises ConfigError when made of settings that do not go together."""
+    """All settings of a server. Raises ConfigError for settings that contradict each other."""
 
     store: str = setting("sqlite:plaudit.db", "Where feedback is kept: sqlite:PATH or postgresql://HOST/DATABASE.")
-    listen: str = setting("127.0.0.1:50051", "Address to listen on, HOST:PORT; port 0 takes a free one.")
+    listen: str = setting("127.0.0.1:50051", "Address to listen on, HOST:PORT; port 0 means any free one.")
     workers: int = setting(
         1, "Server processes on the one port; more than one needs a PostgreSQL store.", minimum=1, maximum=256
     )
@@ -70,7 +70,7 @@ class Config:
 
     @property
     def shown_store(self) -> str:
-        """The store's URL without its password, fit for logs."""
+        """The store's URL with its password hidden, for logs."""
         return without_password(self.store)
 
     def warnings(self) -> list[str]:
@@ -88,7 +88,7 @@ class Config:
 
 
 def _check_ports(config: Config) -> None:
-    """No two listeners may want one port, nor a worker a port that there is not."""
+    """Check that no two listeners share a port, and that every worker's port exists. Raises ConfigError."""
     taken = {split_address(config.listen)[1]: "listen"}
     for key, address in config.admin.addresses:
         port = split_address(address, key)[1]

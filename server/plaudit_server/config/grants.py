@@ -1,4 +1,4 @@
-"""Roles, project patterns, and roles granted on them: pure values, the same in settings, keys and claims."""
+"""Roles, project patterns, and grants of roles on them: pure values, the same in settings, keys and claims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Role(IntEnum):
 
     @classmethod
     def parse(cls, name: str) -> Role:
-        """The role of a lower-case name. Raises ValueError, naming the roles that there are."""
+        """The role of a lower-case name. Raises ValueError, which lists the roles."""
         for role in cls:
             if role.label == name:
                 return role
@@ -34,7 +34,7 @@ class Role(IntEnum):
 
 
 def check_pattern(pattern: str) -> str:
-    """A project pattern as it is. Raises ValueError unless it is `*`, or two parts with one `/` between them."""
+    """Return a pattern unchanged. Raises ValueError unless it is `*`, or two parts with one `/` between them."""
     parts = pattern.split("/")
     usable = pattern == "*" or (len(parts) == 2 and all(parts))
     if not usable or not pattern.isprintable() or " " in pattern or len(pattern.encode()) > PATTERN_BYTES:
@@ -43,7 +43,7 @@ def check_pattern(pattern: str) -> str:
 
 
 def matches(pattern: str, project: str) -> bool:
-    """Whether a pattern covers a project: `*` stands for any text without `/`, and alone for every project."""
+    """Whether a pattern covers a project: `*` means any text without `/`, and alone every project."""
     return pattern == "*" or _expression(pattern).fullmatch(project) is not None
 
 
@@ -70,7 +70,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class NamedGrant:
-    """A role on some projects for the principals of a name; `*` in the name stands for any text."""
+    """A role on some projects for the principals of a name; `*` in the name means any text."""
 
     principal: str
     role: Role

@@ -1,4 +1,4 @@
-"""Where settings come from: flags, the environment, a TOML file; their values are read in a module of their own."""
+"""Loading settings from flags, the environment and a TOML file; another module reads their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG_VARIABLE: Final = "PLAUDIT_CONFIG"
 _CLIENT_VARIABLES: Final = {"PLAUDIT_TARGET", "PLAUDIT_PROJECT", "PLAUDIT_API_KEY", "PLAUDIT_API_KEY_FILE"}
 # Settings of our own tests, whose environment the servers that they start inherit.
 _TESTS_PREFIX: Final = "PLAUDIT_TEST_"
-# What Kubernetes adds to every pod beside a Service named plaudit…
+# What Kubernetes adds to every pod next to a Service named plaudit…
 _SERVICE_LINK: Final = re.compile(r"PLAUDIT(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_.*)?)")
 
 
@@ -25,7 +25,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], toml_path: str
     """The configuration in force: flags over environment over the TOML file over defaults.
 
     `flags` are by parameter name (`tls_private_key`); None means not given. Without `toml_path` the file that
-    PLAUDIT_CONFIG names is read, if any. Raises ConfigError for whatever is unknown, unreadable or wrong.
+    PLAUDIT_CONFIG names is read, if any. Raises ConfigError for anything unknown, unreadable or wrong.
     """
     given = gather(flags, environ, toml_path)
     values: dict[str, dict[str, Any]] = {}
@@ -40,7 +40,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], toml_path: str
 def gather(
     flags: Mapping[str, object], environ: Mapping[str, str], toml_path: str | Path | None = None
 ) -> dict[str, Given]:
-    """The strongest value given for each key, unread, with its origin. Raises ConfigError."""
+    """The value in force for each key that is given, still raw, with its origin. Raises ConfigError."""
     path = toml_path or environ.get(CONFIG_VARIABLE)
     given = _from_file(Path(path)) if path else {}
     given.update(_from_environment(environ))

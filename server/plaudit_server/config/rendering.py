@@ -1,4 +1,4 @@
-"""The settings in force as a TOML file that can be read again, but for its secrets."""
+"""The settings in force as a TOML file that can be loaded again, except its secrets."""
 
 from __future__ import annotations
 

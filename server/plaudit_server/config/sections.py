@@ -1,4 +1,4 @@
-"""The sections of the settings; each checks its own values, and what must be set together."""
+"""The sections of the settings; each checks its values, and that what belongs together is set together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plaudit_server.config.errors import ConfigError
 from plaudit_server.config.fields import check_values, setting
 from plaudit_server.config.grants import NamedGrant
 
-# Never a symmetric one: whoever can verify could then sign, and a public key would pass for a secret.
+# Never a symmetric one: everybody who can verify could then sign, and a public key could be used as a secret.
 JWT_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
@@ -75,7 +75,7 @@ class Jwt:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of the server a project, or everybody together, may use at a time."""
+    """How much of the server a project, or all projects together, may use at a time."""
 
     in_flight_calls: int = setting(
         1024,
@@ -126,7 +126,7 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Ports for operators, without keys and TLS; they hold nothing of any feedback."""
+    """Ports for operators, without keys and TLS; they never show feedback."""
 
     listen: str = setting(
         "", "HOST:PORT for HTTP: /metrics, /livez, /readyz; empty: none. Each worker adds its number to the port."
@@ -140,12 +140,12 @@ class Admin:
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
-        """Those that are set, each with its setting's name."""
+        """The addresses that are set, each with the name of its setting."""
         named = (("admin.listen", self.listen), ("admin.grpc_listen", self.grpc_listen))
         return [(key, address) for key, address in named if address]
 
     def of_worker(self, number: int) -> Admin:
-        """The ports of a worker, counted from 0: so many above the first one's; free ones where any would do."""
+        """The ports of the worker with a number, counted from 0: larger by that number; port 0 stays any free port."""
         return Admin(moved(self.listen, number), moved(self.grpc_listen, number))
 
 

@@ -12,7 +12,7 @@ from plaudit_server.config.redaction import without_password
 
 
 class Given(NamedTuple):
-    """A raw value, and where it is from, as messages name the place."""
+    """A raw value, and where it comes from, in the words of messages."""
 
     value: Any
     origin: str
@@ -63,7 +63,7 @@ def _read_list(raw: Any) -> tuple[str, ...]:
 
 
 def _read_tables(raw: Any) -> list[Any]:
-    """Tables of the file; or JSON text of one or a list of them, in a flag as often as wanted."""
+    """Tables of the file; or JSON text of one table or a list of them, from a flag that may be repeated."""
     items = [raw] if isinstance(raw, str) else list(raw)
     tables: list[Any] = []
     for item in items:

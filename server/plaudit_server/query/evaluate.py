@@ -1,4 +1,4 @@
-"""A plain reading of the query language over one row at a time: the oracle that every store is measured against."""
+"""The meaning of the query language in plain Python, one row at a time; every store is compared with it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def matches(operation: Operation, row: Row) -> bool | None:
 
 
 def read_as(operand: Operand, row: Row, kind: str) -> str | int | float | bool | None:
-    """The value of an operand for a row, None for none; one in the payload is cast to `kind`: number, text or bool."""
+    """The value of an operand in a row, None for no value; a payload value is cast to `kind`: number, text or bool."""
     value = _read(operand, row)
     if isinstance(value, _Payload):
         return {"number": value.as_number, "text": value.as_text, "bool": value.as_bool}[kind]()
@@ -86,7 +86,7 @@ class Numeral:
 
     @property
     def value(self) -> int | float:
-        """An integer where it is digits alone within 64 bits, else the nearest double."""
+        """An integer where it is digits alone within 64 bits, else the closest double."""
         if re.fullmatch(r"[+-]?[0-9]+", self.text) and -(2**63) <= int(self.text) < 2**63:
             return int(self.text)
         return float(self.text)
@@ -94,7 +94,7 @@ class Numeral:
 
 @dataclass(frozen=True, slots=True)
 class _Payload:
-    """A value in the payload, which has no kind of its own: it takes that of what it meets."""
+    """A value in the payload, which has no kind of its own: it takes the kind of what it is compared with."""
 
     value: Any
 
@@ -135,7 +135,7 @@ def _field(ref: FieldRef, row: Row) -> _Value:
 
 
 def walk(path: PayloadPath, payload: str) -> Any:
-    """What a path leads to in a payload, as `parsed` gives it; MISSING when it leads to nothing."""
+    """The value at a path of a payload, as `parsed` returns it; MISSING when there is none."""
     value: Any = parsed(payload)
     for segment in path.segments:
         if isinstance(value, dict) and segment in value:
@@ -154,7 +154,7 @@ def parsed(payload: str) -> Any:
 
 
 def number_of(value: Any) -> int | float | None:
-    """A value as a number: a number, or a text that reads as one; None for every other."""
+    """A number, or a text that can be read as one, as a number; None for every other value."""
     match value:
         case bool():
             return None
@@ -171,7 +171,7 @@ def number_of(value: Any) -> int | float | None:
 
 
 def text_of(value: Any) -> str | None:
-    """A value in its text form; None where it has none."""
+    """The text form of a value; None for a value that has no text form."""
     match value:
         case str():
             return value
@@ -283,7 +283,7 @@ def _fold(text: str) -> str:
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class _Descending:
-    """A value whose order is turned round."""
+    """A value that sorts in descending order."""
 
     value: Any
 

@@ -1,4 +1,4 @@
-"""The catalogue of queryable fields, and the reading of a path."""
+"""The fields that a query may name, and how the text of a path is read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FieldRef = Column | MapKey | PayloadPath
 
 
 class UnknownField(ValueError):
-    """A path that names no field, or breaks the grammar of paths; the message says which."""
+    """A path that names no field, or breaks the grammar of paths; the message says why."""
 
 
 PAYLOAD: Final = "payload"
@@ -78,7 +78,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
         ),
     )
 }
-"""Every column by its own name; the payload is reached by a path only."""
+"""Every column by its own name; values in the payload have paths."""
 
 ALIASES: Final[Mapping[str, str]] = {"weave_ref": "ref", "wb_user_id": "user_id", "project_id": "project"}
 """Weave's names of three columns."""
@@ -109,7 +109,7 @@ def is_position(segment: str) -> bool:
 
 def _segments(rest: str) -> tuple[str, ...]:
     """Split at dots; `\\.` is a dot inside a segment, and every other backslash is itself."""
-    # An escaped dot hides as a NUL, which no path holds.
+    # An escaped dot is replaced by a NUL for the split: no path contains one.
     segments = tuple(part.replace("\0", ".") for part in rest.replace("\\.", "\0").split("."))
     if "" in segments:
         raise UnknownField("a path has no empty segment; write \\. for a dot inside a key")

@@ -54,12 +54,12 @@ _TARGETS: Final[dict[int, Target]] = {
 # Reading stops at this many: nobody reads more, and a hostile request would produce millions.
 _VIOLATIONS: Final = 1000
 
-# Each binds values of its own, and engines limit how many a statement has: SQLite, with 32,766, the most.
+# Each binds values, and engines limit how many a statement has: SQLite allows 32,766.
 _POSITIONS: Final = 2000
 
 
 def parse_query(message: Query, at: str = "query") -> Operation:
-    """The tree of a query. Raises InvalidQuery with every broken rule, each by the path of its node below `at`."""
+    """The tree of a query. Raises InvalidQuery with every broken rule, each with the path of its node below `at`."""
     reader = Reader()
     root = None
     if message.HasField("expr"):
@@ -110,7 +110,7 @@ class Reader:
 
     def __init__(self, beside: Reader | None = None) -> None:
         self.violations: list[Violation] = []
-        # What was read `beside` counts: a request may have as much as one query.
+        # What was read `beside` counts: all queries of a request together may be as large as one.
         self._nodes: int = beside._nodes if beside else 0
         self._members: int = beside._members if beside else 0
         self._open_members: int = beside._open_members if beside else 0

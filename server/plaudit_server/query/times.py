@@ -21,14 +21,14 @@ _LAST_MICROS: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 def time_micros(value: str | int | float) -> int:
     """A time literal in microseconds since 1970 UTC: RFC 3339 text, a bare date, or Unix seconds. Raises ValueError.
 
-    Digits of a text beyond microseconds are cut off; seconds as a double go to the nearest microsecond.
+    Digits of a text beyond microseconds are cut off; seconds as a double are rounded to the closest microsecond.
     """
     if isinstance(value, str):
         micros = _text_micros(value)
     elif isinstance(value, int):
         micros = value * 1_000_000
     else:
-        # A double has room for microseconds, but not exactly; split first, so that little is lost.
+        # A double holds microseconds, but not exactly; it is split first, so that little is lost.
         fraction, seconds = math.modf(value)
         micros = int(seconds) * 1_000_000 + round(fraction * 1_000_000)
     if not _FIRST_MICROS <= micros <= _LAST_MICROS:
@@ -42,7 +42,7 @@ def _text_micros(text: str) -> int:
         raise ValueError("is no time; write RFC 3339, a date, or Unix seconds")
     part = match.groupdict(default="0")
     offset = timedelta(hours=int(part["zone_hour"]), minutes=int(part["zone_minute"]))
-    leap = part["second"] == "60"  # the second after, as every clock without leap seconds has it
+    leap = part["second"] == "60"  # becomes the next second, as on every clock without leap seconds
     try:
         if int(part["zone_minute"]) > 59:
             raise ValueError

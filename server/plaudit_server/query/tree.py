@@ -102,4 +102,4 @@ class SortKey:
 
 
 DEFAULT_ORDER: Final = (SortKey(COLUMNS["created_at"]), SortKey(COLUMNS["id"]))
-"""The order of a request that names none."""
+"""The order of a request that names no key."""

@@ -1,1 +1,1 @@
-"""Filters and orders to SQL, for any engine: what differs between engines is data, see the dialect."""
+"""Filters and orders as SQL, for any engine; what differs between engines is data, see the dialect."""

@@ -24,5 +24,5 @@ def cast(dialect: Dialect, kind: Word["text", "number", "bool"], to: Target, val
             return fill(dialect.number_bool, value=value)
         case "bool", "string":
             return fill(dialect.bool_text, value=value)
-        case _:  # to its own kind
+        case _:  # the value has that kind already
             return value

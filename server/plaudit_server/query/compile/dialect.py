@@ -1,9 +1,9 @@
 """What differs between the SQL engines, as data: the placeholders, and a template for each meaning of the language.
 
-A template is SQL with named parts in braces, which the compiler replaces by SQL and placeholders. Unknown is SQL's
-null throughout. In the templates, `{json}` is JSON text and `{path}` the placeholder of a path into it; `{value}` is
-an expression that may be long: a template that needs it twice gives it a name first. The engines' own dialects are
-in the store.
+A template is SQL with named parts in braces, which the compiler replaces by SQL and placeholders. Unknown is always
+SQL's null. In the templates, `{json}` is JSON text and `{path}` the placeholder of a path into it; `{value}` is an
+expression that may be long: a template that needs it twice gives it a name first. The dialect of each engine is in
+the store.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefilter:
-    """Conditions that every match of a payload value with a literal meets, and that cost less than the exact one.
+    """Conditions that hold for every payload value that matches a literal, and cost less than the exact comparison.
 
-    They take the value as the engine reads it, in an order in which every number is below every text.
+    They read the value as the engine does, in an order in which every number is below every text.
     """
 
     value: str
@@ -32,14 +32,15 @@ class Prefilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    """What an index over a path holds, as an expression that the planner finds again in a filter: no value is bound.
+    """What an index over a path holds, as an expression that the planner recognizes in a filter: no value is bound.
 
-    Each is null or in the wrong place only where a reading of the value as its kind is null; it may hold more.
+    An expression is null, or in the wrong place in the order, only where the value read as its kind is null. It may
+    also hold values that the language does not read as that kind.
     """
 
     json: Callable[[str, Sequence[Sequence[str | int]]], tuple[str, str]]
-    """JSON text and a path into it, as SQL: what any of several ways from a column leads to; an integer is a position.
-    """
+    """JSON text and a path into it, as SQL: the value that any of several ways from a column leads to. In a way, an
+    integer is a position."""
     as_number: str
     """The number as a double, or as the engine reads it."""
     as_text: str
@@ -49,12 +50,12 @@ class Indexed:
     number_slot: str
     bool_slot: str
     least: tuple[float, str] | None
-    """What is below every number and below every text; None where a range may be open."""
+    """A value below every number, and one below every text; None where a range may be open."""
     greatest: tuple[float, bytes] | None
     exact_numbers: bool
-    """Whether a numeral is read as the double that is nearest to it."""
+    """Whether a numeral is read as the double that is closest to it."""
     most_points: int
-    """How many values are bound one by one."""
+    """Up to how many values are bound one by one, not as a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Dialect:
 
     name: str
 
-    # Placeholders by the kind of value, and values as the driver takes them.
+    # Placeholders by the kind of value, and values in the form that the driver takes.
     text_slot: str
     number_slot: str
     bool_slot: str
@@ -75,7 +76,7 @@ class Dialect:
     once: str
     """`{body}`, in which `{name}` stands for `{value}`, computed once."""
     in_texts: str
-    """Whether the text `{value}` is one of the bound `{list}`; a bare column stays one that an index serves."""
+    """Whether the text `{value}` is in the bound `{list}`; an index can still serve it where the value is a column."""
     in_numbers: str
     """The same of numbers."""
     in_times: str
@@ -89,22 +90,22 @@ class Dialect:
     get: str
     """The JSON at a path, as JSON text."""
     opens_step: Callable[[str], bool]
-    """Whether a segment can not be read without knowing what it is a part of, an array or an object."""
+    """Whether the meaning of a segment depends on what it is part of: an array or an object."""
     step: str
-    """The JSON below `{value}` at a run of segments whose first opens a step: {as_position}, {as_key} are its paths."""
+    """The JSON in `{value}` at segments of which the first opens a step: {as_position} and {as_key} are their paths."""
     bind_position: Callable[..., Any]
-    """The path of such a run read from a position, or None if it is none; with `first_steps`, and the segments
-    before it as a second argument, the path from the payload itself."""
+    """The path of such segments with the first as a position, or None where it cannot be one. With `first_steps` a
+    second argument holds the segments before them, and the path starts at the payload."""
 
-    # A value in a JSON text as each kind; null when it is none.
+    # A value in a JSON text, read as each kind; null when it cannot be read as that kind.
     json_exists: str
     json_number: str
     json_text: str
     json_bool: str
     json_rank: str
-    """Where a payload value sorts: 0 a number, 1 a text or bool, 2 anything else, 3 nothing there.
+    """Where a payload value sorts: 0 for a number, 1 for a text or bool, 2 for anything else, 3 for no value.
 
-    `{number}` and `{text}` are the value as each.
+    `{number}` and `{text}` are the value read as each.
     """
     both_numbers: str
     """Whether both `{left}` and `{right}` (the types of two values) are JSON numbers."""

@@ -1,4 +1,4 @@
-"""Filters as SQL conditions: what a match may be found by cheaply stands before what decides it."""
+"""Filters as SQL conditions: what finds possible matches cheaply comes before what decides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.query.indexes.ranges import Span
 from plaudit_server.query.tree import COMPLEMENT, And, Compare, Contains, In, Not, Operation, Or
 
-# Each may cost a statement that asks whether it pays.
+# For each the store may run a statement to find out whether it saves work.
 _MOST_CONDITIONS: Final = 8
 
 

@@ -34,4 +34,4 @@ FUNCTIONS: Final[Mapping[str, Callable[..., str | int | float | None]]] = {
     "plaudit_fold": fold,
     "plaudit_number": number,
 }
-"""By their name in SQL; each is deterministic and takes one argument."""
+"""The functions by their names in SQL; each is deterministic and has one argument."""

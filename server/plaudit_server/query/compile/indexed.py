@@ -11,7 +11,7 @@ from plaudit_server.query.compile.literals import bound_texts
 from plaudit_server.query.indexes.declared import TEXT_CHARACTERS, DeclaredIndex
 from plaudit_server.query.indexes.ranges import IndexValue, Span
 
-# Each is a search of its own.
+# The engine searches for each of them separately.
 _MOST_SPANS: Final = 16
 
 

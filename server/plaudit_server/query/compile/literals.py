@@ -1,4 +1,4 @@
-"""Constants as SQL: truths, and the values of a request, each behind a placeholder, never in the text."""
+"""Constants as SQL: truth values, and the values of a request, which are bound and never part of the text."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Paths:
         return Sql(f"{self.alias}.{name}")
 
     def placeholder(self, bound: Any) -> Sql:
-        """The placeholder of a path, or of a value that the driver takes in the same way."""
+        """The placeholder of a path, or of a value that is bound in the same way."""
         return Sql(self.dialect.path_slot, (bound,))
 
     def filled(self, template: str, ref: MapKey | PayloadPath) -> Sql:

@@ -1,4 +1,4 @@
-"""Conditions that cost less than comparing a payload value with literals, and hold wherever that does."""
+"""Conditions that cost less than comparing a payload value with literals, and hold for every match of that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plaudit_server.query.tree import MIRRORED, Compare, Contains, Field, In, Li
 
 
 def prefilter(paths: Paths, node: Compare | In | Contains) -> Sql | None:
-    """The condition for a comparison; None for other operands, and where almost every value would pass."""
+    """The condition for a comparison of a payload value with literals; None where almost every value would pass."""
     templates = paths.dialect.prefilter
     match node:
         case Compare(op, Field(PayloadPath() as ref), Literal(value)):

@@ -1,1 +1,1 @@
-"""Declared indexes: which there may be, and what they serve; what is here knows no SQL."""
+"""Declared indexes: which may be declared, and which comparisons they serve; no SQL."""

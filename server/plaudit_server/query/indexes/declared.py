@@ -37,7 +37,7 @@ class DeclaredIndex:
 
     @property
     def ways(self) -> list[list[str | int]]:
-        """Every way from the column to the value; an integer is a position. For any one row at most one leads there."""
+        """Every way from the column to the value; an integer is a position. At most one leads to a value in a row."""
         if isinstance(self.ref, MapKey):
             return [[self.ref.key]]
         first, *later = self.ref.segments
@@ -48,7 +48,7 @@ class DeclaredIndex:
 
 
 def declare(path: str, kind: str | None = None) -> DeclaredIndex:
-    """An index for a path; the kind may be left out for a map's key, whose values have one. Raises NotIndexable."""
+    """An index for a path; without a kind, that of the map's values is taken. Raises NotIndexable."""
     try:
         size = len(path.encode())
         ref = resolve(path)

@@ -131,12 +131,12 @@ def _text_range(op: Op, text: str) -> Range | None:
             return Range(text, text)
         case "lt" | "lte":
             return Range(-math.inf, text)
-        case "gt" | "gte" if text > "true":  # beyond the text form of every number and bool
+        case "gt" | "gte" if text > "true":  # above the text form of every number and bool
             return Range(text, _BEYOND_TEXT)
         case _:
             return None
 
 
 def _place(bound: _Bound) -> tuple[int, Any]:
-    """What sorts bounds of all kinds."""
+    """A sort key for bounds of all kinds."""
     return (float, str, bytes).index(type(bound)), bound
