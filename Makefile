@@ -23,6 +23,7 @@ RUN_READY   := .venv/ready-to-run
 DEV_READY   := .venv/ready-to-develop
 PROTO_READY := .venv-proto/ready
 FLOOR_READY := .venv-floor/ready
+REFERENCE_READY := .venv-reference/ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -94,6 +95,10 @@ test-polyglot: $(DEV_READY) ## Play the same conversation in each installed lang
 test-range: $(DEV_READY) ## Test the wheel on the oldest and newest dependencies, on each installed Python
 	@$(BIN)/python -m pytest tests/polyglot/test_range.py $(ARGS)
 
+.PHONY: test-reference
+test-reference: $(REFERENCE_READY) ## Compare agreement with krippendorff, irrCAC, scikit-learn, statsmodels and scipy
+	@.venv-reference/bin/python -m pytest tests/reference $(ARGS)
+
 .PHONY: test-postgres
 test-postgres: $(DEV_READY) ## Run the long tests on PostgreSQL: a temporary cluster or PLAUDIT_TEST_POSTGRES=postgresql://...
 	@CI=$(or $(CI),true) PLAUDIT_TEST_KILLS=$$(($(KILLS) / 4)) PLAUDIT_TEST_DATABASE_KILLS=$$(($(KILLS) / 10)) \
@@ -144,7 +149,7 @@ dist: $(DEV_READY) ## Build the wheel and the source archive into dist/
 
 .PHONY: clean
 clean: ## Remove the environments and everything that was built (no store)
-	rm -rf .venv .venv-proto .venv-floor build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-proto .venv-floor .venv-reference build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environments. The variables make constraints apply to the build's own requirements too.
 PINNED  = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=constraints.txt
@@ -173,6 +178,15 @@ $(PROTO_READY): proto/requirements.txt
 	@echo 'Installing the stub generator into .venv-proto (only this once) ...'
 	@$(MAKE_VENV) .venv-proto
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PROTO_BIN)/python -m pip install --quiet --requirement proto/requirements.txt
+	@touch $@
+
+# irrCAC without what it asks for: it pins a scipy that newer Pythons cannot install, and works with any.
+$(REFERENCE_READY): pyproject.toml constraints.txt tests/reference/requirements.txt
+	@echo 'Installing what agreement is compared with into .venv-reference (this once) ...'
+	@$(MAKE_VENV) .venv-reference
+	@$(call PINNED,constraints.txt) .venv-reference/bin/python -m pip install --quiet --editable '.[server]' \
+		--requirement tests/reference/requirements.txt
+	@$(call PINNED,constraints.txt) .venv-reference/bin/python -m pip install --quiet --no-deps irrcac==0.4.4
 	@touch $@
 
 # The oldest version where constraints-floor.txt has one, the pinned version for everything else.

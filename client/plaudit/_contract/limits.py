@@ -51,6 +51,23 @@ QUERY_MEMBERS_TOGETHER: Final = 4000
 NUMERIC_TEXT_CHARACTERS: Final = 40
 SORT_TEXT_CHARACTERS: Final = 256
 
+# Questions about many records.
+AGGREGATE_GROUPINGS: Final = 4
+AGGREGATE_NEWEST_OF: Final = 3
+AGGREGATE_MEASURES: Final = 20
+AGGREGATE_PERCENTS: Final = 20
+AGGREGATE_TOP: Final = 100
+AGGREGATE_EDGES: Final = 101
+AGGREGATE_NAME_BYTES: Final = 128
+AGGREGATE_FILLED_GROUPS: Final = 10_000
+DESCRIBE_ROWS: Final = 10_000
+DESCRIBE_PATHS: Final = 10_000
+SUMMARY_REFS: Final = 1000
+SUMMARY_MEASURES: Final = 5
+AGREEMENT_VALUES: Final = 200_000
+AGREEMENT_PAIRED_RATERS: Final = 100
+AGREEMENT_RATIO_VALUES: Final = 2000
+
 
 def as_mapping() -> dict[str, int]:
     """Every limit by its lower-case name, as GetServerInfo returns them (bytes, characters or counts)."""

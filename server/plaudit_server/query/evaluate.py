@@ -282,17 +282,17 @@ def _fold(text: str) -> str:
 
 @total_ordering
 @dataclass(frozen=True, slots=True)
-class _Descending:
+class Descending:
     """A value that sorts in descending order."""
 
     value: Any
 
-    def __lt__(self, other: _Descending) -> bool:
+    def __lt__(self, other: Descending) -> bool:
         return bool(other.value < self.value)
 
 
 def _sort_part(key: SortKey, row: Row) -> tuple[int, Any]:
-    directed = _Descending if key.descending else lambda value: value
+    directed = Descending if key.descending else lambda value: value
     value = _field(key.ref, row)
     if not isinstance(value, _Payload):
         return (1, None) if value is None else (0, directed(value))
