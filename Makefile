@@ -10,6 +10,7 @@ KILLS  ?= 200
 EXAMPLES ?= 20000
 STRINGS ?= 100000
 ROUNDS ?= 12
+NEIGHBOUR_ROUNDS ?= 3
 # Where `make proto` writes.
 PROTO_OUT ?= client
 # Languages that `make test-polyglot` must not leave out.
@@ -35,7 +36,7 @@ SHELL := /bin/sh
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nSet STORE, LISTEN, JOBS or PYTHON to change what the targets use, for example `make run LISTEN=127.0.0.1:6000`.\n'
 
 .PHONY: run
@@ -121,10 +122,14 @@ test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and rest
 test-attacks: $(DEV_READY) ## Run the long tests of attacks and overload (STRINGS=100000, ROUNDS=12)
 	@PLAUDIT_TEST_STRINGS=$$(($(STRINGS) / 14)) PLAUDIT_TEST_ATTACK_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 -s tests/attacks $(ARGS)
 
+.PHONY: test-neighbours
+test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside a caller of another project (NEIGHBOUR_ROUNDS=3)
+	@PLAUDIT_TEST_NEIGHBOUR_ROUNDS=$(NEIGHBOUR_ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 --tb=line -q tests/neighbours $(ARGS)
+
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
 	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
-		--ignore=tests/attacks $(ARGS)
+		--ignore=tests/attacks --ignore=tests/neighbours $(ARGS)
 
 .PHONY: test-wheel
 test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import its public names

@@ -29,25 +29,25 @@ _REFUSAL = refusal(8)
 
 async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refuse: bool) -> None:
     writer.write(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1)) + frame(WINDOW_UPDATE, 0, 0, _WINDOW))
-    ends = _Ends()
+    ends = Ends()
     with contextlib.suppress(OSError):
         while taken := await reader.read(2**20):
             if len(taken) > 2**15:
                 # What long messages use up of the window of their connection.
                 writer.write(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", len(taken))))
             if refuse:
-                answers = [frame(HEADERS, END_STREAM | END_HEADERS, stream, _REFUSAL) for stream in ends.in_(taken)]
+                answers = [frame(HEADERS, END_STREAM | END_HEADERS, stream, _REFUSAL) for stream in ends.within(taken)]
                 writer.write(b"".join(answers))
 
 
-class _Ends:
+class Ends:
     """Finds the streams whose requests have ended, in the bytes of a connection."""
 
     def __init__(self) -> None:
         self._skip = _PREFACE_BYTES
         self._head = b""
 
-    def in_(self, taken: bytes) -> list[int]:
+    def within(self, taken: bytes) -> list[int]:
         """The streams that end in these bytes, which follow those of the call before."""
         found = []
         while taken:

@@ -1,0 +1,32 @@
+"""The stores and the sink of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.neighbour import sink_process
+from tests.neighbours.catalogue import COUNTS
+from tests.neighbours.stores import Originals
+
+ROUNDS = int(os.environ.get("PLAUDIT_TEST_NEIGHBOUR_ROUNDS", "0"))
+"""Of the campaign; 0 is the short form, in `make test`."""
+
+ROWS = 200_000 if ROUNDS else 10_000
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Originals]:
+    """Stores whose attackers' project is large."""
+    originals = Originals(tmp_path_factory.mktemp("neighbours"), ROWS, keys=max(COUNTS) if ROUNDS else 1)
+    yield originals
+    originals.close()
+
+
+@pytest.fixture(scope="session")
+def sink() -> Iterator[str]:
+    """The address of a listener that refuses everything at once."""
+    with sink_process("--refuse") as address:
+        yield address

@@ -1,0 +1,157 @@
+"""Stores with a large project of the attackers, keys for everybody, and a copy for each case; SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+
+from plaudit.v1 import BatchCreateFeedbackRequest, FeedbackServiceStub
+from tests.attacks import bombs, neighbour
+from tests.neighbours.catalogue import SQLITE
+from tests.postgres.cluster import Cluster, Database
+from tests.service.process import server_process
+
+_BATCH_ROWS = 500
+_BATCHES_AT_A_TIME = 4
+_KEYS_AT_A_TIME = 4
+_REFS = 20_000
+_HEAVY_ROWS = 1000
+_HEAVY_BYTES = 3000
+_TEXT = "row {} of a judge who says why in a sentence of some length, as judges do"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """API keys: the well-behaved caller's, and one for each attacker."""
+
+    caller: str
+    attackers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store of a case's own; `cluster` is the database server of one that is not embedded."""
+
+    url: str
+    keys: Keys
+    cluster: Cluster | None = None
+
+    @contextmanager
+    def project_locked(self) -> Iterator[None]:
+        """Somebody holds the row of the attackers' project, as a slow write on another server does."""
+        with psycopg.connect(self.url) as connection:
+            connection.execute("UPDATE project SET revision = revision WHERE project = %s", [bombs.PROJECT])
+            yield
+            connection.rollback()
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that work for it outside the server's own."""
+        return [] if self.cluster is None else [self.cluster.pid]
+
+
+class Originals:
+    """The stores that are copied: each engine's is made once, when it is first asked for."""
+
+    def __init__(self, directory: Path, rows: int, keys: int) -> None:
+        """`rows` is the size of the attackers' project, `keys` how many there are for attackers."""
+        self._directory = directory
+        self._rows = rows
+        self._keys = keys
+        self._sqlite: tuple[Path, Keys] | None = None
+        self._postgres: tuple[Database, Keys] | None = None
+        self._cluster: Cluster | None = None
+
+    @contextmanager
+    def copy(self, engine: str, statement_timeout: str = "") -> Iterator[Store]:
+        """A store of its own, removed at the end; for a database also its own limit for statements."""
+        with self._copy_sqlite() if engine == SQLITE else self._copy_postgres(statement_timeout) as store:
+            yield store
+
+    def close(self) -> None:
+        """Remove the database server; files are the directory's."""
+        if self._cluster is not None:
+            self._cluster.remove()
+
+    @contextmanager
+    def _copy_sqlite(self) -> Iterator[Store]:
+        if self._sqlite is None:
+            path = self._directory / "original.db"
+            self._sqlite = path, self._fill(f"sqlite:{path}")
+        original, keys = self._sqlite
+        directory = self._directory / "case"
+        directory.mkdir()
+        try:
+            yield Store(f"sqlite:{shutil.copyfile(original, directory / 'plaudit.db')}", keys)
+        finally:
+            shutil.rmtree(directory)
+
+    @contextmanager
+    def _copy_postgres(self, statement_timeout: str) -> Iterator[Store]:
+        if self._cluster is None:
+            # What the database does by itself would be taken for work of the attackers.
+            self._cluster = Cluster(autovacuum="off", shared_buffers="256MB", max_wal_size="4GB")
+        server = self._cluster.url("postgres")
+        if self._postgres is None:
+            database = Database(server)
+            self._postgres = database, self._fill(database.url)
+            database.execute("VACUUM ANALYZE")
+        original, keys = self._postgres
+        copy = Database(server, f"TEMPLATE {original.name}")
+        try:
+            if statement_timeout:
+                copy.execute(f"ALTER DATABASE {copy.name} SET statement_timeout = '{statement_timeout}'")
+            yield Store(copy.url, keys, self._cluster)
+        finally:
+            copy.drop()
+
+    def _fill(self, url: str) -> Keys:
+        """Store the attackers' project by way of a server, so that nothing is known here of how it is stored."""
+        with server_process(url) as server:
+            asyncio.run(_fill(server.target, self._rows))
+        principals = ["caller", *(f"attacker-{number}" for number in range(self._keys))]
+        projects = [neighbour.PROJECT, *[bombs.PROJECT] * self._keys]
+        with ThreadPoolExecutor(_KEYS_AT_A_TIME) as pool:
+            caller, *attackers = pool.map(_make_key, [url] * len(projects), principals, projects)
+        return Keys(caller, tuple(attackers))
+
+
+def _make_key(url: str, principal: str, project: str) -> str:
+    command = [sys.executable, "-m", "plaudit_server", "keys", "create", principal, "--store", url]
+    command += ["--role", "administrator", "--project", project]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return printed.split()[-1]
+
+
+async def _fill(target: str, rows: int) -> None:
+    async with grpc.aio.insecure_channel(target) as channel:
+        create: Any = FeedbackServiceStub(channel).BatchCreateFeedback
+        firsts = iter(range(0, rows, _BATCH_ROWS))
+
+        async def one_after_another() -> None:
+            for first in firsts:
+                await create(_batch(range(first, min(rows, first + _BATCH_ROWS))))
+
+        await asyncio.gather(*(one_after_another() for _ in range(_BATCHES_AT_A_TIME)))
+
+
+def _batch(numbers: range) -> BatchCreateFeedbackRequest:
+    request = BatchCreateFeedbackRequest(project=bombs.PROJECT)
+    for n in numbers:
+        # The first page is as large as pages get.
+        more = "x" * _HEAVY_BYTES if n < _HEAVY_ROWS else ""
+        payload = f'{{"n":{n},"text":"{_TEXT.format(n)}","more":"{more}"}}'
+        ref = f"weave:///{bombs.PROJECT}/call/{n % _REFS:08d}"
+        request.feedback.add(ref=ref, feedback_type="attack", payload_json=payload)
+    return request
