@@ -103,7 +103,7 @@ def test_batch_fills_a_request_to_the_byte(client: plaudit.Client, transport: Fa
 
 
 def client_bytes(given: dict[str, Any]) -> int:
-    from plaudit._core.model import to_message
+    from plaudit._core.records import to_message
 
     return to_message(given).ByteSize()
 

@@ -12,7 +12,7 @@ import pytest
 import plaudit
 from plaudit import v1
 from plaudit._core import model as _model
-from plaudit._core.model import canonical_id, to_message
+from plaudit._core.records import canonical_id, to_message
 from tests.client.fakes import REF, feedback, message
 
 FULL: dict[str, Any] = {

@@ -9,7 +9,8 @@ from typing import Any, Final, Generic, TypeVar
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.errors import PlauditError
-from plaudit._core.model import Feedback, to_message
+from plaudit._core.model import Feedback
+from plaudit._core.records import to_message
 
 RequestT = TypeVar("RequestT", v1.BatchCreateFeedbackRequest, v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 Refuse = Callable[[int, object, PlauditError], bool]

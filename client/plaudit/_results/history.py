@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final, Literal
 
 from plaudit import v1
-from plaudit._core.model import Feedback, to_datetime
+from plaudit._core.fields import to_datetime
+from plaudit._core.model import Feedback
 from plaudit._results.feedbacks import Feedbacks
 
 Kind = Literal["created", "replaced", "purged"]

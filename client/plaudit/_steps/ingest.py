@@ -16,7 +16,7 @@ from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.batching import Batch, Cutter
 from plaudit._core.errors import InternalError, InvalidArgumentError, PlauditError, UnavailableError
-from plaudit._core.model import canonical_id
+from plaudit._core.records import canonical_id
 from plaudit._core.statuses import from_status
 from plaudit._steps.step import Steps
 

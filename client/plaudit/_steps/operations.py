@@ -12,7 +12,8 @@ from plaudit._contract import limits
 from plaudit._core.batching import Batch, Cutter, cut
 from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation
 from plaudit._core.expr import Query, QueryLike, as_query, field
-from plaudit._core.model import Feedback, canonical_id, to_message
+from plaudit._core.model import Feedback
+from plaudit._core.records import canonical_id, to_message
 from plaudit._core.statuses import from_status
 from plaudit._results.feedbacks import Refs
 from plaudit._results.history import History, Tombstone

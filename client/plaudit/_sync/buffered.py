@@ -34,7 +34,7 @@ from plaudit._core.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from plaudit._core.model import to_message
+from plaudit._core.records import to_message
 from plaudit._core.retry import is_retryable
 from plaudit._core.statuses import from_status
 from plaudit._steps.ingest import Refused, too_large

@@ -15,7 +15,8 @@ from plaudit import v1
 from plaudit._contract.refs import Ref, parse_ref
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
-from plaudit._core.model import Feedback, canonical_id
+from plaudit._core.model import Feedback
+from plaudit._core.records import canonical_id
 from plaudit._results.feedbacks import Feedbacks, Refs
 from plaudit._steps.step import Steps, finish
 from plaudit._wire.methods import COUNT, PURGE, QUERY, Method
