@@ -1,4 +1,4 @@
-"""plaudit: feedback on machine-learning objects, stored for good and queried in milliseconds.
+"""plaudit: feedback on machine-learning objects, stored durably and queried in milliseconds.
 
 plaudit.init("acme/chat")
 plaudit.RefFeedbackQuery("weave:///acme/chat/call/0192").add_reaction("👍")
@@ -10,8 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from plaudit._async.client import AsyncClient, AsyncFeedbackQuery, AsyncRefFeedbackQuery, AsyncWatch
+    from plaudit._async.client import AsyncClient
+    from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
+    from plaudit._async.watch import AsyncWatch
     from plaudit._contract.refs import InvalidRefError, Ref, parse_ref
+    from plaudit._core.changes import Change, Tombstone
     from plaudit._core.errors import (
         AbortedError,
         AlreadyExistsError,
@@ -25,33 +28,43 @@ if TYPE_CHECKING:
         ResourceExhaustedError,
         UnauthenticatedError,
         UnavailableError,
+        Violation,
     )
-    from plaudit._core.expr import Query, field
+    from plaudit._core.expr import Expr, Query, QueryLike, field
     from plaudit._core.model import Feedback
-    from plaudit._results.feedbacks import Feedbacks, Refs
-    from plaudit._results.history import Change, Tombstone
-    from plaudit._settings import init
-    from plaudit._steps.ingest import Ingested
+    from plaudit._core.retry import RetryPolicy
+    from plaudit._core.writing import BatchResult, Ingested, Refused, Report
+    from plaudit._default import init
+    from plaudit._results.feedbacks import Feedbacks
+    from plaudit._results.history import History
+    from plaudit._results.refs import Refs
+    from plaudit._steps.operations import ServerInfo
     from plaudit._sync.buffered import BufferedWriter
     from plaudit._sync.client import Client
     from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
+    from plaudit._sync.watch import Watch
+    from plaudit._wire.transport import AsyncTransport, Transport
 
-# Resolved at first use (PEP 562): `import plaudit.v1` must not load the client, nor `import plaudit` grpc.
+# Loaded at first use (PEP 562): `import plaudit.v1` must not load the client, nor `import plaudit` grpc.
 _HOMES: Final = {
     "AbortedError": "_core.errors",
     "AlreadyExistsError": "_core.errors",
     "AsyncClient": "_async.client",
-    "AsyncFeedbackQuery": "_async.client",
-    "AsyncRefFeedbackQuery": "_async.client",
-    "AsyncWatch": "_async.client",
+    "AsyncFeedbackQuery": "_async.query",
+    "AsyncRefFeedbackQuery": "_async.query",
+    "AsyncTransport": "_wire.transport",
+    "AsyncWatch": "_async.watch",
+    "BatchResult": "_core.writing",
     "BufferedWriter": "_sync.buffered",
-    "Change": "_results.history",
+    "Change": "_core.changes",
     "Client": "_sync.client",
     "DeadlineExceededError": "_core.errors",
+    "Expr": "_core.expr",
     "Feedback": "_core.model",
     "FeedbackQuery": "_sync.query",
     "Feedbacks": "_results.feedbacks",
-    "Ingested": "_steps.ingest",
+    "History": "_results.history",
+    "Ingested": "_core.writing",
     "InternalError": "_core.errors",
     "InvalidArgumentError": "_core.errors",
     "InvalidRefError": "_contract.refs",
@@ -60,15 +73,23 @@ _HOMES: Final = {
     "PermissionDeniedError": "_core.errors",
     "PlauditError": "_core.errors",
     "Query": "_core.expr",
+    "QueryLike": "_core.expr",
     "Ref": "_contract.refs",
     "RefFeedbackQuery": "_sync.query",
-    "Refs": "_results.feedbacks",
+    "Refs": "_results.refs",
+    "Refused": "_core.writing",
+    "Report": "_core.writing",
     "ResourceExhaustedError": "_core.errors",
-    "Tombstone": "_results.history",
+    "RetryPolicy": "_core.retry",
+    "ServerInfo": "_steps.operations",
+    "Tombstone": "_core.changes",
+    "Transport": "_wire.transport",
     "UnauthenticatedError": "_core.errors",
     "UnavailableError": "_core.errors",
+    "Violation": "_core.errors",
+    "Watch": "_sync.watch",
     "field": "_core.expr",
-    "init": "_settings",
+    "init": "_default",
     "parse_ref": "_contract.refs",
 }
 
@@ -78,14 +99,18 @@ __all__ = [
     "AsyncClient",
     "AsyncFeedbackQuery",
     "AsyncRefFeedbackQuery",
+    "AsyncTransport",
     "AsyncWatch",
+    "BatchResult",
     "BufferedWriter",
     "Change",
     "Client",
     "DeadlineExceededError",
+    "Expr",
     "Feedback",
     "FeedbackQuery",
     "Feedbacks",
+    "History",
     "Ingested",
     "InternalError",
     "InvalidArgumentError",
@@ -95,20 +120,28 @@ __all__ = [
     "PermissionDeniedError",
     "PlauditError",
     "Query",
+    "QueryLike",
     "Ref",
     "RefFeedbackQuery",
     "Refs",
+    "Refused",
+    "Report",
     "ResourceExhaustedError",
+    "RetryPolicy",
+    "ServerInfo",
     "Tombstone",
+    "Transport",
     "UnauthenticatedError",
     "UnavailableError",
+    "Violation",
+    "Watch",
     "field",
     "init",
     "parse_ref",
 ]
 
 
-if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)

@@ -1,4 +1,7 @@
-"""Which server, which project and which key: from the arguments, else from the environment; and the default client."""
+"""Which server, which project, which key: from the arguments, else from the environment; and the settings in force.
+
+No client is made here.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from plaudit._sync.client import Client
+from typing import Final
 
 DEFAULT_TARGET: Final = "localhost:50051"
 DEFAULT_TIMEOUT: Final = 10.0
@@ -22,7 +22,7 @@ class Settings:
     target: str = DEFAULT_TARGET
     """`host:port`, or `https://host:port` for TLS."""
     project: str | None = None
-    """`entity/project`, for calls that name none."""
+    """`entity/project`, for calls that name no project."""
     api_key: str | None = field(default=None, repr=False)
     """Sent with each call."""
     timeout: float = DEFAULT_TIMEOUT
@@ -34,7 +34,7 @@ class Settings:
         if not (self.timeout > 0 and math.isfinite(self.timeout)):
             raise ValueError(f"timeout must be a number of seconds above 0, not {self.timeout!r}")
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise ValueError("api_key must be printable ASCII")  # and never shown
+            raise ValueError("api_key must be printable ASCII")  # the text of the key is never shown
 
     @classmethod
     def resolve(
@@ -45,9 +45,9 @@ class Settings:
         timeout: float = DEFAULT_TIMEOUT,
         environment: Mapping[str, str] | None = None,
     ) -> Settings:
-        """The arguments, and for those that are None PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY.
+        """The arguments; in place of those that are None, PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY.
 
-        Raises ValueError for a project that is no `entity/project`, a bad timeout or key.
+        Raises ValueError for a project that is not written as `entity/project`, a bad timeout or key.
         """
         given = os.environ if environment is None else environment
 
@@ -63,40 +63,23 @@ class Settings:
 
 
 def check_project(project: str) -> str:
-    """The project, when it is written as `entity/project`; else ValueError."""
+    """The project, if it is written as `entity/project`. Raises ValueError if it is not."""
     entity, slash, name = project.partition("/")
     if not (entity and slash and name) or "/" in name:
         raise ValueError(f"a project is written as entity/project, not {project!r}")
     return project
 
 
-def init(
-    project: str | None = None,
-    *,
-    target: str | None = None,
-    api_key: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
-) -> Client:
-    """Make the default client, which everything uses that is given none, and return it. Connects at the first call.
-
-    `project` is `entity/project`, `target` is `host:port` or `https://host:port`, `timeout` is in seconds; what is
-    left out comes from PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY. Raises ValueError for what is malformed.
-    """
-    from plaudit._sync.client import Client
-
-    client = _default["client"] = Client(project, target=target, api_key=api_key, timeout=timeout)
-    return client
+def in_force() -> Settings:
+    """The settings of `init`; without one, those of the environment, read at the first use."""
+    if not _in_force:
+        _in_force.append(Settings.resolve())
+    return _in_force[0]
 
 
-def default_client() -> Client:
-    """The client of `init`; without one, a client made from the environment at first use."""
-    client = _default.get("client")
-    if client is None:
-        from plaudit._sync.client import Client
-
-        # Of two threads that come first together, the second finds the client of the first.
-        client = _default.setdefault("client", Client())
-    return client
+def put_in_force(settings: Settings | None) -> None:
+    """Use these settings where no client is given; with None, read the environment again at the next use."""
+    _in_force[:] = [] if settings is None else [settings]
 
 
-_default: dict[str, Client] = {}
+_in_force: list[Settings] = []

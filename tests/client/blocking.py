@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import plaudit
-from plaudit._async import client as _aio
 from plaudit._core.retry import Retry
 from plaudit._wire.methods import Method
 from tests.client.fakes import POLICY, FakeStream, FakeTransport
 
-_ASYNC = (_aio.AsyncClient, _aio.AsyncFeedbackQuery, _aio.AsyncWatch)
+_ASYNC = (plaudit.AsyncClient, plaudit.AsyncFeedbackQuery, plaudit.AsyncWatch)
 
 
 class Loop:

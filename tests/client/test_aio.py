@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import plaudit
+from plaudit import _default
 from plaudit._contract.uuid7 import uuid7
 from plaudit._sync.watch import Watch
 from plaudit_server.testing import RunningServer
@@ -229,8 +230,8 @@ def test_a_server_that_says_nothing_is_told_to_a_watch() -> None:
         asyncio.run(talk(silent.getsockname()[1]))
 
 
-def test_without_a_client_the_server_of_init_is_asked(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plaudit._settings._default", {})
+def test_without_a_client_the_server_of_init_is_asked(running: RunningServer, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(_default.reset)
     plaudit.init(project(), target=running.target)
 
     async def talk() -> None:

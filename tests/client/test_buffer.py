@@ -186,7 +186,7 @@ def test_spool_of_another_version_is_refused(spool: Spool, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing/spool", "."])
 def test_place_where_no_file_can_be_is_an_os_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OSError, match=r"spool|No such file|can not use"):
+    with pytest.raises(OSError, match=r"spool|No such file|cannot use"):
         Spool(tmp_path / name)
 
 

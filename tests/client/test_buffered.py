@@ -388,7 +388,7 @@ def test_disk_that_fails_leaves_records_in_memory(
     writer.add(record(0))
     report = writer.flush(timeout=0.1)
     assert (report.pending, report.spooled) == (1, 0)
-    assert "can not be written; records stay in memory" in caplog.text
+    assert "cannot be written; records stay in memory" in caplog.text
 
     transport.error = None
     assert writer.close().stored == 1

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import plaudit
-from plaudit import _settings as _config
+from plaudit import _default
 from plaudit._settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def no_default_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_config, "_default", {})
+def no_default_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    _default.reset()
     for name in ("PLAUDIT_TARGET", "PLAUDIT_PROJECT", "PLAUDIT_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    _default.reset()
 
 
 def test_defaults() -> None:

@@ -14,7 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import plaudit
-from plaudit._show.table import text, visible
+from plaudit._show.grid import visible
+from plaudit._show.table import text as text_of_grid
 from tests.client.fakes import PROJECT, FakeTransport, feedback, message
 
 HEADINGS = ["Type", "Feedback", "Created", "ID", "Creator"]
@@ -34,6 +35,10 @@ def pretty(shown: Any, cycle: bool = False) -> str:
     printer = Printer()
     shown._repr_pretty_(printer, cycle)
     return printer.written
+
+
+def text(rows: plaudit.Feedbacks) -> str:
+    return text_of_grid(rows._grid())
 
 
 def note(number: int, words: str, **fields: Any) -> plaudit.Feedback:

@@ -18,7 +18,8 @@ import pytest
 import plaudit
 from plaudit import v1
 from plaudit._contract.uuid7 import uuid7
-from plaudit._sync.watch import Position, Watch
+from plaudit._core.position import Position
+from plaudit._sync.watch import Watch
 from plaudit_server.testing import RunningServer
 from tests.client.fakes import PROJECT, FakeTransport, message
 from tests.client.network import Network

@@ -1,23 +1,23 @@
-"""How many records become requests: cut by rows and by bytes, in order; nothing here does I/O."""
+"""How records become requests: cut by number and by bytes, in order; nothing here does I/O."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from plaudit import v1
 from plaudit._contract import limits
-from plaudit._core.errors import PlauditError
+from plaudit._core.errors import InvalidArgumentError, PlauditError
 from plaudit._core.model import Feedback
 from plaudit._core.records import to_message
 
 RequestT = TypeVar("RequestT", v1.BatchCreateFeedbackRequest, v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 Refuse = Callable[[int, object, PlauditError], bool]
-"""Told of a record that no message can hold: its position in the input, the record, and why; whether to go on."""
+"""Called for a record that no message can hold: its position in the input, the record, and why. Whether to go on."""
 
 FRAME_BYTES: Final = 6
-"""The tag and the length in front of each record in a request."""
+"""What a request adds to each record: the tag and the length before it."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Batch(Generic[RequestT]):
         self.size = self.request.ByteSize()
 
     def has_room(self, project: str, size: int) -> bool:
-        """Whether a record of this project and size in bytes still fits."""
+        """Whether one more record, of this project and of `size` bytes, fits in."""
         return (
             project == self.request.project
             and len(self.positions) < limits.BATCH_ITEMS
@@ -43,8 +43,9 @@ class Batch(Generic[RequestT]):
 class Cutter(Generic[RequestT]):
     """Cuts records into requests of at most 1,000 records of one project and 3 MiB; a larger record goes alone.
 
-    `new_request` makes an empty request for a project. A record that no message can hold is given to `refuse` and
-    left out; it ends the input when `refuse` says so. What only the server sets is left out too, unless `imported`.
+    `new_request` makes an empty request for a project. A record that no message can hold is passed to `refuse` and
+    left out; if `refuse` returns False, it ends the input. Fields that only the server sets are left out too, unless
+    `imported`.
     """
 
     def __init__(
@@ -60,54 +61,68 @@ class Cutter(Generic[RequestT]):
         self._refuse = refuse
         self._imported = imported
         self._position = -1
-        self.batch: Batch[RequestT] | None = None
-        """The request that still has room; None when no record has come."""
+        self._batch: Batch[RequestT] | None = None
         self.is_ended = False
         """Whether a refused record has ended the input."""
 
-    def add(self, record: Mapping[str, Any] | Feedback) -> Batch[RequestT] | None:
-        """Take in the next record; the request that was full before it, if it was."""
+    def add(self, record: Mapping[str, Any] | Feedback) -> Sequence[Batch[RequestT]]:
+        """Take in the next record; returns the request that had no room for it, or nothing."""
         self._position += 1
         try:
             message = to_message(record, f"feedback[{self._position}]", imported=self._imported)
         except PlauditError as error:
             self.is_ended = not self._refuse(self._position, record, error)
-            return None
+            return ()
         project = self._project_of(message)
-        if message.project == project:
-            message.ClearField("project")  # the request says it once
-        size = message.ByteSize() + FRAME_BYTES
-        full, batch = None, self.batch
+        size = measured(message, project)
+        full: Sequence[Batch[RequestT]] = ()
+        batch = self._batch
         if batch is None or not batch.has_room(project, size):
-            full, batch = batch, Batch(self._new_request(project))
-            self.batch = batch
+            full = self.rest()
+            batch = self._batch = Batch(self._new_request(project))
         batch.request.feedback.append(message)
         batch.positions.append(self._position)
         batch.size += size
         return full
 
+    def rest(self) -> Sequence[Batch[RequestT]]:
+        """The request that still has room, or nothing before the first record."""
+        return () if self._batch is None else (self._batch,)
+
+
+def measured(message: v1.Feedback, project: str) -> int:
+    """The bytes of a record in a request for `project`, which then need not stand in the record as well."""
+    if message.project == project:
+        message.ClearField("project")
+    return message.ByteSize() + FRAME_BYTES
+
 
 def cut(records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]) -> Iterator[Batch[RequestT]]:
-    """The requests of an iterable, read no further than the request at hand needs, and one record."""
+    """The requests of an iterable, which is read one record further than the current request needs."""
     for record in records:
-        full = cutter.add(record)
-        if full is not None:
-            yield full
+        yield from cutter.add(record)
         if cutter.is_ended:
             break
-    if cutter.batch is not None:
-        yield cutter.batch
+    yield from cutter.rest()
 
 
 async def cut_async(
     records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]
 ) -> AsyncIterator[Batch[RequestT]]:
-    """The same of an asynchronous iterable."""
+    """The requests of an asynchronous iterable, which is read as by `cut`."""
     async for record in records:
-        full = cutter.add(record)
-        if full is not None:
-            yield full
+        for batch in cutter.add(record):
+            yield batch
         if cutter.is_ended:
             break
-    if cutter.batch is not None:
-        yield cutter.batch
+    for batch in cutter.rest():
+        yield batch
+
+
+def too_large(path: str, size: int) -> InvalidArgumentError:
+    """The error of a record that no server takes, because its request would have `size` bytes."""
+    return InvalidArgumentError(
+        f"not sent: {path} has {size} bytes, a request has at most {limits.REQUEST_BYTES}",
+        reason="MESSAGE_TOO_LARGE",
+        metadata={"size": str(size), "limit": str(limits.REQUEST_BYTES)},
+    )

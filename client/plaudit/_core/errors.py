@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 import grpc
 
 if TYPE_CHECKING:
-    from plaudit._sync.buffered import Report
+    from plaudit._core.writing import Report
 
 _ITEM: Final = re.compile(r"\bfeedback\[(\d+)\]")
 

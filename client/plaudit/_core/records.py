@@ -61,3 +61,9 @@ def canonical_id(id: str) -> str:
         return str(uuid.UUID(id))
     except ValueError:
         return id
+
+
+def id_of(record: object) -> str:
+    """The id in a record that was given to be stored; empty when it has none."""
+    id = record.get("id") if isinstance(record, Mapping) else None
+    return canonical_id(id) if isinstance(id, str) else ""

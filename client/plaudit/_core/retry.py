@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plaudit._core.errors import PlauditError, ResourceExhaustedError, UnavailableError
+import grpc
+
+from plaudit._core.errors import DeadlineExceededError, PlauditError, ResourceExhaustedError, UnavailableError
 
 if TYPE_CHECKING:
     import threading
@@ -46,6 +48,12 @@ def is_retryable(error: PlauditError) -> bool:
     return isinstance(error, UnavailableError) or (
         isinstance(error, ResourceExhaustedError) and error.retry_after is not None
     )
+
+
+def is_passing(error: PlauditError) -> bool:
+    """Whether the server is away or busy: what it may take later, or may have taken, must not be given up now."""
+    away = UnavailableError | ResourceExhaustedError | DeadlineExceededError
+    return isinstance(error, away) or error.code is grpc.StatusCode.CANCELLED
 
 
 class Attempts:

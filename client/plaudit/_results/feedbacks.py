@@ -1,67 +1,22 @@
-"""Feedback that was read, and the refs that it is about: ordered collections, which ask no server."""
+"""Feedback that was read, as a collection, which asks no server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from plaudit._contract.refs import Ref, parse_ref
 from plaudit._core.model import Feedback
+from plaudit._results.refs import Refs
 
 if TYPE_CHECKING:
     import pandas
     from rich.console import Console, ConsoleOptions, RenderResult
 
-
-class Refs(Sequence[str]):
-    """Unique URIs in order; `counts` tells how many records are about each."""
-
-    def __init__(self, refs: Iterable[str] = (), counts: Mapping[str, int] | None = None) -> None:
-        self._uris = list(dict.fromkeys(refs))
-        self._counts = dict(counts or {})
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of records by URI, among those that the refs were taken from."""
-        return dict(self._counts)
-
-    def parsed(self) -> list[Ref]:
-        """The refs with their parts. Raises InvalidRefError, a ValueError, for a text that is none."""
-        return [parse_ref(uri) for uri in self._uris]
-
-    def call_refs(self) -> list[Ref]:
-        """Those that are calls, with their parts."""
-        return [ref for ref in self.parsed() if ref.kind == "call"]
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        return self._uris[index]
-
-    def __len__(self) -> int:
-        return len(self._uris)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._uris)
-
-    def __contains__(self, value: object) -> bool:
-        return value in self._uris
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Refs):
-            return self._uris == other._uris
-        return self._uris == other if isinstance(other, list) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Refs({self._uris!r})"
+    from plaudit._show.grid import Grid
 
 
 class Feedbacks(Sequence[Feedback]):
-    """Records in order; `show_refs` adds what they are about when they are shown."""
+    """Records in order; with `show_refs` a table of them has a column for their refs."""
 
     def __init__(self, show_refs: bool, feedbacks: Iterable[Feedback] | None = None) -> None:
         self.show_refs = show_refs
@@ -76,9 +31,9 @@ class Feedbacks(Sequence[Feedback]):
 
     def to_pandas(self) -> pandas.DataFrame:
         """A DataFrame with a row for each record and a column for each field. Needs pandas."""
-        from plaudit._show.table import dataframe
+        from plaudit.frames import to_pandas
 
-        return dataframe(self._feedbacks)
+        return to_pandas(self._feedbacks)
 
     @overload
     def __getitem__(self, index: int) -> Feedback: ...
@@ -106,14 +61,19 @@ class Feedbacks(Sequence[Feedback]):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from plaudit._show.table import table
 
-        yield table(self, options.max_width)
+        yield table(self._grid(), options.max_width)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from plaudit._show.table import text
 
-        printer.text("Feedbacks(...)" if cycle else text(self))
+        printer.text("Feedbacks(...)" if cycle else text(self._grid()))
 
     def _repr_html_(self) -> str:
-        from plaudit._show.table import html
+        from plaudit._show.html import html
 
-        return html(self)
+        return html(self._grid())
+
+    def _grid(self) -> Grid:
+        from plaudit._results.view import grid_of
+
+        return grid_of(self._feedbacks, self.show_refs)

@@ -1,4 +1,4 @@
-"""A progress bar on stderr for bulk storing; it draws and does nothing else."""
+"""The progress bar of a bulk write, on stderr."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plaudit._steps.ingest import Ingested, Progress
+    from plaudit._core.writing import Ingested, Progress
 
 
 @contextmanager
 def shown(progress: bool | Progress, records: Any) -> Iterator[Progress | None]:
-    """Whom to tell of the progress: nobody, a function of the caller's, or a bar that is there until the block ends.
+    """What to call with the progress: nothing, the caller's own function, or what draws a bar until the block ends.
 
-    The bar has an end when the number of records is known, which is when they have a `len`.
+    The bar shows how much is left if the records have a `len`.
     """
     if not isinstance(progress, bool):
         yield progress
@@ -40,7 +40,7 @@ def shown(progress: bool | Progress, records: Any) -> Iterator[Progress | None]:
     with bar:
         task = bar.add_task("Ingest", total=total, refused=0)
 
-        def tell(result: Ingested) -> None:
+        def draw(result: Ingested) -> None:
             bar.update(task, completed=result.stored, refused=len(result.refused))
 
-        yield tell
+        yield draw

@@ -1,42 +1,66 @@
-"""Operations written once for both clients: a generator that yields each call it makes, and two ways to finish it.
+"""Operations written once for both clients: a body is a generator, which yields each step that it cannot take itself.
 
-In the body `answer = yield transport.unary(…)` is one call. For a transport that blocks, what is yielded is the answer
-already, and an error was raised inside the body; for one of asyncio it is an awaitable, whose answer or error comes
-back into the body. So a body does no I/O of its own, and knows neither threads nor event loops.
+In a body, `answer = yield from Call(METHOD, request)` is one call; its answer has the type that the method says. The
+client takes the step, blocking or awaited, and gives the answer or the error back into the body. So a body does no I/O,
+and needs neither threads nor event loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
 
-T = TypeVar("T")
+from plaudit._wire.methods import Method, RequestT, ResponseT
 
-Steps = Generator[Any, Any, T]
-
-
-def finish(steps: Steps[T]) -> T:
-    """Run a body over a transport that blocks."""
-    answer: Any = None
-    try:
-        while True:
-            answer = steps.send(answer)
-    except StopIteration as done:
-        result: T = done.value
-        return result
+AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
+P = ParamSpec("P")
 
 
-async def finish_async(steps: Steps[T]) -> T:
-    """Run a body over a transport of asyncio; a cancellation goes through the body, too."""
-    try:
-        call = next(steps)
-        while True:
-            try:
-                answer = await call
-            except BaseException as error:
-                call = steps.throw(error)
-            else:
-                call = steps.send(answer)
-    except StopIteration as done:
-        result: T = done.value
-        return result
+class Step(Generic[AnswerT]):
+    """One thing that a body asks its client to do. `yield from step` is the answer."""
+
+    __slots__ = ()
+
+    def take(self, transport: Any) -> Any:
+        """Do it over a transport, blocking or of asyncio: returns the answer, or an awaitable of it."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Generator[Step[Any], Any, AnswerT]:
+        answer: AnswerT = yield self
+        return answer
+
+
+Steps = Generator[Step[Any], Any, ResultT]
+"""A body whose result is of this type."""
+
+
+class Call(Step[ResponseT]):
+    """One unary call of the service; in one attempt unless `retried`."""
+
+    __slots__ = ("method", "request", "retried")
+
+    def __init__(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> None:
+        self.method: Method[Any, ResponseT] = method
+        self.request = request
+        self.retried = retried
+
+    def take(self, transport: Any) -> Any:
+        """Make the call."""
+        if self.retried:
+            return transport.unary(self.method, self.request)
+        return transport.unary(self.method, self.request, retried=False)
+
+
+class Act(Step[AnswerT]):
+    """A call of a function that blocks, or that returns an awaitable: what the client does with a stream."""
+
+    __slots__ = ("_act",)
+
+    def __init__(self, act: Callable[P, AnswerT | Awaitable[AnswerT]], *args: P.args, **options: P.kwargs) -> None:
+        self._act = partial(act, *args, **options)
+
+    def take(self, transport: Any) -> Any:
+        """Call the function."""
+        return self._act()

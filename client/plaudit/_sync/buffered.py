@@ -1,6 +1,7 @@
 """A writer in the background: records are added at once, and stored in batches by a thread of its own.
 
-`Buffer` and `Spool` hold what is not stored yet; here is the thread between them and the server.
+`Buffer`, `Ledger` and `Spool` hold what is not stored yet, and the counts; here is the thread between them and the
+server.
 """
 
 from __future__ import annotations
@@ -15,57 +16,27 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import grpc
-
-from plaudit import v1
 from plaudit._contract import limits
-from plaudit._core.batching import FRAME_BYTES
-from plaudit._core.buffer import Buffer, Item
-from plaudit._core.errors import (
-    DeadlineExceededError,
-    InternalError,
-    InvalidArgumentError,
-    NotStoredError,
-    PlauditError,
-    ResourceExhaustedError,
-    UnavailableError,
-)
+from plaudit._core.batching import measured, too_large
+from plaudit._core.buffer import Buffer, Item, Ledger
+from plaudit._core.errors import NotStoredError, PlauditError, UnavailableError
 from plaudit._core.records import to_message
 from plaudit._core.retry import is_retryable
-from plaudit._core.statuses import from_status
-from plaudit._steps.ingest import Refused, too_large
+from plaudit._core.writing import Refused, Report
+from plaudit._steps.buffered import ROOM, stored
+from plaudit._sync.run import finish
 from plaudit._sync.spool import Spool
-from plaudit._wire.methods import BATCH_CREATE
 
 if TYPE_CHECKING:
+    from plaudit import v1
     from plaudit._wire.transport import Transport
 
 logger = logging.getLogger("plaudit")
 
-# What a request has beside its records: the project and a flag.
-_ROOM: Final = limits.REQUEST_BYTES - 512
-_KEPT_REFUSED: Final = 10_000
 _EXIT_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of the records that were added."""
-
-    stored: int
-    """How many are stored, and durable; those from the spool that an earlier process had left included."""
-    pending: int
-    """How many are in memory only: not stored, or not known to be."""
-    refused: tuple[Refused, ...]
-    """Those that the server refused, with their errors; the first 10,000."""
-    refused_count: int
-    """How many it refused."""
-    spooled: int
-    """How many are in the spool, on disk: the next buffer on the same file sends them."""
 
 
 class BufferedWriter:
@@ -73,7 +44,7 @@ class BufferedWriter:
 
     A thread of its own stores them in batches, in the order in which they were added. Safe between threads; a forked
     child opens its own. While the server is away it tries again, for as long as it takes. Leaving the context raises
-    NotStoredError when something was refused, or could not be sent and is in no spool.
+    NotStoredError when a record was refused, or could not be sent and is in no spool.
     """
 
     def __init__(
@@ -99,18 +70,13 @@ class BufferedWriter:
         self._buffer = Buffer(max_records, max_bytes)
         self._spool = None if spool is None else Spool(spool)
         self._retry = transport.retry(math.inf)
-        # Guards all that follows, and the buffer; never held during a call or a write to disk.
+        # Guards all that follows, and the buffer. Not held during a call or a write to disk.
         self._changed = threading.Condition()
-        self._left_over = self._last = 0 if self._spool is None else self._spool.last_number
-        self._done = 0
-        """Every item up to this number is stored or refused."""
-        self._stored = 0
-        self._refused: list[Refused] = []
-        self._refused_count = 0
+        self._ledger = Ledger(0 if self._spool is None else self._spool.last_number)
         self._heard = clock()
-        """When the server answered last."""
+        """When the server last answered."""
         self._hurried = 0
-        """How many wait for everything to be sent."""
+        """How many threads wait until everything is sent."""
         self._closing = self._closed = False
         self._close_lock = threading.Lock()
         self._report: Report | None = None
@@ -122,17 +88,15 @@ class BufferedWriter:
     def add(self, record: Mapping[str, Any], *, timeout: float | None = None) -> str:
         """Take a record, a mapping of its fields, to be stored soon, and return its id.
 
-        Waits while the buffer is full, at most `timeout` seconds (None: for as long as it takes); then TimeoutError:
-        the record was not taken. Raises InvalidArgumentError for a record that no request can hold, and RuntimeError
-        when the buffer is closed, has failed, or was opened by the parent of this process.
+        Waits while the buffer is full, at most `timeout` seconds (None: for as long as it takes), and raises
+        TimeoutError after that: the record was not taken. Raises InvalidArgumentError for a record that no request can
+        hold, and RuntimeError when the buffer is closed, has failed, or was opened by the parent of this process.
         """
         self._check_process()
         message = to_message(record)
         project = self._project_of(message)
-        if message.project == project:
-            message.ClearField("project")
-        size = message.ByteSize() + FRAME_BYTES
-        if size > _ROOM:
+        size = measured(message, project)
+        if size > ROOM:
             raise too_large("feedback", size)
         deadline = math.inf if timeout is None else self._clock() + timeout
         with self._changed:
@@ -144,17 +108,16 @@ class BufferedWriter:
                     break
                 if not self._wait_until(deadline):
                     raise TimeoutError(f"the buffer is full: {len(self._buffer)} records wait to be stored")
-            self._last += 1
-            self._buffer.add(Item(self._last, project, message, size, self._clock()))
+            self._buffer.add(Item(self._ledger.next_number(), project, message, size, self._clock()))
             if self._buffer.waiting == 1 or self._buffer.is_full:
                 self._changed.notify_all()
         return message.id
 
     def flush(self, timeout: float | None = None) -> Report:
-        """Wait until all that was added before is stored or refused, and tell what became of it.
+        """Wait until all that was added before is stored or refused, and report what became of it.
 
-        Waits at most `timeout` seconds; without it, for as long as the server stores, and for the client's timeout
-        after it has stopped to. Raises RuntimeError when the writer has failed.
+        Waits at most `timeout` seconds; without a `timeout`, as long as the server responds, and for the client's
+        timeout after it stops responding. Raises RuntimeError when the writer has failed.
         """
         self._check_process()
         with self._changed:
@@ -164,10 +127,10 @@ class BufferedWriter:
             return self._reported()
 
     def close(self, timeout: float | None = None) -> Report:
-        """Take no more, `flush`, end the thread, and tell what became of everything.
+        """Take no more, `flush`, end the thread, and report what became of everything.
 
-        What is not stored then is put into the spool; without one it stays pending, and is lost. Closing again gives
-        the same report. Raises RuntimeError when the writer has failed.
+        What is not stored by then is put into the spool; without one it stays pending, and is lost. Closing again
+        returns the same report. Raises RuntimeError when the writer has failed.
         """
         self._check_process()
         with self._close_lock:
@@ -189,7 +152,7 @@ class BufferedWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if os.getpid() != self._process:
-            return  # a child leaves what is its parent's
+            return  # in a forked child, which leaves to its parent what is the parent's
         try:
             report = self.close()
             if report.refused or report.pending:
@@ -201,12 +164,12 @@ class BufferedWriter:
 
     def __repr__(self) -> str:
         state = "failed" if self._failure else "closed" if self._closing else "open"
-        return f"BufferedWriter({state}, {self._stored} stored, {self._refused_count} refused)"
+        return f"BufferedWriter({state}, {self._ledger.stored} stored, {self._ledger.refused_count} refused)"
 
-    # ── for all threads ──────────────────────────────────────────────────────────────────────────────────────
+    # --- for all threads
 
     def _check_process(self) -> None:
-        # Before any lock: in a forked child it may be held by a thread that is not there.
+        # Before any lock is taken: in a forked child it may be held by a thread that is not there.
         if os.getpid() != self._process:
             raise RuntimeError("the buffer is of the parent process; open one in this process with client.buffered()")
 
@@ -218,7 +181,7 @@ class BufferedWriter:
             ) from self._failure
 
     def _wait_until(self, deadline: float) -> bool:
-        """Wait for a change; False when it is too late."""
+        """Wait for a change, at most until `deadline`; False if that has passed."""
         seconds = deadline - self._clock()
         if seconds <= 0:
             return False
@@ -226,11 +189,11 @@ class BufferedWriter:
         return True
 
     def _wait_for_all(self, timeout: float | None) -> None:
-        last, started = self._last, self._clock()
+        last, started = self._ledger.last, self._clock()
         self._hurried += 1
         self._changed.notify_all()
         try:
-            while self._done < last and self._failure is None and not self._closed:
+            while not self._ledger.is_done(last) and self._failure is None and not self._closed:
                 silent_since = max(started, self._heard)
                 if not self._wait_until(silent_since + self._patience if timeout is None else started + timeout):
                     break
@@ -240,7 +203,7 @@ class BufferedWriter:
     def _reported(self) -> Report:
         if self._report is not None:
             return self._report
-        return Report(self._stored, len(self._buffer), tuple(self._refused), self._refused_count, self._spooled)
+        return self._ledger.report(len(self._buffer), self._spooled)
 
     @property
     def _spooled(self) -> int:
@@ -248,34 +211,34 @@ class BufferedWriter:
         return 0 if self._spool is None else len(self._spool)
 
     def _finish(self, rest: Sequence[Item]) -> Report:
-        """The last steps, once: what is left goes to disk. The thread may still be in its last call; it sees that."""
+        """The last steps, taken once: the rest goes to disk. The thread may still be in a call; it stops after that."""
         pending = len(rest)
         if self._spool is not None:
             try:
                 self._spool.append(rest)
                 pending = 0
             except sqlite3.Error:
-                logger.exception("the spool %s can not be written", self._spool.path)
+                logger.exception("the spool %s cannot be written", self._spool.path)
             self._spool.close()
         if not rest:
             self._thread.join(1.0)
         if pending:
             logger.error("a buffer was closed with %d records that are not stored", pending)
         _open_writers.discard(self)
-        return Report(self._stored, pending, tuple(self._refused), self._refused_count, self._spooled)
+        return self._ledger.report(pending, self._spooled)
 
-    # ── for its own thread ───────────────────────────────────────────────────────────────────────────────────
+    # --- for its own thread
 
     def _run(self) -> None:
         try:
             while not self._closed:
                 try:
-                    self._send(self._next())
+                    self._store(self._next())
                 except PlauditError as error:
                     self._wait_for_server(error)
                 except sqlite3.Error as error:
                     if not self._closed:
-                        logger.exception("the spool can not be used; trying again")
+                        logger.exception("the spool cannot be used; trying again")
                         self._wait_for_server(UnavailableError(str(error)))
         except BaseException as error:
             with self._changed:
@@ -293,72 +256,39 @@ class BufferedWriter:
                 if ripe_at is None:
                     self._changed.wait()
                 elif self._hurried or ripe_at <= now:
-                    return self._buffer.take(_ROOM)
+                    return self._buffer.take(ROOM)
                 else:
                     self._changed.wait(ripe_at - now)
         if self._spool is None or self._closed:
             return []
-        return self._spool.head(limits.BATCH_ITEMS, _ROOM)  # what is on disk was there first
+        return self._spool.head(limits.BATCH_ITEMS, ROOM)  # what is on disk was added first
 
-    def _send(self, items: Sequence[Item]) -> None:
-        """Store items, by project. Raises PlauditError when the server is away; what is not settled then is kept."""
-        by_project: dict[str, list[Item]] = {}
-        for item in items:
-            by_project.setdefault(item.project, []).append(item)
-        for project, some in by_project.items():
-            self._store(project, some)
+    def _store(self, items: Sequence[Item]) -> None:
+        """Store items. Raises PlauditError when the server is away; what is not settled then is kept."""
+        finish(stored(items, self._ledger.position, self._settle), self._transport)
         if items:
             with self._changed:
-                self._done = items[-1].number
+                self._ledger.all_done_to(items[-1].number)
                 self._changed.notify_all()
 
-    def _store(self, project: str, items: Sequence[Item]) -> None:
-        request = v1.BatchCreateFeedbackRequest(project=project, partial=True, feedback=[i.message for i in items])
-        try:
-            response = self._transport.unary(BATCH_CREATE, request, retried=False)
-        except PlauditError as error:
-            if _is_passing(error):
-                raise
-            if len(items) > 1 and isinstance(error, InvalidArgumentError | InternalError):
-                # One of them is the matter; the others must not suffer for it.
-                middle = len(items) // 2
-                self._store(project, items[:middle])
-                self._store(project, items[middle:])
-            else:
-                self._settle(items, [(item, error.moved([self._position(item)])) for item in items])
-            return
-        positions = [self._position(item) for item in items]
-        outcomes = [
-            (item, from_status(result.status).moved(positions))
-            for item, result in zip(items, response.results, strict=True)
-            if result.WhichOneof("result") == "status"
-        ]
-        again = {item.number: error for item, error in outcomes if is_retryable(error)}
-        refused = [(item, error) for item, error in outcomes if item.number not in again]
-        self._settle([item for item in items if item.number not in again], refused)
-        if again:
-            raise next(iter(again.values()))
-
     def _settle(self, items: Sequence[Item], refused: Sequence[tuple[Item, PlauditError]]) -> None:
-        """The server has answered: these are stored, but for those that are refused."""
-        told = [Refused(self._position(item), item.message.id, error) for item, error in refused]
-        for one in told:
+        """The server has answered: these are stored, except those that are refused."""
+        reported = [Refused(self._ledger.position(item), item.message.id, error) for item, error in refused]
+        for one in reported:
             logger.warning("a record was refused: %s (%s %s)", one.id, one.error.code.name, one.error.reason)
-        if self._spool is not None and (self._spooled or told):
+        if self._spool is not None and (self._spooled or reported):
             self._spool.remove(items, [(item, str(error)) for item, error in refused])
         self._retry.succeeded()
         with self._changed:
             if self._closed:
-                return  # the report is out: it counts them as pending, or they are in the spool
+                return  # the report was made: it counts them as pending, or they are in the spool
             self._buffer.settled(items)
-            self._stored += len(items) - len(told)
-            self._refused_count += len(told)
-            self._refused += told[: _KEPT_REFUSED - len(self._refused)]
+            self._ledger.settled(len(items), reported)
             self._heard = self._clock()
             self._changed.notify_all()
 
     def _wait_for_server(self, error: PlauditError) -> None:
-        """Keep what is not settled, on disk if there is a spool, and wait before the next attempt."""
+        """Keep what is not settled, on disk if there is a spool, and wait until the next attempt."""
         with self._changed:
             self._buffer.put_back()
         passing = error if is_retryable(error) else UnavailableError(error.message)
@@ -383,7 +313,7 @@ class BufferedWriter:
         return False
 
     def _move_to_disk(self) -> bool:
-        """Put all that waits on disk; False when that can not be done now."""
+        """Put all that waits on disk; False when that cannot be done now."""
         assert self._spool is not None
         with self._changed:
             items = self._buffer.take_all()
@@ -394,7 +324,7 @@ class BufferedWriter:
             with self._changed:
                 self._buffer.put_back()
                 if not self._closed:
-                    logger.exception("the spool %s can not be written; records stay in memory", self._spool.path)
+                    logger.exception("the spool %s cannot be written; records stay in memory", self._spool.path)
             return False
         with self._changed:
             if not self._closed:
@@ -402,12 +332,8 @@ class BufferedWriter:
                 self._changed.notify_all()
         return True
 
-    def _position(self, item: Item) -> int:
-        """Where an item stood among those added to this writer; -1 for one that was in the spool before."""
-        return max(-1, item.number - self._left_over - 1)
-
     def _close_at_exit(self, timeout: float) -> None:
-        """Store what can be stored in time, and tell of the rest: nobody else will."""
+        """Store what can be stored in time, and warn of the rest: nothing else will."""
         try:
             report = self.close(timeout)
         except RuntimeError:
@@ -419,12 +345,6 @@ class BufferedWriter:
                 RuntimeWarning,
                 stacklevel=1,
             )
-
-
-def _is_passing(error: PlauditError) -> bool:
-    """Whether the server is away, or busy: what it takes later must not be given up now."""
-    away = UnavailableError | ResourceExhaustedError | DeadlineExceededError
-    return isinstance(error, away) or error.code is grpc.StatusCode.CANCELLED
 
 
 _open_writers: weakref.WeakSet[BufferedWriter] = weakref.WeakSet()

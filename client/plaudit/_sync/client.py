@@ -1,4 +1,4 @@
-"""The client: the operations of the service as methods, over one transport."""
+"""The blocking client: the operations of the service as methods, over one transport."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from plaudit._core.batching import cut
 from plaudit._core.errors import PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.model import Feedback
-from plaudit._results.feedbacks import Refs
+from plaudit._core.writing import BatchResult, Ingested, Progress
 from plaudit._results.history import History
+from plaudit._results.refs import Refs
 from plaudit._settings import DEFAULT_TIMEOUT, Settings
 from plaudit._show.progress import shown
-from plaudit._steps.ingest import BlockingLine, Ingested, Progress
-from plaudit._steps.operations import Operations, ServerInfo, query_message
-from plaudit._steps.step import finish
+from plaudit._steps.operations import Operations, ServerInfo
+from plaudit._steps.step import Steps
+from plaudit._sync import default
+from plaudit._sync.ingest import BlockingIngestLine
 from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
-from plaudit._sync.watch import Position, Watch
+from plaudit._sync.run import ResultT, finish
+from plaudit._sync.watch import Watch
 from plaudit._wire.grpc import GrpcTransport
 from plaudit._wire.transport import Transport
 
@@ -35,12 +38,12 @@ if TYPE_CHECKING:
 class Client(Operations[Transport]):
     """A client of one server. Connects at the first call; safe to share between threads, usable after a fork.
 
-    `project` is `entity/project` for calls that name none; `target` is `host:port`, or `https://host:port` for TLS;
-    `timeout` is the deadline of one call with all its attempts, in seconds. What is left out comes from
+    `project` is `entity/project` for calls that name no project; `target` is `host:port`, or `https://host:port` for
+    TLS; `timeout` is the deadline of one call with all its attempts, in seconds. What is left out comes from
     PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY. `credentials` replace the system's for TLS; a `channel` is
     used as it is and is yours to close; a `transport` replaces all of this.
 
-    Every method that calls the server raises PlauditError; each takes a `project` of its own.
+    Every method that calls the server raises PlauditError, and takes a `project` of its own.
     """
 
     def __init__(
@@ -55,14 +58,17 @@ class Client(Operations[Transport]):
         transport: Transport | None = None,
     ) -> None:
         settings = Settings.resolve(project, target, api_key, timeout)
-        made = transport or GrpcTransport(
-            settings.target,
-            api_key=settings.api_key,
-            timeout=settings.timeout,
-            credentials=credentials,
-            channel=channel,
-        )
-        super().__init__(settings, made)
+        super().__init__(settings, transport or _transport(settings, credentials, channel))
+
+    @classmethod
+    def _of(cls, settings: Settings) -> Self:
+        """A client with exactly these settings."""
+        client = cls.__new__(cls)
+        Operations.__init__(client, settings, _transport(settings))
+        return client
+
+    def _finished(self, steps: Steps[ResultT]) -> ResultT:
+        return finish(steps, self.transport)
 
     def get_feedback(
         self,
@@ -74,69 +80,73 @@ class Client(Operations[Transport]):
         order_by: str | Iterable[str] | None = None,
         project: str | None = None,
     ) -> FeedbackQuery:
-        """The feedback with this id (a str), or that matches this query; all of the project for None.
+        """The feedback with this id (a str), or all that matches this query; everything in the project for None.
 
-        `reaction` adds: and is a reaction with exactly this emoji. Sends nothing before the result is looked at.
+        With `reaction` only reactions with exactly this emoji. Nothing is sent before the result is looked at.
         Raises TypeError for a query of another type, ValueError for a malformed one.
         """
         entity, name, chosen = self._chosen(query, reaction, project)
         return FeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
 
     def ref(self, uri: str | Ref, *, project: str | None = None) -> RefFeedbackQuery:
-        """The feedback of exactly this ref, and the place to add some; in the ref's own project unless told."""
-        return RefFeedbackQuery._of(uri, self, project)
+        """The feedback of exactly this ref, and the place to add some; in the ref's own project or the given one."""
+        query = RefFeedbackQuery(uri, client=self)
+        query._move_to(project)
+        return query
 
     def create(self, record: Mapping[str, Any], *, project: str | None = None) -> Feedback:
-        """Store one record, a mapping of its fields, and return it as stored. On disk when this returns.
+        """Store one record, a mapping of its fields, and return it as stored. It is on disk when this returns.
 
         Without an `id` it gets a new UUIDv7. Creating the same record with the same id again returns the record.
-        What only the server sets is ignored.
+        Fields that only the server sets are ignored.
         """
-        return finish(self._create(record, project))
+        return self._finished(self._create(record, project))
 
     @overload
     def create_batch(
         self, records: Iterable[Mapping[str, Any]], partial: Literal[False] = False, *, project: str | None = None
-    ) -> list[Feedback]: ...
+    ) -> BatchResult[Feedback]: ...
     @overload
     def create_batch(
         self, records: Iterable[Mapping[str, Any]], partial: bool, *, project: str | None = None
-    ) -> list[Feedback | PlauditError]: ...
+    ) -> BatchResult[Feedback | PlauditError]: ...
     def create_batch(
         self, records: Iterable[Mapping[str, Any]], partial: bool = False, *, project: str | None = None
-    ) -> list[Feedback] | list[Feedback | PlauditError]:
+    ) -> BatchResult[Feedback] | BatchResult[Feedback | PlauditError]:
         """Store any number of records, and return them as stored, in the order of the input.
 
-        They are sent in requests of at most 1,000 records and 3 MiB, one after the other. Each request is atomic: its
-        first bad record stores none of it, and raises; the requests before it stay stored (the error's note says how
-        many records that are), those after it are not sent. So a batch that fits one request is all or nothing.
-        Give records an `id` of your own to repeat a batch that failed: what is stored already is not stored twice.
+        They are sent in requests of at most 1,000 records and 3 MiB, one after the other. Each request is atomic: one
+        bad record means that none of its request is stored, and the error is raised. Requests before it stay stored
+        (the error's note says how many records that is), those after it are not sent. So a batch that fits in one
+        request is stored as a whole or not at all. Give records an `id` of your own to repeat a batch that failed:
+        what is stored already is not stored twice.
 
         With `partial`, good records are stored whatever the others are, nothing is raised, and the list holds a
-        PlauditError in the place of each record that was not (or not for sure) stored.
+        PlauditError in place of each record that is not stored, or not known to be; `stored`, `refused` and `pending`
+        of the list say how many.
         """
         # Without `partial` none of them is an error.
-        return cast("list[Feedback]", finish(self._create_batch(records, partial, project)))
+        return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, project)))
 
     def get(self, id: str, version: int = 0, *, project: str | None = None) -> Feedback:
-        """One record by its id; in one of its versions, or the newest (0). Raises NotFoundError."""
-        return finish(self._get(id, version, project))
+        """One record by its id: the given version of it, or the newest (0). Raises NotFoundError."""
+        return self._finished(self._get(id, version, project))
 
     def replace(self, record: Mapping[str, Any], *, expected_version: int = 0, project: str | None = None) -> Feedback:
-        """Swap the whole content of the record whose `id` is given, in one step, and return it as stored.
+        """Replace the whole content of the record with this `id`, in one step, and return it as stored.
 
         `id` and `created_at` stay, `version` grows by one, the old version goes to the history; content equal to the
-        stored one changes nothing. To change a record that was read:
+        stored content changes nothing. To change a record that was read:
         `client.replace({**read.to_dict(), "payload": …}, expected_version=read.version)`.
 
-        Raises NotFoundError for an id that is not there, and AbortedError when the record has another version than
+        Raises NotFoundError for an id that does not exist, and AbortedError when the record has another version than
         `expected_version` (0 means any): read it again, and decide again.
         """
-        return finish(self._replace(record, expected_version, project))
+        return self._finished(self._replace(record, expected_version, project))
 
     def history(self, id: str, *, project: str | None = None) -> History:
         """The versions of one record, oldest first; after a purge its tombstone alone. Raises NotFoundError."""
-        return finish(self._history(id, project))
+        return self._finished(self._history(id, project))
 
     def ingest(
         self,
@@ -148,13 +158,13 @@ class Client(Operations[Transport]):
     ) -> Ingested:
         """Store records from any iterable, also one that never ends, over one stream: the fast way for many.
 
-        The iterable is read no faster than the server stores, in requests of 1,000 records or 3 MiB (for a source
-        that is slower than that, `buffered` stores sooner). When the server goes away, what is unanswered is sent
-        again: the call fails only when the server is away for longer than the client's timeout.
+        The iterable is read no faster than the server stores, in requests of 1,000 records or 3 MiB (from a slow
+        source `buffered` stores sooner). When the server goes away, what is unanswered is sent again: the call fails
+        only when the server is away for longer than the client's timeout.
 
-        The first record that is refused ends the reading, and is raised with a note of what was stored: everything
-        before it, and some of what came after it. With `partial`, the refused ones are in the result, with their
-        positions, and nothing else is held up. Give records an `id` of your own to repeat an ingest that failed:
+        The first record that is refused ends the reading, and its error is raised with a note of what is stored:
+        everything before it, and some of what came after it. With `partial`, the refused ones are in the result with
+        their positions, and all others are stored. Give records an `id` of your own to repeat an ingest that failed:
         what is stored already is not stored twice.
 
         `progress`: True draws a bar on stderr; a function is called with the result so far after each answer.
@@ -169,11 +179,12 @@ class Client(Operations[Transport]):
         project: str | None = None,
         progress: bool | Progress = False,
     ) -> Ingested:
-        """Like `ingest`, but what else only the server sets is kept as given; for administrators.
+        """Like `ingest`, but fields that otherwise only the server sets are kept as given; for administrators.
 
-        That is `created_at`, which each record needs, and `updated_at`, `user_id` and `version`: to restore an export,
-        or to move in from elsewhere. Times are datetimes or RFC 3339 texts, in UTC when they have no zone. A record may
-        be a mapping, as of `Feedback.to_dict()`, or a Feedback, whose payload is kept to the character.
+        These are `created_at`, which each record needs, and `updated_at`, `user_id` and `version`: to restore an
+        export, or to move in from elsewhere. Times are datetimes or RFC 3339 texts, in UTC when they have no zone. A
+        record is a mapping, such as `Feedback.to_dict()` returns, or a Feedback, whose payload is kept to the
+        character.
         """
         return self._ingested(records, partial, True, project, progress)
 
@@ -188,13 +199,13 @@ class Client(Operations[Transport]):
     ) -> BufferedWriter:
         """A writer that takes records without waiting for the server, and stores them in batches in the background.
 
-        It holds at most `max_records` and `max_bytes` in memory, then adding waits. A record waits at most `linger`
-        seconds for others before it is sent. `spool` is the path of a file that takes what waits while the server is
-        away, and what is left at the end; what an earlier process left in it is sent first. Use it in a `with` block,
-        whose end stores all that was added, or raises NotStoredError.
+        It holds at most `max_records` and `max_bytes` in memory; when it is full, adding waits. A record waits at most
+        `linger` seconds for others before it is sent. `spool` is the path of a file that takes what waits while the
+        server is away, and what is left at the end; what an earlier process left in it is sent first. Use it in a
+        `with` block, whose end stores all that was added, or raises NotStoredError.
 
-        Raises ValueError for a file that is no spool, RuntimeError for one that another buffer uses, OSError for one
-        that can not be used.
+        Raises ValueError for a file that is not a spool, RuntimeError for one that another buffer uses, OSError for one
+        that cannot be used.
         """
         from plaudit._sync.buffered import BufferedWriter
 
@@ -211,13 +222,13 @@ class Client(Operations[Transport]):
     def watch(self, project: str | None = None, *, after: int | None = None, query: QueryLike | None = None) -> Watch:
         """The changes of a project from now on, or after a revision (0: from the start), as an endless iterator.
 
-        Each `Change` comes once, in the order of the revisions. `query` lets a replace pass when the old or the new
-        version matches, a creation when the record does, a purge always. Connects before it returns; after that it
-        comes back by itself whenever the server was away. Keep `revision` to go on later.
+        Each `Change` comes once, in the order of the revisions. With a `query`, a replace comes when the old or the new
+        version matches, a creation when the record does, a purge always. It connects before it returns, and reconnects
+        by itself whenever the server was away. Keep `revision` to go on later.
 
         Raises InvalidArgumentError for a revision above the project's.
         """
-        return Watch(self.transport, Position(self.project_for(project), after, query_message(query)))
+        return Watch(self.transport, self._position(project, after, query))
 
     def purge(
         self,
@@ -229,25 +240,26 @@ class Client(Operations[Transport]):
     ) -> int:
         """Remove records for good, by id or all that match a query, and return how many; `dry_run` only counts.
 
-        Sends as many requests as it takes; an error leaves purged what was purged before. An id that is not there
-        is no error and counts 0, so a purge that is repeated may tell fewer. Give exactly one of `ids` and `query`.
+        It sends as many requests as it takes; after an error, what was purged before stays purged. An id that does not
+        exist is not an error and counts 0, so a purge that is repeated may return less. Give exactly one of `ids` and
+        `query`.
         """
-        return finish(self._purge(ids, query, dry_run, project))
+        return self._finished(self._purge(ids, query, dry_run, project))
 
     def count(self, query: QueryLike | None = None, *, project: str | None = None) -> int:
         """How many records match; all of the project for None."""
-        return finish(self._count(query, project))
+        return self._finished(self._count(query, project))
 
     def refs(self, query: QueryLike | None = None, *, project: str | None = None) -> Refs:
         """The unique refs of the records that match, in the order of their URIs, with the number of records of each."""
-        return finish(self._refs(query, project))
+        return self._finished(self._refs(query, project))
 
     def server_info(self) -> ServerInfo:
         """The server's version, store and limits."""
-        return finish(self._server_info())
+        return self._finished(self._server_info())
 
     def close(self) -> None:
-        """Close the connection; calls after it raise RuntimeError."""
+        """Close the connection; calls after this raise RuntimeError."""
         self.transport.close()
 
     def __enter__(self) -> Self:
@@ -266,7 +278,22 @@ class Client(Operations[Transport]):
         project: str | None,
         progress: bool | Progress,
     ) -> Ingested:
-        with shown(progress, records) as tell:
-            method, ingestion = self._ingestion(project, partial, imported, tell)
-            line = BlockingLine(self.transport, method, cut(records, ingestion.cutter()))
-            return finish(ingestion.run(line))
+        with shown(progress, records) as report:
+            method, ingestion = self._ingestion(project, partial, imported, report)
+            line = BlockingIngestLine(self.transport, method, cut(records, ingestion.cutter()))
+            return self._finished(ingestion.run(line))
+
+
+def _transport(
+    settings: Settings, credentials: grpc.ChannelCredentials | None = None, channel: grpc.Channel | None = None
+) -> GrpcTransport:
+    return GrpcTransport(
+        settings.target,
+        api_key=settings.api_key,
+        timeout=settings.timeout,
+        credentials=credentials,
+        channel=channel,
+    )
+
+
+default.make_by(Client._of)

@@ -17,7 +17,7 @@ from plaudit import v1
 from plaudit._core.batching import FRAME_BYTES
 from plaudit._core.buffer import Item
 
-# "plau": tells our files from those of other programs.
+# "plau": marks our files among those of other programs.
 _APPLICATION_ID: Final = 0x706C6175
 _LAYOUT: Final = 1
 _TABLES: Final = """
@@ -28,8 +28,8 @@ create table refused (
 """
 
 
-# Held during each operation on any spool, and during a fork: a child would undo, in its parent's file, the
-# transaction that it finds half done.
+# Held during each operation on any spool, and during a fork: otherwise a child would roll back, in its parent's file, a
+# transaction that the fork found unfinished.
 _disk: Final = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_disk.acquire, after_in_parent=_disk.release, after_in_child=_disk.release)
@@ -45,23 +45,23 @@ class Spool:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._closed = False
-        # It will hold what users wrote: for its owner alone. A file that is there is not touched before SQLite
-        # does: closing it would take away the lock that another buffer of this process has on it.
+        # It will hold what users wrote: only its owner may read it. A file that exists is opened by nothing but SQLite:
+        # closing it would release the lock that another buffer of this process has on it.
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         try:
             self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise _told(self.path, error) from error
+            raise _opening_error(self.path, error) from error
         self._count = 0
         self.last_number = 0
-        """The number of the last item that an earlier process left; 0 without one."""
+        """The number of the last item that an earlier process left; 0 if it left none."""
         try:
             with _disk:
                 self._prepare()
         except sqlite3.Error as error:
             self.close()
-            raise _told(self.path, error) from error
+            raise _opening_error(self.path, error) from error
         except ValueError:
             self.close()
             raise
@@ -70,7 +70,7 @@ class Spool:
         return self._count
 
     def append(self, items: Iterable[Item]) -> None:
-        """Put items at the end; those whose number is there already are left as they are."""
+        """Put items at the end; one whose number is there already stays as it is."""
         rows = [(item.number, item.project, item.message.SerializeToString()) for item in items]
         with _disk:
             with self._connection:
@@ -79,7 +79,7 @@ class Spool:
             self._count += max(0, added)
 
     def head(self, most: int, size: int) -> list[Item]:
-        """The first items: at most `most`, and `size` bytes unless the first is larger."""
+        """The first items: at most `most` of them, and `size` bytes in all, unless the first alone has more."""
         items: list[Item] = []
         question = "select number, project, feedback from queue order by number limit ?"
         with _disk, closing(self._connection.execute(question, (most,))) as rows:
@@ -91,7 +91,7 @@ class Spool:
         return items
 
     def remove(self, items: Sequence[Item], refused: Iterable[tuple[Item, str]] = ()) -> None:
-        """Take items out; those that were refused are kept in the table `refused`, with the error's text."""
+        """Take items out; those that were refused are kept in the table `refused`, with the text of the error."""
         at = datetime.now(UTC).isoformat(timespec="seconds")
         kept = [
             (item.project, item.message.id, MessageToJson(item.message, preserving_proto_field_name=True), error, at)
@@ -99,7 +99,7 @@ class Spool:
         ]
         with _disk:
             if self._closed:
-                return  # they are sent again by whoever opens it next, and found to be there already
+                return  # whoever opens the file next sends them again, and the server finds that it has them
             with self._connection:
                 self._connection.execute("begin immediate")
                 numbers = [(item.number,) for item in items]
@@ -108,19 +108,19 @@ class Spool:
             self._count -= max(0, gone)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with _disk:
             self._closed = True
             self._connection.close()
 
     def _prepare(self) -> None:
         run = self._connection.execute
-        self._is_ours()  # before anything is done to it
+        self._is_ours()  # raises before anything is changed
         run("pragma auto_vacuum = full")
         run("pragma synchronous = full")
         run("pragma secure_delete = on")
-        # Held until the file is closed, or the process has ended in any way. The journal stays the rollback
-        # journal: a forked child has nothing to spoil by closing its copy.
+        # The lock is held until the file is closed, or the process has ended in any way. The journal stays the rollback
+        # journal: a forked child can then close its copy without harm.
         run("pragma locking_mode = exclusive")
         run("begin exclusive")
         run("commit")
@@ -144,11 +144,11 @@ class Spool:
         return False
 
 
-def _told(path: Path, error: sqlite3.Error) -> Exception:
-    """What SQLite says at the opening, as what to do about it."""
+def _opening_error(path: Path, error: sqlite3.Error) -> Exception:
+    """The error of SQLite at the opening as one that says what to do about it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RuntimeError(f"the spool {path} is in use by another buffer; give each a file of its own")
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return ValueError(f"{path} is no spool: {error}; choose another path")
-    return OSError(f"can not use the spool {path}: {error}")
+    return OSError(f"cannot use the spool {path}: {error}")

@@ -1,0 +1,124 @@
+"""Queries of asyncio: the feedback of a project, and that of one ref."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from plaudit._async import default
+from plaudit._async.run import ResultT, finish
+from plaudit._core.expr import QueryLike
+from plaudit._core.model import Feedback
+from plaudit._core.question import Question
+from plaudit._results.feedbacks import Feedbacks
+from plaudit._results.refs import Refs
+from plaudit._steps.query import Asked, AskedOfRef, Rows, project_id_of
+from plaudit._steps.step import Steps
+
+if TYPE_CHECKING:
+    import pandas
+
+    from plaudit._async.client import AsyncClient
+    from plaudit._contract.refs import Ref
+
+
+class AsyncFeedbackQuery(Asked["AsyncClient"]):
+    """A `FeedbackQuery` whose reads are awaited: `async for feedback in query`, `await query.execute()`.
+
+    What Python cannot await is done with what `execute` returns: `len`, index and slice. `await query.any()` stands
+    for `bool(query)`. Without a `client`, the running loop's own is used: it reaches the server of `plaudit.init`, or
+    else the one that the environment names.
+    """
+
+    def __init__(
+        self,
+        entity: str,
+        project: str,
+        query: QueryLike | None,
+        offset: int | None = None,
+        limit: int | None = None,
+        show_refs: bool = False,
+        *,
+        order_by: str | Iterable[str] | None = None,
+        client: AsyncClient | None = None,
+    ) -> None:
+        self._lock = asyncio.Lock()
+        self._start(Question.of(project_id_of(entity, project), query, offset, limit, order_by), show_refs, client)
+
+    def _default_client(self) -> AsyncClient:
+        return default.client()
+
+    async def _finished(self, steps: Steps[ResultT]) -> ResultT:
+        return await finish(steps, self.client.transport)
+
+    async def execute(self) -> Feedbacks:
+        """As `FeedbackQuery.execute`."""
+        async with self._lock:
+            return await self._finished(self._all())
+
+    async def refresh(self) -> Feedbacks:
+        """As `FeedbackQuery.refresh`."""
+        async with self._lock:
+            return await self._finished(self._again())
+
+    async def refs(self) -> Refs:
+        """As `FeedbackQuery.refs`."""
+        return (await self.execute()).refs()
+
+    async def count(self) -> int:
+        """As `FeedbackQuery.count`."""
+        return await self._finished(self._counted())
+
+    async def any(self) -> bool:
+        """Whether there is any record; asks for one at most, and only if none is kept."""
+        async with self._lock:
+            return await self._finished(self._any())
+
+    async def to_pandas(self) -> pandas.DataFrame:
+        """As `FeedbackQuery.to_pandas`."""
+        return (await self.execute()).to_pandas()
+
+    async def __aiter__(self) -> AsyncIterator[Feedback]:
+        """The records, fetched page by page as they are needed. Another iterator starts with the pages kept so far."""
+        async with self._lock:
+            result = self._started()
+        position = 0
+        while position < len(result.rows) or await self._there_is(result, position):
+            yield result.rows[position]
+            position += 1
+
+    async def _there_is(self, result: Rows, position: int) -> bool:
+        async with self._lock:
+            return await self._finished(self._read_beyond(result, position))
+
+
+class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
+    """A `RefFeedbackQuery` whose calls are awaited."""
+
+    def __init__(self, ref: str | Ref, *, client: AsyncClient | None = None) -> None:
+        self._lock = asyncio.Lock()
+        self._start_ref(ref, client)
+
+    async def add(
+        self,
+        feedback_type: str,
+        payload: Mapping[str, Any] | None = None,
+        creator: str | None = None,
+        annotation_ref: str | Ref | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """As `RefFeedbackQuery.add`."""
+        return await self._finished(self._added(feedback_type, payload, creator, annotation_ref, kwargs))
+
+    async def add_reaction(self, emoji: str, creator: str | None = None) -> str:
+        """As `RefFeedbackQuery.add_reaction`."""
+        return await self._finished(self._reaction(emoji, creator))
+
+    async def add_note(self, note: str, creator: str | None = None) -> str:
+        """As `RefFeedbackQuery.add_note`."""
+        return await self._finished(self._note(note, creator))
+
+    async def purge(self, feedback_id: str) -> None:
+        """As `RefFeedbackQuery.purge`."""
+        await self._finished(self._purged(feedback_id))

@@ -1,0 +1,72 @@
+"""What happened to records: changes, and what is left of a record that was purged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from plaudit import v1
+from plaudit._core.fields import to_datetime
+from plaudit._core.model import Feedback
+
+Kind = Literal["created", "replaced", "purged"]
+
+_KINDS: Final[dict[int, Kind]] = {
+    v1.ChangeKind.CHANGE_KIND_CREATED: "created",
+    v1.ChangeKind.CHANGE_KIND_REPLACED: "replaced",
+    v1.ChangeKind.CHANGE_KIND_PURGED: "purged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a purged record: nothing of its content."""
+
+    id: str
+    """The id, which is never free again."""
+    ref: str
+    """The ref that the record was about."""
+    feedback_type: str
+    """The type that the record had."""
+    user_id: str
+    """Who purged it."""
+    purged_at: datetime
+    """When, in UTC."""
+    revision: int
+    """The number of the purge in the project."""
+
+    @classmethod
+    def from_proto(cls, message: v1.Tombstone) -> Tombstone:
+        """Made from the message."""
+        purged_at = to_datetime(message.purged_at)
+        return cls(message.id, message.ref, message.feedback_type, message.user_id, purged_at, message.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change in a project: the record as the change left it, or what is left of a purged one."""
+
+    revision: int
+    """The number of the change in the project."""
+    kind: Kind
+    """What happened: `created`, `replaced` or `purged`."""
+    feedback: Feedback | None
+    """The record; None for a purge."""
+    tombstone: Tombstone | None
+    """What is left of a purged record; None for any other change."""
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        if self.feedback is not None:
+            return self.feedback.id
+        return "" if self.tombstone is None else self.tombstone.id
+
+    @classmethod
+    def from_proto(cls, message: v1.Change) -> Change:
+        """Made from the message, parts of which it keeps."""
+        if message.WhichOneof("subject") == "tombstone":
+            return cls(message.revision, "purged", None, Tombstone.from_proto(message.tombstone))
+        # With a kind that only a newer server knows, there is a record: something has happened to it, and it exists.
+        return cls(message.revision, _KINDS.get(message.kind, "replaced"), Feedback(message.feedback), None)

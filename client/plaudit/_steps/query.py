@@ -1,0 +1,285 @@
+"""Queries that are read when they are looked at: what they ask, what they keep, and the records of one ref; no I/O."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from plaudit import v1
+from plaudit._contract.refs import Ref, parse_ref
+from plaudit._core.errors import InvalidArgumentError, Violation
+from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
+from plaudit._core.feedback_types import AGENT_USER_FEEDBACK, ANNOTATION_PREFIX, NOTE, REACTION, RESERVED_PREFIX
+from plaudit._core.model import Feedback
+from plaudit._core.paging import Pages
+from plaudit._core.question import Question
+from plaudit._core.records import canonical_id
+from plaudit._results.feedbacks import Feedbacks
+from plaudit._steps.step import Call, Steps
+from plaudit._wire.methods import COUNT, PURGE, QUERY
+
+_AGENT_KINDS: Final = frozenset(("agent_turn", "agent_span", "agent_conversation"))
+
+
+class Asking(Protocol):
+    """What a query needs of a client."""
+
+    def project_for(self, project: str | None) -> str:
+        """The given project, else the client's."""
+
+    def _create(self, record: Mapping[str, Any], project: str | None) -> Steps[Feedback]:
+        """Store one record."""
+
+
+ClientT = TypeVar("ClientT", bound=Asking)
+
+
+class Rows:
+    """What one reading of a query has read so far: it grows by whole pages, and else never changes."""
+
+    __slots__ = ("kept", "pages", "revision", "rows")
+
+    def __init__(self, request: v1.QueryFeedbackRequest) -> None:
+        self.pages = Pages(request)
+        self.rows: list[Feedback] = []
+        self.revision = 0
+        """The project's revision before the first page was read: while it stays the same, so do the rows."""
+        self.kept: Feedbacks | None = None
+        """The whole result; None until it was read to the end."""
+
+    def add(self, response: v1.QueryFeedbackResponse) -> None:
+        """Take one page in."""
+        self.pages.advance(response)
+        if not self.rows:
+            self.revision = response.revision
+        self.rows.extend(map(Feedback, response.feedback))
+
+
+class Asked(ABC, Generic[ClientT]):
+    """What both clients share of a query: its question, what was read of it, and the bodies of its methods."""
+
+    _result: Rows | None
+
+    def _start(self, question: Question, show_refs: bool, client: ClientT | None) -> None:
+        self._question = question
+        self.show_refs = show_refs
+        self._client = client
+        self._result = None
+        self._forgotten = 0
+
+    @property
+    def client(self) -> ClientT:
+        """The client that is asked: the one given, else the default one."""
+        if self._client is None:
+            self._client = self._default_client()
+        return self._client
+
+    @abstractmethod
+    def _default_client(self) -> ClientT:
+        """The client of `init`, else one made from the environment."""
+
+    @property
+    def project_id(self) -> str:
+        """`entity/project`."""
+        return self._question.project or self.client.project_for(None)
+
+    @property
+    def entity(self) -> str:
+        """The first part of the project."""
+        return self.project_id.partition("/")[0]
+
+    @property
+    def project(self) -> str:
+        """The second part of the project."""
+        return self.project_id.partition("/")[2]
+
+    @property
+    def query(self) -> Query | None:
+        """The filter; None for every record."""
+        return self._question.query
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._described()})"
+
+    def _described(self) -> str:
+        question = self._question
+        parts = [repr(part) for part in self.project_id.split("/")] + [repr(question.query)]
+        if question.offset:
+            parts.append(f"offset={question.offset}")
+        if question.limit is not None:
+            parts.append(f"limit={question.limit}")
+        if self.show_refs:
+            parts.append("show_refs=True")
+        if question.order:
+            parts.append(f"order_by={question.order!r}")
+        return ", ".join(parts)
+
+    def _started(self) -> Rows:
+        if self._result is None:
+            self._result = Rows(self._request())
+        return self._result
+
+    def _request(self) -> v1.QueryFeedbackRequest:
+        return self._question.request(self.project_id)
+
+    def _all(self) -> Steps[Feedbacks]:
+        return self._read_to_end(self._started())
+
+    def _again(self) -> Steps[Feedbacks]:
+        old = self._result
+        if old is not None and old.kept is not None and (yield from self._is_current(old)):
+            old.kept = Feedbacks(self.show_refs, old.rows)
+            return old.kept
+        result, forgotten = Rows(self._request()), self._forgotten
+        rows = yield from self._read_to_end(result)
+        if forgotten == self._forgotten:  # else something was stored meanwhile, which the rows may not have
+            self._result = result
+        return rows
+
+    def _counted(self) -> Steps[int]:
+        response = yield from Call(COUNT, self._question.count_request(self.project_id))
+        return response.count
+
+    def _any(self) -> Steps[bool]:
+        result = self._result
+        if result is not None and (result.rows or result.pages.request is None):
+            return bool(result.rows)
+        if self._question.limit == 0:
+            return False
+        response = yield from Call(QUERY, replace(self._question, limit=1).request(self.project_id))
+        return bool(response.feedback)
+
+    def _read_to_end(self, result: Rows) -> Steps[Feedbacks]:
+        while (yield from self._read_page(result)):
+            pass
+        if result.kept is None:
+            result.kept = Feedbacks(self.show_refs, result.rows)
+        return result.kept
+
+    def _read_beyond(self, result: Rows, position: int) -> Steps[bool]:
+        """Read pages until there is a row at `position`; False when there is none."""
+        while position >= len(result.rows):
+            if not (yield from self._read_page(result)):
+                return False
+        return True
+
+    def _read_page(self, result: Rows) -> Steps[bool]:
+        """Read the next page; False when there is none."""
+        request = result.pages.request
+        if request is None:
+            return False
+        result.add((yield from Call(QUERY, request)))
+        return True
+
+    def _is_current(self, result: Rows) -> Steps[bool]:
+        """Whether the project is the same as when the rows were read; asks in one call, which returns no rows."""
+        if not result.rows or not result.revision:
+            return False  # reading again costs no more than asking
+        probe = yield from Call(QUERY, v1.QueryFeedbackRequest(project=self.project_id, limit=0))
+        return probe.revision == result.revision
+
+
+class AskedOfRef(Asked[ClientT]):
+    """What both clients share of a query for exactly one ref, and of adding records to it."""
+
+    def _start_ref(self, ref: str | Ref, client: ClientT | None) -> None:
+        self._uri = str(ref) if isinstance(ref, Ref) else ref
+        self._ref = parse_ref(self._uri)
+        self._start(Question.of(self._ref.project_id, field("ref") == self._uri), False, client)
+
+    def _move_to(self, project: str | None) -> None:
+        """Ask in another project than the ref's own, unless it is None."""
+        if project is not None:
+            self._question = replace(self._question, project=self.client.project_for(project))
+
+    @property
+    def ref(self) -> str:
+        """The URI."""
+        return self._uri
+
+    def _described(self) -> str:
+        return repr(self._uri)
+
+    def _added(
+        self,
+        feedback_type: str,
+        payload: Mapping[str, Any] | None,
+        creator: str | None,
+        annotation_ref: str | Ref | None,
+        more: Mapping[str, Any],
+    ) -> Steps[str]:
+        if not isinstance(feedback_type, str):
+            raise TypeError(f"a feedback type is a str, not {type(feedback_type).__name__}")
+        if annotation_ref is None:
+            if feedback_type.startswith(RESERVED_PREFIX):
+                raise ValueError(f"types that start with {RESERVED_PREFIX} are reserved: {feedback_type!r}")
+        else:
+            if not feedback_type.startswith(ANNOTATION_PREFIX):
+                raise ValueError(f"annotation_ref goes with a type {ANNOTATION_PREFIX}…, not with {feedback_type!r}")
+            annotation = annotation_ref if isinstance(annotation_ref, Ref) else parse_ref(annotation_ref)
+            if annotation.kind not in ("object", "op"):
+                raise TypeError(f"annotation_ref must be the ref of an object or op, not of kind {annotation.kind}")
+        if payload is not None and not isinstance(payload, Mapping):
+            problem = f"must be a JSON object, not a {type(payload).__name__}"
+            raise InvalidArgumentError.of([Violation("feedback.payload", problem)])
+        return self._stored(
+            feedback_type=feedback_type,
+            payload={**(payload or {}), **more},
+            creator=creator,
+            annotation_ref=None if annotation_ref is None else str(annotation_ref),
+        )
+
+    def _reaction(self, emoji: str, creator: str | None) -> Steps[str]:
+        if self._ref.kind not in _AGENT_KINDS:
+            return self._stored(feedback_type=REACTION, payload={"emoji": emoji}, creator=creator)
+        return self._stored(
+            feedback_type=AGENT_USER_FEEDBACK,
+            payload={"emoji": emoji, "scorer_tags": [emoji]},
+            creator=creator,
+            scorer_tags=[emoji],
+            scorer_tag_reasons={emoji: "Set by user"},
+            scorer_tag_confidences={emoji: 1.0},
+        )
+
+    def _note(self, note: str, creator: str | None) -> Steps[str]:
+        return self._stored(feedback_type=NOTE, payload={"note": note}, creator=creator)
+
+    def _purged(self, feedback_id: str) -> Steps[None]:
+        this = Query((field("id") == canonical_id(feedback_id)) & (field("ref") == self._uri))
+        request = v1.PurgeFeedbackRequest(project=self.project_id, query=this.to_proto())
+        try:
+            yield from Call(PURGE, request)
+        finally:
+            self._forget()
+
+    def _stored(self, **record: Any) -> Steps[str]:
+        try:
+            stored = yield from self.client._create({"ref": self._uri, **record}, self.project_id)
+        finally:
+            # After an error, too: a call without an answer may have stored the record.
+            self._forget()
+        return stored.id
+
+    def _forget(self) -> None:
+        self._result = None
+        self._forgotten += 1
+
+
+def reaction_query(emoji: str, query: QueryLike | None) -> Query:
+    """What matches `query`, if there is one, and is a reaction with exactly this emoji."""
+    reaction = all_of([field("feedback_type") == REACTION, field("payload.emoji") == emoji])
+    if query is None:
+        return Query(reaction)
+    return Query(all_of([as_query(query).expr, reaction]))
+
+
+def project_id_of(entity: str, project: str) -> str:
+    """`entity/project`. Raises TypeError for what is not text, ValueError for an empty part or one with a slash."""
+    for name, part in (("entity", entity), ("project", project)):
+        if not isinstance(part, str):
+            raise TypeError(f"{name} is a str, not {type(part).__name__}")
+        if not part or "/" in part:
+            raise ValueError(f"{name} must not be empty and must not hold a slash: {part!r}")
+    return f"{entity}/{project}"
