@@ -92,6 +92,10 @@ release-image: $(DEV_READY) breaking ## Write proto/released.binpb from the prot
 test-polyglot: $(DEV_READY) ## Play the same conversation in each installed language (REQUIRED='go node' must be installed)
 	@PLAUDIT_TEST_LANGUAGES='$(REQUIRED)' $(BIN)/python -m pytest tests/polyglot/test_languages.py $(ARGS)
 
+.PHONY: test-http
+test-http: $(DEV_READY) ## Run Connect's conformance suite against the HTTP port
+	@$(BIN)/python -m pytest tests/polyglot/connect $(ARGS)
+
 .PHONY: test-range
 test-range: $(DEV_READY) ## Test the wheel on the oldest and newest dependencies, on each installed Python
 	@$(BIN)/python -m pytest tests/polyglot/test_range.py $(ARGS)

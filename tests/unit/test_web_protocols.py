@@ -32,7 +32,15 @@ from plaudit_server.web.codes import CODES, code_of
 from plaudit_server.web.compression import compressed, decompressed
 from plaudit_server.web.envelopes import CONNECT_END, TRAILERS, EnvelopeReader, sealed
 from plaudit_server.web.exchange import Exchange, Head, Outcome, Parts
-from plaudit_server.web.faults import BadRequest, HttpRefusal, TooLarge, UnknownCompression, WebFault, WrongCount
+from plaudit_server.web.faults import (
+    BadRequest,
+    HttpRefusal,
+    TooLarge,
+    UnexpectedCompression,
+    UnknownCompression,
+    WebFault,
+    WrongCount,
+)
 from plaudit_server.web.headers import Headers, connect_timeout, grpc_message, grpc_timeout, header_pairs, names_token
 from plaudit_server.web.methods import Method, methods_of
 from plaudit_server.web.negotiation import negotiate
@@ -103,7 +111,7 @@ def test_unary_connect(codec: str, zipped: bool) -> None:
     assert exchange.protocol == "connectrpc"
     exchange.initial.append(("x-early", "1"))
     exchange.trailing += [("x-request-id", "r-1"), ("x-late-bin", b"\x00")]
-    assert exchange.answer(ANSWER.SerializeToString()) == []
+    assert exchange.answer(exchange.encoded(ANSWER.SerializeToString())) == []
     status, head, sent = parts([exchange.end(Outcome())])
     assert status == 200
     assert head["content-type"] == f"application/{codec}"
@@ -121,7 +129,7 @@ def test_unary_connect(codec: str, zipped: bool) -> None:
 
 def test_a_small_answer_is_sent_as_it_is() -> None:
     exchange = post(GET, "application/proto", accept_encoding="gzip")
-    exchange.answer(b"")
+    exchange.answer(exchange.encoded(b""))
     status, head, body = parts([exchange.end(Outcome())])
     assert (status, body, "content-encoding" in head) == (200, b"", False)
 
@@ -133,7 +141,7 @@ def test_a_unary_error_in_connect() -> None:
         ("grpc-status-details-bin", b"internal"),
         ("grpc-retry-pushback-ms", "1001"),
     ]
-    exchange.answer(b"never seen")
+    exchange.answer(exchange.encoded(b"never seen"))
     status, head, body = parts([exchange.end(Outcome(8, "slow down", details()))])
     assert status == 429
     assert head["content-type"] == "application/json"
@@ -182,7 +190,7 @@ def test_get(codec: str, is_base64: bool, zipped: bool) -> None:
     query |= {"compression": "gzip"} if zipped else {}
     exchange = get(urlencode(query))
     assert feed(exchange, b"") == [ASKED.SerializeToString()]
-    exchange.answer(b"")
+    exchange.answer(exchange.encoded(b""))
     _, head, _ = parts([exchange.end(Outcome())])
     assert head["cache-control"] == "no-store"
 
@@ -273,8 +281,8 @@ def test_a_stream_in_connect(content_type: str, zipped: bool) -> None:
     ]
     exchange.trailing += [("x-request-id", "r"), ("x-twice", "1"), ("x-twice", "2")]
     pieces = [
-        exchange.answer(PAGE.SerializeToString()),
-        exchange.answer(b""),
+        exchange.answer(exchange.encoded(PAGE.SerializeToString())),
+        exchange.answer(exchange.encoded(b"")),
         exchange.end(Outcome(8, "no", details())),
     ]
     status, head, sent = parts(pieces)
@@ -308,7 +316,10 @@ def test_grpc_web(content_type: str, zipped: bool) -> None:
     assert (exchange.timeout, exchange.metadata, exchange.protocol) == (0.25, [], "grpc_web")
     exchange.trailing += [("x-request-id", "r"), ("grpc-retry-pushback-ms", "80"), ("grpc-status-details-bin", b"!")]
     status, head, sent = parts(
-        [exchange.answer(ANSWER.SerializeToString()), exchange.end(Outcome(8, "zu früh\n%", details()))]
+        [
+            exchange.answer(exchange.encoded(ANSWER.SerializeToString())),
+            exchange.end(Outcome(8, "zu früh\n%", details())),
+        ]
     )
     assert (status, head["content-type"]) == (200, "application/grpc-web+proto")
     first, last = EnvelopeReader(10_000).feed(sent)
@@ -354,7 +365,6 @@ ENVELOPED = [(STREAM, "application/connect+proto"), (GET, "application/grpc-web+
 @pytest.mark.parametrize(
     "body",
     [
-        sealed(1, gzip.compress(b"")),  # compressed, and no compression was named
         sealed(2, b"{}"),
         sealed(0x80, b""),
         sealed(0x40, b""),
@@ -366,6 +376,12 @@ ENVELOPED = [(STREAM, "application/connect+proto"), (GET, "application/grpc-web+
 def test_envelopes_that_cannot_be_read(method: Method, content_type: str, body: bytes) -> None:
     with pytest.raises(BadRequest):
         feed(post(method, content_type), body)
+
+
+@pytest.mark.parametrize(("method", "content_type"), ENVELOPED)
+def test_a_message_is_compressed_only_where_the_head_says_how(method: Method, content_type: str) -> None:
+    with pytest.raises(UnexpectedCompression):
+        feed(post(method, content_type), sealed(1, gzip.compress(b"")))
 
 
 @pytest.mark.parametrize(("method", "content_type"), ENVELOPED)
@@ -544,10 +560,10 @@ def test_methods_of_a_service() -> None:
 
 
 def test_only_what_takes_long_is_heavy() -> None:
-    assert not post(GET, "application/proto").heavy(10**6)
-    assert post(GET, "application/proto", accept_encoding="gzip").heavy(10**6)
-    assert post(GET, "application/json").heavy(10**6)
-    assert not post(GET, "application/json", accept_encoding="gzip").heavy(1000)
+    assert not post(GET, "application/proto").slow_to_write(10**6)
+    assert post(GET, "application/proto", accept_encoding="gzip").slow_to_write(10**6)
+    assert post(GET, "application/json").slow_to_write(10**6)
+    assert not post(GET, "application/json", accept_encoding="gzip").slow_to_write(1000)
 
 
 @given(

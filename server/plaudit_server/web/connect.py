@@ -8,20 +8,20 @@ from urllib.parse import parse_qs
 
 from plaudit_server.web.codecs import compact_json
 from plaudit_server.web.codes import OK, code_of
-from plaudit_server.web.compression import GZIP, IDENTITY, compressed, decompressed
+from plaudit_server.web.compression import GZIP, IDENTITY, decompressed
 from plaudit_server.web.connect_errors import error_value
 from plaudit_server.web.envelopes import CONNECT_END
 from plaudit_server.web.exchange import (
     PUSHBACK,
     STATUS_DETAILS,
+    Encoded,
     EnvelopedExchange,
     Exchange,
     Outcome,
     Parts,
     reader_of,
-    worth_compressing,
 )
-from plaudit_server.web.faults import BadRequest, TooLarge, UnknownCompression, WebFault
+from plaudit_server.web.faults import UNIMPLEMENTED, BadRequest, TooLarge, UnknownCompression, WebFault
 from plaudit_server.web.headers import (
     HeaderPairs,
     Headers,
@@ -42,7 +42,7 @@ class ConnectUnary(Exchange):
 
     protocol = "connectrpc"
 
-    _message: bytes | None = None
+    _message: Encoded | None = None
     _given: bytes | None = None
     """The message of a GET, which came with the head."""
 
@@ -97,25 +97,26 @@ class ConnectUnary(Exchange):
             raise TooLarge(len(data), self.limit)
         return [self._request(data)]
 
-    def answer(self, message: bytes) -> Parts:
+    def answer(self, message: Encoded) -> Parts:
         """Nothing before the end: whether the answer is one is known then."""
-        self._message = self.codec.response(message)
+        self._message = message
         return []
 
     def end(self, outcome: Outcome) -> Parts:
         """The whole answer."""
         headers: HeaderPairs = _trailer_headers(self)
         if outcome.code == OK and self._message is not None:
-            body, status = self._message, 200
+            (body, zipped), status = self._message, 200
             headers.append(("content-type", f"application/{self.codec.name}"))
         else:
-            value = error_value(outcome if outcome.code != OK else Outcome(12, "the method gave no answer"))
-            body, status = compact_json(value), code_of(outcome.code or 12).http_status
+            if outcome.code == OK:
+                outcome = Outcome(UNIMPLEMENTED, "the method gave no answer")
+            body, zipped = self._compressed(compact_json(error_value(outcome)))
+            status = code_of(outcome.code).http_status
             headers += [("content-type", "application/json"), *_retry_after(self)]
         if isinstance(self.fault, UnknownCompression):
             headers.append(("accept-encoding", ACCEPTED))
-        if self.compresses and worth_compressing(body):
-            body = compressed(body)
+        if zipped:
             headers.append(("content-encoding", GZIP))
         headers += [("vary", "accept-encoding"), ("content-length", str(len(body)))]
         if self._given is not None:
@@ -148,7 +149,7 @@ class ConnectStream(EnvelopedExchange):
             metadata.setdefault(name, []).append(text)
         if metadata:
             value["metadata"] = metadata
-        return [*self._head(), self._sealed(CONNECT_END, compact_json(value))]
+        return [*self._head(), self._sealed(CONNECT_END, self._compressed(compact_json(value)))]
 
     def _head(self) -> Parts:
         headers = [

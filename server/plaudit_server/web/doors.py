@@ -119,7 +119,6 @@ def preflight_headers(origin: str) -> HeaderPairs:
         ("access-control-allow-headers", _SENT),
         ("access-control-max-age", str(PREFLIGHT_SECONDS)),
         ("vary", "origin, access-control-request-method, access-control-request-headers"),
-        ("content-length", "0"),
     ]
 
 

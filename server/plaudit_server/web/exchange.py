@@ -10,7 +10,7 @@ from plaudit_server.web.codecs import Codec
 from plaudit_server.web.codes import OK
 from plaudit_server.web.compression import GZIP, IDENTITY, THREAD_BYTES, WORTH_BYTES, compressed, decompressed
 from plaudit_server.web.envelopes import COMPRESSED, EnvelopeReader, sealed
-from plaudit_server.web.faults import BadRequest, UnknownCompression, WebFault, WrongCount
+from plaudit_server.web.faults import BadRequest, UnexpectedCompression, UnknownCompression, WebFault, WrongCount
 from plaudit_server.web.headers import HeaderPairs, Metadata, header_pairs
 from plaudit_server.web.methods import Method
 
@@ -24,6 +24,13 @@ class Head(NamedTuple):
 
     status: int
     headers: HeaderPairs
+
+
+class Encoded(NamedTuple):
+    """A message as it goes over the wire; `compressed` says that it is gzip."""
+
+    data: bytes
+    compressed: bool
 
 
 Parts = list[Head | bytes]
@@ -79,17 +86,31 @@ class Exchange(ABC):
     def finish(self) -> list[bytes]:
         """The request has ended: messages that are complete with that. Raises WebFault."""
 
+    def encoded(self, message: bytes) -> Encoded:
+        """An answer, given as protobuf, as its caller reads it; changes nothing, so that it may run in a thread."""
+        data = self.codec.response(message)
+        return self._compressed(data)
+
     @abstractmethod
-    def answer(self, message: bytes) -> Parts:
-        """Send a message, given as protobuf."""
+    def answer(self, message: Encoded) -> Parts:
+        """Send an answer."""
 
     @abstractmethod
     def end(self, outcome: Outcome) -> Parts:
         """End the call; `trailing` is complete."""
 
-    def heavy(self, size: int) -> bool:
-        """Whether to convert a message of this many bytes holds the event loop too long: do it in a thread."""
+    def slow_to_read(self, size: int) -> bool:
+        """Whether `receive` and `finish` may hold the event loop too long, once this many bytes have come."""
+        return self._compression != IDENTITY or (size > THREAD_BYTES and self.codec.name == "json")
+
+    def slow_to_write(self, size: int) -> bool:
+        """Whether `encoded` holds the event loop too long, for a message of this many bytes."""
         return size > THREAD_BYTES and (self.codec.name == "json" or self.compresses)
+
+    def _compressed(self, data: bytes) -> Encoded:
+        if self.compresses and len(data) >= WORTH_BYTES:
+            return Encoded(compressed(data), True)
+        return Encoded(data, False)
 
     def _request(self, data: bytes) -> bytes:
         """One message of the request, decompressed, as protobuf."""
@@ -125,7 +146,7 @@ class EnvelopedExchange(Exchange):
                 raise BadRequest("", f"a message of the request has the flags {flags:#04x}")
             if flags & COMPRESSED:
                 if self._compression == IDENTITY:
-                    raise BadRequest("", "a message is compressed, but the request's head names no compression")
+                    raise UnexpectedCompression
                 # Several compressors leave an empty message as it is.
                 content = decompressed(content, self.limit) if content else content
             messages.append(self._request(content))
@@ -140,18 +161,16 @@ class EnvelopedExchange(Exchange):
             raise WrongCount(0)
         return []
 
-    def answer(self, message: bytes) -> Parts:
+    def answer(self, message: Encoded) -> Parts:
         """One envelope, after the head if it is the first."""
-        return [*self._head(), self._sealed(0, self.codec.response(message))]
+        return [*self._head(), self._sealed(0, message)]
 
     @abstractmethod
     def _head(self) -> Parts:
         """The head, unless it has gone out."""
 
-    def _sealed(self, flags: int, data: bytes) -> bytes:
-        if self.compresses and worth_compressing(data):
-            return sealed(flags | COMPRESSED, compressed(data))
-        return sealed(flags, data)
+    def _sealed(self, flags: int, content: Encoded) -> bytes:
+        return sealed(flags | COMPRESSED if content.compressed else flags, content.data)
 
 
 def reader_of(name: str | None) -> str:
@@ -161,8 +180,3 @@ def reader_of(name: str | None) -> str:
     if name != GZIP:
         raise UnknownCompression(str(name))
     return GZIP
-
-
-def worth_compressing(data: bytes) -> bool:
-    """Whether a message is large enough."""
-    return len(data) >= WORTH_BYTES

@@ -7,6 +7,7 @@ from typing import Final
 INVALID_ARGUMENT: Final = 3
 RESOURCE_EXHAUSTED: Final = 8
 UNIMPLEMENTED: Final = 12
+INTERNAL: Final = 13
 
 
 class WebFault(Exception):
@@ -48,6 +49,15 @@ class UnknownCompression(WebFault):
     def __init__(self, name: str) -> None:
         super().__init__(f"unknown compression {name[:40]!r}; use gzip or identity")
         self.name = name
+
+
+class UnexpectedCompression(WebFault):
+    """A message that is marked as compressed where the request's head named no compression: a defect of its sender."""
+
+    code = INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__("a message is compressed, but the request's head names no compression")
 
 
 class WrongCount(WebFault):

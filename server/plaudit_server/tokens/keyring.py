@@ -1,0 +1,80 @@
+"""Signing keys: what each may sign, and its secret, made from a master secret that is in no database; no storage."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from plaudit._contract.feedback_tokens import DAY_SECONDS, MOST_DAYS, Claims, SigningKey, check_key_id
+from plaudit_server.config.grants import check_pattern, matches
+
+MASTER_BYTES: Final = 32
+_PURPOSE: Final = b"plaudit feedback token signing key\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyScope:
+    """What a signing key may sign at most; a token may only narrow it. Times in microseconds since 1970 UTC."""
+
+    id: str
+    projects: tuple[str, ...]
+    """Patterns."""
+    types: tuple[str, ...]
+    """Feedback types."""
+    max_days: int
+    """For how many days a token may hold."""
+    per_minute: int
+    """How many writes all its tokens together may make in a minute; 0 for any number."""
+    created_at: int
+    revoked_at: int | None = None
+
+    def __post_init__(self) -> None:
+        check_key_id(self.id)
+        for pattern in self.projects:
+            check_pattern(pattern)
+        if not self.projects or not self.types:
+            raise ValueError("a signing key needs a project and a feedback type that it may sign for")
+        if not 0 < self.max_days <= MOST_DAYS:
+            raise ValueError(f"a token holds 1 to {MOST_DAYS} days")
+        if self.per_minute < 0:
+            raise ValueError("a rate is not below 0")
+
+    def excess(self, claims: Claims, now: float) -> str | None:
+        """What of a token goes beyond the key, as a sentence for its bearer; None when nothing does."""
+        if not any(matches(pattern, claims.project) for pattern in self.projects):
+            return "the token is for a project that its signing key does not cover"
+        if not set(claims.types) <= set(self.types):
+            return "the token names a feedback type that its signing key does not cover"
+        if claims.expires_at > now + min(self.max_days, claims.longest_days) * DAY_SECONDS + 60:
+            return "the token holds longer than its signing key allows"
+        return None
+
+
+def signing_key(master: bytes, id: str) -> SigningKey:
+    """The key of an id: whoever has a copy of the database but not the master secret can mint nothing."""
+    return SigningKey(id, hmac.digest(master, _PURPOSE + id.encode(), "sha256"))
+
+
+def read_master(path: str) -> bytes:
+    """The master secret of a file: its first 32 bytes as hex, on one line. Raises OSError and ValueError."""
+    text = Path(path).read_text(encoding="ascii").strip()
+    master = bytes.fromhex(text)
+    if len(master) != MASTER_BYTES:
+        raise ValueError(f"must hold {MASTER_BYTES} bytes as {2 * MASTER_BYTES} hex digits")
+    return master
+
+
+class Keyring:
+    """The keys in force at a moment."""
+
+    def __init__(self, master: bytes, scopes: Iterable[KeyScope]) -> None:
+        self._keys: Mapping[str, tuple[KeyScope, SigningKey]] = {
+            scope.id: (scope, signing_key(master, scope.id)) for scope in scopes if scope.revoked_at is None
+        }
+
+    def find(self, id: object) -> tuple[KeyScope, SigningKey] | None:
+        """A key in force by its id."""
+        return self._keys.get(id) if isinstance(id, str) else None
