@@ -203,5 +203,5 @@ $(FLOOR_READY): pyproject.toml constraints.txt constraints-floor.txt
 	@echo 'Installing the oldest versions allowed into .venv-floor (only this once) ...'
 	@$(MAKE_VENV) .venv-floor
 	@awk -F== 'NR == FNR { floor[$$1] } NR == FNR || !($$1 in floor)' constraints-floor.txt constraints.txt > .venv-floor/constraints.txt
-	@$(call PINNED,.venv-floor/constraints.txt) .venv-floor/bin/python -m pip install --quiet --editable '.[server,jwt,postgres,tracing,test]'
+	@$(call PINNED,.venv-floor/constraints.txt) .venv-floor/bin/python -m pip install --quiet --editable '.[server,jwt,postgres,schema,tracing,test]'
 	@touch $@

@@ -11,6 +11,7 @@ import pytest
 
 _FOLDER = Path(__file__).parents[2] / "shared"
 CASES = _FOLDER / "conformance" / "cases.jsonl"
+DEFINITIONS = _FOLDER / "conformance" / "definitions.jsonl"
 FEEDBACK = _FOLDER / "data" / "squality-feedback.jsonl"
 
 

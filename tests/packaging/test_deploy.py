@@ -155,7 +155,7 @@ def test_image_installs_the_pinned_versions_with_the_driver_of_postgresql_and_tr
     [installed] = [json.loads(line) for line in _of("RUN", BUILD) if "install" in line]
     environment = dict(pair.split("=", 1) for line in _of("ENV", BUILD) for pair in shlex.split(line))
 
-    assert installed[-1] == ".[server,jwt,postgres,tracing]"
+    assert installed[-1] == ".[server,jwt,postgres,schema,tracing]"
     assert environment["PIP_CONSTRAINT"] == "/src/constraints.txt"
     assert "/opt/plaudit /opt/plaudit" in "".join(_of("COPY"))
 

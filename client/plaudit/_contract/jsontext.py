@@ -277,7 +277,7 @@ class _Inspection:
         self.steps: list[str | int] = []
 
     def tell(self, description: str) -> None:
-        self.breaches.append(Breach(_path(self.steps), description))
+        self.breaches.append(Breach(place(self.steps), description))
 
     def look(self, value: object) -> None:
         """Judge a value and all that is in it. Recursion is bounded: what is too deep is not entered."""
@@ -322,8 +322,9 @@ class _Inspection:
             self.steps.pop()
 
 
-def _path(steps: Sequence[str | int]) -> str:
-    path = ""
+def place(steps: Iterable[str | int], at: str = "") -> str:
+    """Where keys and positions lead to, as in a Breach (`a.b[0]`); they start from the place `at`."""
+    path = at
     for step in steps:
         path += f"[{step}]" if isinstance(step, int) else f"{'.' if path else ''}{_shown(step)}"
     return path

@@ -1,0 +1,1 @@
+"""What feedback types mean in a project: definitions, and what they refuse."""

@@ -1,0 +1,337 @@
+"""What the definitions in force say of the records of a request: refusals, what finding them costs, and places; pure.
+
+A request is looked at as a whole, since what its records cost together is bounded: 10^8, in bytes of payload × checks
+of a schema, which is about a tenth of a second. It is known before any of them is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from plaudit._contract.jsontext import REPORTED_BREACHES, Breach, place
+from plaudit_server.definitions.records import BUILT_IN, Defined, Definition, ProjectDefinitions
+from plaudit_server.definitions.schema import VALUE_COST, JsonSchema
+
+REQUEST_COST: Final = 100_000_000
+"""The most that the records of one request may cost together."""
+
+INLINE_COST: Final = 100_000
+"""What costs more than this belongs into a thread."""
+
+REASON_CHARACTERS: Final = 10_000
+
+_EXPLANATION_COST: Final = 20_000  # of saying what is wrong with one value, beside looking at it again
+
+_MISSING: Final = object()
+
+
+class Subject(NamedTuple):
+    """What is looked at of a record: `payload` is `text`, decoded; `owner` is who made its version 1."""
+
+    feedback_type: str
+    ref: str
+    user_id: str
+    owner: str
+    creator: str | None
+    annotation_ref: str | None
+    payload: Mapping[str, Any]
+    text: str
+
+
+class Finding(NamedTuple):
+    """What is wrong with a record by the definition of its type: who may not write it, or what breaks where."""
+
+    version: int
+    denied: bool
+    breaches: Sequence[Breach]
+
+
+class TooExpensive(Exception):
+    """Looking at the records of a request would cost more than it may."""
+
+    def __init__(self, cost: int, limit: int) -> None:
+        super().__init__(f"{cost} > {limit}")
+        self.cost = cost
+        self.limit = limit
+
+
+def cost_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> int:
+    """What looking at records costs at most, about in nanoseconds."""
+    cost = 0
+    for subject in subjects:
+        defined = definitions.of(subject.feedback_type)
+        judge = defined and defined.judge(subject.annotation_ref)
+        if judge and judge.definition.rule is not None:
+            cost += judge.definition.rule.cost(_value(judge.definition, subject.payload), subject.text)
+    return cost
+
+
+def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+    """What is wrong with each record of a request that is to be written; None for one that may be.
+
+    Raises TooExpensive, before anything is looked at. A definition that is not enforced refuses nothing.
+    """
+    cost = cost_of(definitions, subjects)
+    if cost > REQUEST_COST:
+        raise TooExpensive(cost, REQUEST_COST)
+    credit = Credit(max(REQUEST_COST - cost, 2 * VALUE_COST))
+    return [_finding(definitions.of(subject.feedback_type), subject, credit) for subject in subjects]
+
+
+class Credit:
+    """What may still be spent on saying exactly what is wrong; without it a breach is reported at the value."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, cost: int) -> bool:
+        """Whether this much is left; then it is spent."""
+        self.left -= cost
+        return self.left >= 0
+
+
+def _finding(defined: Defined | None, subject: Subject, credit: Credit) -> Finding | None:
+    if defined is None:
+        return None
+    newest = defined.newest
+    if not newest.definition.enforced:
+        return None
+    denied = not may_write(newest.definition, subject.user_id)
+    breaches: list[Breach] = []
+    if newest.definition.closed:
+        breaches.append(Breach("feedback_type", "takes no new records: its definition is closed"))
+    judge = defined.judge(subject.annotation_ref)
+    if judge is None:
+        breaches.append(Breach("annotation_ref", "is named by no version of the type's definition"))
+    elif judge.definition.enforced:
+        look_at(judge.definition, subject.payload, subject.text, breaches, credit)
+    return Finding((judge or newest).version, denied, breaches) if denied or breaches else None
+
+
+# --- the payload
+
+
+def look_at(
+    definition: Definition,
+    payload: Mapping[str, Any],
+    text: str,
+    out: list[Breach],
+    credit: Credit,
+    stored: bool = False,
+) -> None:
+    """Append what is wrong with a payload; with `stored`, as one from before, in which retired categories are good."""
+    if definition.feedback_type in BUILT_IN:
+        return
+    path = definition.value_path
+    if definition.rule is not None:
+        value = _value(definition, payload)
+        at = definition.value_place
+        if value is _MISSING:
+            out.append(Breach(at, "is required"))
+        elif value is None:
+            if not definition.allow_null:
+                out.append(Breach(at, "must not be null"))
+        elif isinstance(definition.rule, JsonSchema):
+            _look_by_schema(definition.rule, value, text, at, out, credit)
+        else:
+            definition.rule.look(value, at, out, stored)
+    if path != ("reason",):
+        if "reason" in payload:
+            reason = payload["reason"]
+            if type(reason) is not str or not 1 <= len(reason) <= REASON_CHARACTERS:
+                out.append(Breach("payload.reason", f"must be text of 1 to {REASON_CHARACTERS} characters"))
+        elif definition.reason_required:
+            out.append(Breach("payload.reason", "is required"))
+    if definition.refuse_other_keys and path:
+        others = [key for key in payload if key not in ("reason", path[0])]
+        out += [Breach(place([key], "payload"), "is no key of this type") for key in others[:REPORTED_BREACHES]]
+
+
+def _look_by_schema(schema: JsonSchema, value: Any, text: str, at: str, out: list[Breach], credit: Credit) -> None:
+    if not schema.fits(text):
+        most = VALUE_COST // schema.checks
+        out.append(Breach(at, f"is in a payload too large for its schema, which takes up to about {most} bytes"))
+    elif not schema.takes(value):
+        may_explain = credit.take(schema.cost(value, text) + _EXPLANATION_COST)
+        out.append(schema.first_breach(value, at) if may_explain else Breach(at, "breaks the schema"))
+
+
+def _value(definition: Definition, payload: Mapping[str, Any]) -> Any:
+    """The value, or _MISSING."""
+    value: Any = payload
+    for key in definition.value_path:
+        if type(value) is dict and key in value:
+            value = value[key]
+        elif type(value) is list and _is_position(key) and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return _MISSING
+    return value
+
+
+def _is_position(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) < 8 and (key == "0" or key[0] != "0")
+
+
+# --- who may write
+
+
+def may_write(definition: Definition, user_id: str) -> bool:
+    """Whether a principal may write records of the type; anybody, where no writers are named."""
+    return not definition.writers or any(is_named(pattern, user_id) for pattern in definition.writers)
+
+
+def is_named(pattern: str, user_id: str) -> bool:
+    """Whether a pattern is of a name; `*` stands for any text. Takes time in proportion to the texts."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == user_id
+    *middle, last = rest
+    if not user_id.startswith(first) or not user_id.endswith(last) or len(user_id) < len(first) + len(last):
+        return False
+    at, end = len(first), len(user_id) - len(last)
+    for part in middle:
+        at = user_id.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
+
+
+# --- places
+
+
+def place_of(definitions: ProjectDefinitions, subject: Subject) -> tuple[bytes, bool] | None:
+    """The place that a record takes, of which there is one, and whether a second record replaces the first.
+
+    None where there may be any number. Two records have the same place when they agree in the type, the ref, and what
+    the definition names.
+    """
+    defined = definitions.of(subject.feedback_type)
+    if defined is None or not defined.newest.definition.enforced:
+        return None
+    unique = defined.newest.definition.unique
+    if unique is None:
+        return None
+    return key_of(defined.newest.definition, subject), unique.replaces
+
+
+def key_of(definition: Definition, subject: Subject) -> bytes:
+    """16 bytes that stand for the place of a record by a definition that has `unique`."""
+    unique = definition.unique
+    assert unique is not None
+    parts = (
+        subject.feedback_type,
+        subject.ref,
+        [subject.owner] if unique.by_rater else 0,
+        [subject.creator] if unique.by_creator else 0,
+        _text_form(definition, subject.text) if unique.by_value else 0,
+    )
+    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=16).digest()
+
+
+class _Numeral(str):
+    """The text of a number, as it was sent."""
+
+    __slots__ = ()
+
+
+_ZERO_FRACTION: Final = re.compile(r"\.0+\Z")
+_as_sent: Final = json.JSONDecoder(parse_int=_Numeral, parse_float=lambda text: _Numeral(_ZERO_FRACTION.sub("", text)))
+
+
+def _text_form(definition: Definition, text: str) -> list[Any]:
+    """The value as the query language reads it as text, so that 5, 5.0 and "5" are one; what has no text, as it is."""
+    value = _value(definition, _as_sent.decode(text))
+    if value is _MISSING:
+        return []
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if value is None or isinstance(value, str):
+        return [value]
+    return [json.dumps(value, sort_keys=True), "json"]
+
+
+# --- trying a definition
+
+
+@dataclass(slots=True)
+class _Breakage:
+    count: int
+    ids: list[str]
+
+
+class Breakage(NamedTuple):
+    """What breaks in one place (a path without positions), in how many records, and the ids of some."""
+
+    path: str
+    description: str
+    records: int
+    ids: Sequence[str]
+
+
+_POSITION: Final = re.compile(r"\[\d+\]")
+_EXAMPLES: Final = 10
+_BREAKAGES: Final = 50
+
+
+class Trial:
+    """Counts which stored records break a definition, one after the other; closed types and writers do not matter."""
+
+    def __init__(self, defined: Defined, cost_limit: int = REQUEST_COST) -> None:
+        """`defined` ends with the version that is tried."""
+        self._defined = defined
+        self._credit = Credit(cost_limit)
+        self._cost_left = cost_limit
+        self._breakages: dict[tuple[str, str], _Breakage] = {}
+        self._places: dict[bytes, str] = {}
+        self._repeated: set[str] = set()
+        self.checked = 0
+        self.breaking = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether as much has been spent as one call may cost."""
+        return self._cost_left <= 0
+
+    @property
+    def repeated(self) -> int:
+        """How many refs hold more records than `unique` allows."""
+        return len(self._repeated)
+
+    def add(self, id: str, subject: Subject) -> bool:
+        """Look at one record; whether it breaks the definition that is tried."""
+        self.checked += 1
+        tried = self._defined.newest
+        breaches: list[Breach] = []
+        judge = self._defined.judge(subject.annotation_ref)
+        if judge is None:
+            breaches.append(Breach("annotation_ref", "is named by no version of the type's definition"))
+        elif judge is tried:
+            rule = tried.definition.rule
+            if rule is not None:
+                self._cost_left -= rule.cost(_value(tried.definition, subject.payload), subject.text)
+            look_at(tried.definition, subject.payload, subject.text, breaches, self._credit, stored=True)
+        for key in {(_POSITION.sub("", breach.path), breach.description) for breach in breaches}:
+            breakage = self._breakages.setdefault(key, _Breakage(0, []))
+            breakage.count += 1
+            if len(breakage.ids) < _EXAMPLES:
+                breakage.ids.append(id)
+        if tried.definition.unique is not None:
+            key_there = key_of(tried.definition, subject)
+            if self._places.setdefault(key_there, id) != id:
+                self._repeated.add(subject.ref)
+        self.breaking += bool(breaches)
+        return bool(breaches)
+
+    def breakages(self) -> list[Breakage]:
+        """What breaks where, most frequent first."""
+        found = [Breakage(*where, breakage.count, tuple(breakage.ids)) for where, breakage in self._breakages.items()]
+        return sorted(found, key=lambda breakage: (-breakage.records, breakage.path, breakage.description))[:_BREAKAGES]
