@@ -1,4 +1,4 @@
-"""The rules of payload text: checking, comparing, splicing and coding JSON without changing a character; pure."""
+"""The rules for the text of payloads: checking, comparing, splicing and coding JSON without changing a character."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from plaudit._contract import limits
 
 REPORTED_BREACHES: Final = 100
-"""At most so many breaches of one payload are told; looking for more would only cost."""
+"""How many breaches of one payload are reported at most; looking for more would only cost time."""
 
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
@@ -19,9 +19,9 @@ _INT64_CHARACTERS: Final = len(str(_INT_MIN))
 _BEYOND_INT64: Final = "is beyond 64 bits"
 _TOO_DEEP: Final = f"is nested more than {limits.PAYLOAD_DEPTH} levels deep"
 _KEY_CHARACTERS: Final = 100
-_TOLD: Final = 5
+_IN_MESSAGE: Final = 5
 
-# Every escape that is allowed: what remains of the text's backslashes begins a NUL or a lone surrogate.
+# Every escape that is allowed. A backslash that is left in the text without them begins a NUL or a lone surrogate.
 _GOOD_ESCAPE: Final = re.compile(
     r"\\(?:[^u]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})"
 )
@@ -37,12 +37,12 @@ class Breach(NamedTuple):
 
 
 class InvalidPayloadError(ValueError):
-    """A value that no payload can hold; `breaches` tells every place."""
+    """A value that no payload can hold; `breaches` lists the places, at most 100."""
 
     def __init__(self, breaches: Sequence[Breach]) -> None:
-        told = [f"{breach.path or 'the payload'} {breach.description}" for breach in breaches[:_TOLD]]
-        more = [f"and {len(breaches) - _TOLD} more"] if len(breaches) > _TOLD else []
-        super().__init__("; ".join(told + more))
+        shown = [f"{breach.path or 'the payload'} {breach.description}" for breach in breaches[:_IN_MESSAGE]]
+        more = [f"and {len(breaches) - _IN_MESSAGE} more"] if len(breaches) > _IN_MESSAGE else []
+        super().__init__("; ".join(shown + more))
         self.breaches = tuple(breaches)
 
     def __reduce__(self) -> tuple[type[InvalidPayloadError], tuple[tuple[Breach, ...]]]:
@@ -52,8 +52,8 @@ class InvalidPayloadError(ValueError):
 def check(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
     """Read a payload's text by every rule: the decoded object and no breaches, or None and the breaches.
 
-    Costs a few microseconds for a small payload, and is bounded for hostile text. Only when the first, fast
-    reading meets something odd does a second one, which knows where it is, look for what is wrong.
+    It takes a few microseconds for a small payload, and a bounded time for hostile text. A first reading is fast; only
+    if it meets something odd, a second one, which keeps track of the place, looks for what is wrong.
     """
     try:
         size = len(text) if text.isascii() else len(text.encode())
@@ -71,14 +71,14 @@ def check(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
 
 
 def same_content(a: str, b: str) -> bool:
-    """Whether two checked payloads are the same JSON: key order and blanks do not count, numbers by their text."""
+    """Whether two checked payloads are the same JSON: the order of keys does not matter, the text of numbers does."""
     return a == b or bool(_numbers_as_text.decode(a) == _numbers_as_text.decode(b))
 
 
 def set_members(text: str, members: Mapping[str, str]) -> str:
-    """Set top-level text members of a checked payload, and change no other character of it.
+    """Set top-level members of a checked payload to texts, without changing any other character of it.
 
-    The value of a key that is there is replaced in place; the others are appended in the order given.
+    The value of a key that exists is replaced in its place; other keys are appended in the order given.
     """
     missing = dict(members)
     parts: list[str] = []
@@ -102,7 +102,7 @@ def set_members(text: str, members: Mapping[str, str]) -> str:
 def encode(payload: object) -> str:
     """A dict as compact JSON text in its own key order; tuples become arrays.
 
-    Raises InvalidPayloadError for what a payload can not hold: NaN, keys that are no text, sets, 33 levels, …
+    Raises InvalidPayloadError for what a payload cannot hold: NaN, keys that are not text, sets, 33 levels, …
     """
     breaches = _breaches_of(payload)
     if breaches:
@@ -117,7 +117,7 @@ def encode(payload: object) -> str:
 def decode(text: str) -> dict[str, Any]:
     """A stored payload as a dict; whole numbers are ints of any size. Empty text is an empty object.
 
-    Raises ValueError when the text is no JSON object.
+    Raises ValueError when the text is not a JSON object.
     """
     if not text:
         return {}
@@ -126,7 +126,7 @@ def decode(text: str) -> dict[str, Any]:
     except ValueError:
         end = -1
     if end != len(text):
-        value = json.loads(text)  # with blanks around it; looking for them costs more than the decoding
+        value = json.loads(text)  # blanks around it; looking for them each time costs more than decoding
     if not isinstance(value, dict):
         raise ValueError("the payload is no JSON object")
     return value
@@ -140,7 +140,7 @@ _scan: Final = json.JSONDecoder().raw_decode
 
 
 def _top_level(text: str) -> Iterator[tuple[str, int, int]]:
-    """The members of the object: the key, and where its value starts and ends."""
+    """The members of the object: each key, and where its value starts and ends."""
     at = _blanks(text, text.index("{") + 1)
     while text[at] != "}":
         key, at = _scan(text, at)
@@ -153,7 +153,7 @@ def _top_level(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _blanks(text: str, at: int) -> int:
-    """Where the blanks from here end."""
+    """Where the blanks that start here end."""
     found = _BLANK.match(text, at)
     assert found is not None
     return found.end()
@@ -166,7 +166,7 @@ _quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class _OddError(ValueError):
-    """The fast reading met something that the close one has to look at."""
+    """The fast reading has met something that the close reading has to look at."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,7 +199,7 @@ _strict: Final = json.JSONDecoder(
 
 
 def _is_shallow(text: str, value: dict[str, Any]) -> bool:
-    """Whether the nesting is within the limit; counted in the text where that is enough to tell."""
+    """Whether the nesting is within the limit; counting brackets in the text is often enough to know."""
     if text.count("{") + text.count("[") <= limits.PAYLOAD_DEPTH:
         return True
     level: list[Any] = [value]
@@ -235,7 +235,7 @@ class _Constant(str):
 
 
 class _Members(list[tuple[str, Any]]):
-    """The members of an object, also those whose key is there twice."""
+    """The members of an object, including those whose key is there twice."""
 
     __slots__ = ()
 
@@ -246,7 +246,7 @@ _close: Final = json.JSONDecoder(
 
 
 def _look_closely(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
-    """Read text that the fast reading did not pass, and tell all that is wrong with it."""
+    """Read text that the fast reading did not accept, and list all that is wrong with it."""
     try:
         value = _close.decode(text)
     except RecursionError:
@@ -258,17 +258,17 @@ def _look_closely(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
 
 
 def _breaches_of(value: object) -> list[Breach]:
-    """The breaches of a payload as the close reading gave it, or as a caller's own dicts and lists."""
+    """The breaches of a payload, as the close reading returned it, or made of a caller's own dicts and lists."""
     inspection = _Inspection()
     if isinstance(value, dict | _Members):
         inspection.look(value)
     else:
-        inspection.tell("must be a JSON object")
+        inspection.note("must be a JSON object")
     return inspection.breaches
 
 
 class _Inspection:
-    """A walk through a payload, in its order, that notes what is wrong where."""
+    """A walk through a payload, in its order, that notes what is wrong and where."""
 
     __slots__ = ("breaches", "steps")
 
@@ -276,14 +276,14 @@ class _Inspection:
         self.breaches: list[Breach] = []
         self.steps: list[str | int] = []
 
-    def tell(self, description: str) -> None:
+    def note(self, description: str) -> None:
         self.breaches.append(Breach(place(self.steps), description))
 
     def look(self, value: object) -> None:
-        """Judge a value and all that is in it. Recursion is bounded: what is too deep is not entered."""
+        """Inspect a value and all that is in it. Recursion is bounded: what is nested too deep is not entered."""
         if isinstance(value, dict | list | tuple):
             if len(self.steps) >= limits.PAYLOAD_DEPTH:
-                self.tell(_TOO_DEEP)
+                self.note(_TOO_DEEP)
             elif isinstance(value, _Members):
                 self._members(value)
             elif isinstance(value, dict):
@@ -293,7 +293,7 @@ class _Inspection:
             return
         wrong = _wrong_with(value)
         if wrong:
-            self.tell(wrong)
+            self.note(wrong)
 
     def _members(self, members: Iterable[tuple[object, object]]) -> None:
         seen: set[object] = set()
@@ -301,15 +301,15 @@ class _Inspection:
             if len(self.breaches) >= REPORTED_BREACHES:
                 return
             if not isinstance(key, str):
-                self.tell(f"has a key of type {type(key).__name__}, keys are text")
+                self.note(f"has a key of type {type(key).__name__}, keys are text")
                 continue
             self.steps.append(key)
             if key in seen:
-                self.tell("is there twice")
+                self.note("is there twice")
             seen.add(key)
             wrong = _wrong_with_text(key)
             if wrong:
-                self.tell(f"has a key that {wrong}")
+                self.note(f"has a key that {wrong}")
             self.look(value)
             self.steps.pop()
 
@@ -331,13 +331,13 @@ def place(steps: Iterable[str | int], at: str = "") -> str:
 
 
 def _shown(key: str) -> str:
-    """A key as part of a path: dots escaped as in queries, and no longer than a message may show."""
+    """A key as part of a path: dots escaped as in queries, and cut to what a message may show."""
     shown = key if len(key) <= _KEY_CHARACTERS else key[: _KEY_CHARACTERS - 1] + "…"
     return _SURROGATE.sub("\ufffd", shown).replace(".", r"\.")
 
 
 def _wrong_with(value: object) -> str | None:
-    """What is wrong with a value that is no container."""
+    """What is wrong with a value that is not a container."""
     match value:
         case _Number():
             return _wrong_with_number(value)
@@ -351,7 +351,7 @@ def _wrong_with(value: object) -> str | None:
             return None if _INT_MIN <= value <= _INT_MAX else _BEYOND_INT64
         case float():
             return None if isfinite(value) else "is no JSON number"
-    return f"is of type {type(value).__name__}, which JSON can not hold"
+    return f"is of type {type(value).__name__}, which JSON cannot hold"
 
 
 def _wrong_with_text(text: str) -> str | None:
@@ -368,7 +368,7 @@ def _wrong_with_number(text: str) -> str | None:
         fits = len(text) <= _INT64_CHARACTERS and _INT_MIN <= int(text) <= _INT_MAX
         return None if fits else _BEYOND_INT64
     value = float(text)
-    # A zero that was written with another digit than 0 has lost its value.
+    # A zero that was written with a digit other than 0 has lost its value.
     if isinf(value) or (value == 0 and _NONZERO_MANTISSA.match(text)):
         return "is beyond the range of a double"
     return None

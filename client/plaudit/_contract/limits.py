@@ -1,4 +1,4 @@
-"""Every numeric limit of the API, in one place; the server enforces them and GetServerInfo returns them."""
+"""Every numeric limit of the API; the server enforces them, and GetServerInfo returns them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ SCORER_KEY_BYTES: Final = 128
 SCORER_TAG_BYTES: Final = 256
 SCORER_REASON_CHARACTERS: Final = 10_000
 
-# Messages, in bytes encoded. grpc's own receive limit is higher, so that ours answers with its reason.
+# Messages, in encoded bytes. gRPC's own receive limit is higher, so that ours is met first, and answers with a reason.
 REQUEST_BYTES: Final = 3 * MIB
 RESPONSE_BYTES: Final = 4 * MIB
 GRPC_RECEIVE_BYTES: Final = 8 * MIB
 
-# Elements of one message: fields that are set, and each entry of its lists and maps. More than any other limit allows,
-# but for the ids of a purge, which come on top; so it is met by what would be refused anyway, before that is parsed.
+# Elements of one message: fields that are set, and each entry of its lists and maps. The other limits allow fewer; the
+# ids of a purge are counted on top. So only a message that would be refused anyway exceeds this limit, and is refused
+# before it is parsed.
 MESSAGE_ELEMENTS: Final = 2_000
 
 # Requests.

@@ -1,4 +1,4 @@
-"""The grammar of refs: a URI to its parts and back; pure, used by client and server."""
+"""The grammar of refs: from a URI to its parts and back."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BLANK_OR_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
 class InvalidRefError(ValueError):
-    """The text is no ref; the message says why."""
+    """The text is not a ref; the message says why."""
 
 
 class RefEdge(NamedTuple):
-    """One step of the path behind a ref: `edge` is attr, key, index or id; `value` is decoded."""
+    """One step of the path at the end of a ref: `edge` is attr, key, index or id; `value` is decoded."""
 
     edge: str
     value: str
@@ -36,13 +36,13 @@ class RefEdge(NamedTuple):
 class Ref:
     """A parsed ref: an immutable value, made by `parse_ref`. Parts that its kind does not have are None.
 
-    Equal when kind and parts are, so `…/object/n` and `…/object/n:latest` parse to equal refs, although
-    feedback on one is not feedback on the other: refs are stored and matched as exact text.
+    Two refs are equal when kind and parts are equal. So `…/object/n` and `…/object/n:latest` parse to equal refs,
+    although feedback on one is not feedback on the other: refs are stored and matched as exact text.
     """
 
     kind: RefKind
     uri: str
-    """The URI in its normal form (for an external ref, as it was)."""
+    """The URI in its normal form; that of an external ref is unchanged."""
     entity: str | None = None
     project: str | None = None
     name: str | None = None
@@ -85,14 +85,14 @@ class Ref:
 
 
 def parse_ref(uri: str) -> Ref:
-    """Parse a ref. Raises InvalidRefError, a ValueError, when the text follows no rule of the grammar."""
+    """Parse a ref. Raises InvalidRefError, a ValueError, for a text that breaks a rule of the grammar."""
     if not isinstance(uri, str):
         raise TypeError(f"a ref is a str, not {type(uri).__name__}")
     return _parse(uri) if len(uri) > _CACHED_CHARACTERS else _parse_again(uri)
 
 
 def names_digest(uri: str) -> bool:
-    """Whether the URI of an object or op says its digest (`n:d`), and does not leave it to mean `latest`."""
+    """Whether the URI of an object or op names its digest (`n:d`); without one it means `latest`."""
     return ":" in uri[len(_PREFIX) :].split("/", 4)[3]
 
 
@@ -130,12 +130,12 @@ def _parse(uri: str) -> Ref:
     raise InvalidRefError("the kind is none of object, op, call, table, agent_turn, agent_span, agent_conversation")
 
 
-# Refs come again and again, and a create parses each of its own. Long ones would let the cache grow large.
+# The same refs come many times, and each create parses its own. Long ones would make the cache too large.
 _parse_again: Final = lru_cache(maxsize=2048)(_parse)
 
 
 def _check_text(uri: str) -> None:
-    """The rules for any text of a record: a size in bytes, no NUL, no lone surrogate."""
+    """Check the rules for any text of a record: its size in bytes, no NUL, no lone surrogate."""
     try:
         size = len(uri) if uri.isascii() else len(uri.encode())
     except UnicodeEncodeError:
@@ -147,7 +147,7 @@ def _check_text(uri: str) -> None:
 
 
 def _parts(uri: str) -> list[str]:
-    """Entity, project, kind and at least one part more, these four not empty."""
+    """Entity, project, kind and at least one more part; these four are not empty."""
     parts = uri[len(_PREFIX) :].split("/")
     if len(parts) < 4 or not all(parts[:4]):
         raise InvalidRefError("a weave ref is written as weave:///<entity>/<project>/<kind>/<name or id>")
@@ -155,7 +155,7 @@ def _parts(uri: str) -> list[str]:
 
 
 def _alone(rest: list[str]) -> str:
-    """The digest or id of a kind that takes no path."""
+    """The digest or id of a kind that has no path."""
     if len(rest) > 1:
         raise InvalidRefError("nothing may follow the digest or id of this kind of ref")
     return rest[0]
@@ -182,7 +182,7 @@ def _rendered(path: tuple[RefEdge, ...]) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Percent-decode. A `%` without two hex digits stands for itself; what would lose bytes is refused."""
+    """Percent-decode. A `%` without two hex digits is kept as it is; an escape that is not UTF-8 is refused."""
     if "%" not in text:
         return text
     try:

@@ -1,4 +1,4 @@
-"""UUIDv7 text (RFC 9562), growing strictly within a process; pure, used by client and server."""
+"""UUIDv7 as text (RFC 9562), each greater than the one before in the same process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TAIL_BITS = 32
 
 
 class _Clock:
-    """The last millisecond and counter given out; the counter orders ids of one millisecond."""
+    """The last millisecond and counter that were used; the counter orders the ids of one millisecond."""
 
     __slots__ = ("counter", "lock", "milliseconds")
 
@@ -25,7 +25,7 @@ _clock = _Clock()
 
 
 def _start_anew() -> None:
-    """In a forked child: the parent's lock may be held for ever, and its counter goes on there."""
+    """In a forked child: the parent goes on with its counter, and the copy of its lock may never be released."""
     global _clock  # noqa: PLW0603
     _clock = _Clock()
 
@@ -35,10 +35,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def uuid7() -> str:
-    """A new UUIDv7, lower case with dashes, above every one that this process made before.
+    """A new UUIDv7, in lower case with dashes, greater than all that this process has made before.
 
-    48 bits of milliseconds since 1970, a counter of 42 bits that starts at random below its middle in each
-    millisecond, and 32 random bits. When the clock steps back, the last millisecond goes on.
+    It has 48 bits of milliseconds since 1970, a counter of 42 bits that starts in each millisecond at a random number
+    in the lower half of its range, and 32 random bits. When the clock steps back, the last millisecond is used again.
     """
     random = int.from_bytes(os.urandom(10), "big")
     clock = _clock

@@ -9,7 +9,7 @@ PlauditError
 ├── AbortedError                             read again and try again
 ├── PermissionDeniedError                    ask for the right
 ├── UnauthenticatedError                     send a valid API key
-├── ResourceExhaustedError                   come back after `retry_after` seconds
+├── ResourceExhaustedError                   call again after `retry_after` seconds
 ├── UnavailableError                         the server cannot be reached, or is stopping
 ├── DeadlineExceededError                    no answer in time: whether a write was stored is not known
 ├── InternalError                            a defect of the server: report the `request_id`

@@ -39,7 +39,7 @@ class Spool:
     """A queue of items in a file, in the order of their numbers; what is appended is on disk when the call returns.
 
     Raises ValueError for a file of another program or another version of plaudit, RuntimeError for one that is in use,
-    OSError for one that can not be read or made; later, sqlite3.Error for a disk that fails. Safe between threads.
+    OSError for one that cannot be read or made; later, sqlite3.Error for a disk that fails. Safe between threads.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
