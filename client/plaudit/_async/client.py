@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from plaudit import v1
 from plaudit._async import default
+from plaudit._async.closing import AsyncClosing
 from plaudit._async.ingest import AwaitedIngestLine
 from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
 from plaudit._async.run import ResultT, finish
@@ -36,7 +36,7 @@ RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackReques
 Records = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 
 
-class AsyncClient(Operations[AsyncTransport]):
+class AsyncClient(Operations[AsyncTransport], AsyncClosing):
     """A `Client` whose calls are awaited. Belongs to the event loop of its first call, which connects.
 
     Arguments, defaults and errors are those of `Client`, and so are the methods, except `buffered`: its writer takes
@@ -174,14 +174,6 @@ class AsyncClient(Operations[AsyncTransport]):
     async def close(self) -> None:
         """Close the connection; calls after this raise RuntimeError."""
         await self.transport.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _ingested(
         self, records: Any, partial: bool, imported: bool, project: str | None, progress: bool | Progress

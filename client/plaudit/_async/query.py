@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from plaudit._async import default
 from plaudit._async.run import ResultT, finish
-from plaudit._core.expr import QueryLike
 from plaudit._core.model import Feedback
-from plaudit._core.question import Question
 from plaudit._results.feedbacks import Feedbacks
 from plaudit._results.refs import Refs
-from plaudit._steps.query import Asked, AskedOfRef, Rows, project_id_of
+from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 
 if TYPE_CHECKING:
@@ -31,20 +29,9 @@ class AsyncFeedbackQuery(Asked["AsyncClient"]):
     else the one that the environment names.
     """
 
-    def __init__(
-        self,
-        entity: str,
-        project: str,
-        query: QueryLike | None,
-        offset: int | None = None,
-        limit: int | None = None,
-        show_refs: bool = False,
-        *,
-        order_by: str | Iterable[str] | None = None,
-        client: AsyncClient | None = None,
-    ) -> None:
-        self._lock = asyncio.Lock()
-        self._start(Question.of(project_id_of(entity, project), query, offset, limit, order_by), show_refs, client)
+    @staticmethod
+    def _new_lock() -> asyncio.Lock:
+        return asyncio.Lock()
 
     def _default_client(self) -> AsyncClient:
         return default.client()
@@ -95,10 +82,6 @@ class AsyncFeedbackQuery(Asked["AsyncClient"]):
 
 class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
     """A `RefFeedbackQuery` whose calls are awaited."""
-
-    def __init__(self, ref: str | Ref, *, client: AsyncClient | None = None) -> None:
-        self._lock = asyncio.Lock()
-        self._start_ref(ref, client)
 
     async def add(
         self,

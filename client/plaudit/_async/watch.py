@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from plaudit import v1
+from plaudit._async.closing import AsyncClosing
 from plaudit._async.line import AwaitedLine
 from plaudit._async.run import finish
 from plaudit._core.changes import Change
@@ -18,7 +18,7 @@ from plaudit._wire.methods import WATCH
 from plaudit._wire.transport import AsyncTransport
 
 
-class AsyncWatch(Watched):
+class AsyncWatch(Watched, AsyncClosing):
     """A `Watch` to iterate with `async for`; made by `await client.watch(…)`, and an async context manager."""
 
     def __init__(self, transport: AsyncTransport, position: Position) -> None:
@@ -55,14 +55,6 @@ class AsyncWatch(Watched):
     async def close(self) -> None:
         """End the watch, from any task of its loop; iterating stops."""
         self._watch_line.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _receive_next(self) -> None:
         await finish(self._receive(), self._transport)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -60,14 +60,32 @@ class Rows:
 class Asked(ABC, Generic[ClientT]):
     """What both clients share of a query: its question, what was read of it, and the bodies of its methods."""
 
-    _result: Rows | None
+    def __init__(
+        self,
+        entity: str,
+        project: str,
+        query: QueryLike | None,
+        offset: int | None = None,
+        limit: int | None = None,
+        show_refs: bool = False,
+        *,
+        order_by: str | Iterable[str] | None = None,
+        client: ClientT | None = None,
+    ) -> None:
+        self._start(Question.of(project_id_of(entity, project), query, offset, limit, order_by), show_refs, client)
 
     def _start(self, question: Question, show_refs: bool, client: ClientT | None) -> None:
         self._question = question
         self.show_refs = show_refs
         self._client = client
-        self._result = None
+        self._result: Rows | None = None
         self._forgotten = 0
+        self._lock = self._new_lock()
+
+    @staticmethod
+    @abstractmethod
+    def _new_lock() -> Any:
+        """A lock that is held while rows are read, so that threads or tasks that share the query read them once."""
 
     @property
     def client(self) -> ClientT:
@@ -184,7 +202,7 @@ class Asked(ABC, Generic[ClientT]):
 class AskedOfRef(Asked[ClientT]):
     """What both clients share of a query for exactly one ref, and of adding records to it."""
 
-    def _start_ref(self, ref: str | Ref, client: ClientT | None) -> None:
+    def __init__(self, ref: str | Ref, *, client: ClientT | None = None) -> None:
         self._uri = str(ref) if isinstance(ref, Ref) else ref
         self._ref = parse_ref(self._uri)
         self._start(Question.of(self._ref.project_id, field("ref") == self._uri), False, client)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from plaudit._contract import limits
@@ -19,6 +18,7 @@ from plaudit._show.progress import shown
 from plaudit._steps.operations import Operations, ServerInfo
 from plaudit._steps.step import Steps
 from plaudit._sync import default
+from plaudit._sync.closing import Closing
 from plaudit._sync.ingest import BlockingIngestLine
 from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
 from plaudit._sync.run import ResultT, finish
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from plaudit._sync.buffered import BufferedWriter
 
 
-class Client(Operations[Transport]):
+class Client(Operations[Transport], Closing):
     """A client of one server. Connects at the first call; safe to share between threads, usable after a fork.
 
     `project` is `entity/project` for calls that name no project; `target` is `host:port`, or `https://host:port` for
@@ -261,14 +261,6 @@ class Client(Operations[Transport]):
     def close(self) -> None:
         """Close the connection; calls after this raise RuntimeError."""
         self.transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ingested(
         self,

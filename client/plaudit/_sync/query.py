@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from plaudit._contract.refs import Ref
-from plaudit._core.expr import QueryLike
 from plaudit._core.model import Feedback
-from plaudit._core.question import Question
 from plaudit._results.feedbacks import Feedbacks
 from plaudit._results.refs import Refs
-from plaudit._steps.query import Asked, AskedOfRef, Rows, project_id_of
+from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 from plaudit._sync import default
 from plaudit._sync.run import ResultT, finish
@@ -34,20 +32,9 @@ class FeedbackQuery(Asked["Client"]):
     Raises ValueError for a malformed entity, project or query.
     """
 
-    def __init__(
-        self,
-        entity: str,
-        project: str,
-        query: QueryLike | None,
-        offset: int | None = None,
-        limit: int | None = None,
-        show_refs: bool = False,
-        *,
-        order_by: str | Iterable[str] | None = None,
-        client: Client | None = None,
-    ) -> None:
-        self._lock = threading.RLock()
-        self._start(Question.of(project_id_of(entity, project), query, offset, limit, order_by), show_refs, client)
+    @staticmethod
+    def _new_lock() -> Any:
+        return threading.RLock()
 
     def _default_client(self) -> Client:
         return default.client()
@@ -126,10 +113,6 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
 
     Raises InvalidRefError, a ValueError, for a text that is not a ref.
     """
-
-    def __init__(self, ref: str | Ref, *, client: Client | None = None) -> None:
-        self._lock = threading.RLock()
-        self._start_ref(ref, client)
 
     def add(
         self,

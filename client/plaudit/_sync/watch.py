@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Self
 
 from plaudit import v1
@@ -13,13 +12,14 @@ from plaudit._core.changes import Change
 from plaudit._core.errors import PlauditError, UnavailableError
 from plaudit._core.position import Position
 from plaudit._steps.watch import FOREVER, Watched, no_answer
+from plaudit._sync.closing import Closing
 from plaudit._sync.line import BlockingLine
 from plaudit._sync.run import finish
 from plaudit._wire.methods import WATCH
 from plaudit._wire.transport import Stream, Transport
 
 
-class Watch(Watched):
+class Watch(Watched, Closing):
     """An endless iterator of Change, in the order of their revisions, each exactly once; a context manager.
 
     When the server goes away the watch reconnects by itself, for as long as it takes, and goes on where it was. It also
@@ -53,14 +53,6 @@ class Watch(Watched):
     def close(self) -> None:
         """End the watch, from any thread; iterating stops."""
         self._watch_line.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _receive_next(self) -> None:
         finish(self._receive(), self._transport)
