@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from plaudit_server.app import Server, build_server, open_store
+from plaudit_server.app import Server, build_server
 from plaudit_server.config import Config
-from plaudit_server.store.base import Store
+from plaudit_server.store.base import Engine
+from plaudit_server.store.url import open_store
 
 if TYPE_CHECKING:
     from plaudit import Client
@@ -48,15 +49,15 @@ class RunningServer:
 
 
 @contextmanager
-def server(store: str | Path | Store | None = None, config: Config | None = None) -> Iterator[RunningServer]:
-    """Run a server until the block ends; without `store` (a file's path, a URL, or a Store) on a temporary file.
+def server(store: str | Path | Engine | None = None, config: Config | None = None) -> Iterator[RunningServer]:
+    """Run a server until the block ends; without `store` (a file's path, a URL, or an Engine) on a temporary file.
 
     Raises StoreError and StartError like `plaudit-server serve`.
     """
     with ExitStack() as stack:
         if isinstance(store, str) and "://" in store:
             store = open_store(store)
-        elif not isinstance(store, Store):
+        elif not isinstance(store, Engine):
             path = store or Path(stack.enter_context(TemporaryDirectory(prefix="plaudit-"))) / "plaudit.db"
             store = open_store(f"sqlite:{path}")
         config = replace(config or Config(), listen="127.0.0.1:0")

@@ -20,7 +20,7 @@ from plaudit.v1 import (
     Membership,
     Query,
 )
-from plaudit_server.feedback.records import varint
+from plaudit_server.rpc.wire import varint
 from tests.attacks.frames import Headers, envelope
 
 OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 0, 3, 8

@@ -35,7 +35,7 @@ from plaudit.v1 import (
 from plaudit_server.feedback import servicer as service
 from plaudit_server.store import writer
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.engines.sqlite.threads import Threads
 from tests.bench import percentile, rows, serving
 from tests.bench.creates import CREATE
@@ -72,7 +72,7 @@ class _Numbers(NamedTuple):
     loop: str = UVLOOP
 
 
-async def _write_on_loop(store: SqliteStore, group: Sequence[Command]) -> Written:
+async def _write_on_loop(store: SqliteEngine, group: Sequence[Command[Any]]) -> Written:
     return store._write(group)
 
 
@@ -83,8 +83,8 @@ async def _serve(path: str, numbers: _Numbers) -> None:
     writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST = numbers.gather  # type: ignore[misc]
     Threads.PATIENCE = numbers.patience  # type: ignore[misc]
     if numbers.loop == WRITING:
-        SqliteStore.write = _write_on_loop  # type: ignore[assignment, method-assign]
-    await serving.serve(SqliteStore(path, readers=numbers.readers))
+        SqliteEngine.write = _write_on_loop  # type: ignore[assignment, method-assign]
+    await serving.serve(SqliteEngine(path, readers=numbers.readers))
 
 
 def _served(path: Path, numbers: _Numbers = _Numbers()) -> AbstractContextManager[Address]:  # noqa: B008  # immutable

@@ -9,8 +9,8 @@ from functools import partial
 
 from plaudit import Query
 from plaudit.v1 import BatchCreateFeedbackRequest, CountFeedbackRequest
-from plaudit_server.app import open_store
 from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
+from plaudit_server.store.url import open_store
 from tests.bench import rows
 from tests.bench.declared_index import INDEX, PROJECT, SCORE, write
 from tests.bench.figures import Contender, Family, Figure, Settings, Target, ratio

@@ -21,12 +21,14 @@ from random import Random
 from typing import Final
 
 from plaudit import Query, field
-from plaudit_server.app import open_store
+from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.query.indexes.declared import DeclaredIndex, declare
 from plaudit_server.query.parse import parse_order, parse_query
 from plaudit_server.query.tree import Operation
-from plaudit_server.store.base import Create, Select, Store
+from plaudit_server.store.base import Engine
 from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
+from plaudit_server.store.url import open_store
 from tests.postgres.cluster import EXISTING, Cluster, Database, binaries
 from tests.store.factory import record
 
@@ -39,8 +41,8 @@ SCORE: Final = field("payload.score")
 FEW, MANY, ALL = (parse_query(Query(wanted).to_proto()) for wanted in (SCORE > 0.999, SCORE > 0.9, SCORE >= 0.0))
 
 
-async def write(store: Store, first: int, rows: int) -> float:
-    """Store rows in batches: a score each, and some text around it. Answers the seconds that it took."""
+async def write(store: Engine, first: int, rows: int) -> float:
+    """Engine rows in batches: a score each, and some text around it. Answers the seconds that it took."""
     chance = Random(first)
     took = 0.0
     for start in range(first, first + rows, BATCH):
@@ -73,7 +75,7 @@ async def measure(
     await create(urls[1], INDEX)
     analyse()
     print(f"{name}, {rows():,} rows: the index made in {time.perf_counter() - started:.1f} s")
-    assert await compare("count, 1 in 1,000 match", plain, indexed, lambda store: store.count(PROJECT, FEW))
+    assert await compare("count, 1 in 1,000 match", plain, indexed, lambda store: store.read(Count(PROJECT, FEW)))
     for shape, wanted in (("1 in 1,000 match", FEW), ("1 in 10 match", MANY), ("all match", ALL)):
         await compare(f"page, {shape}", plain, indexed, partial(page, wanted))
     turns = [(turn, store) for turn in range(2 * ROUNDS) for store in (plain, indexed)]
@@ -83,12 +85,12 @@ async def measure(
         await store.close()
 
 
-async def page(wanted: Operation, store: Store) -> list[bytes]:
+async def page(wanted: Operation, store: Engine) -> list[bytes]:
     """The payloads of the first page."""
-    return [row.payload for row in (await store.select(Select(PROJECT, wanted, parse_order([])))).rows]
+    return [row.payload for row in (await store.read(Select(PROJECT, wanted, parse_order([])))).rows]
 
 
-async def compare(shape: str, plain: Store, indexed: Store, ask: Callable[[Store], Awaitable[object]]) -> object:
+async def compare(shape: str, plain: Engine, indexed: Engine, ask: Callable[[Engine], Awaitable[object]]) -> object:
     """Query both in turn; both must give the same answer."""
     took: tuple[list[float], list[float]] = [], []
     answer = await ask(plain)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -51,12 +52,15 @@ async def _serve_chain() -> None:
     from plaudit_server.app import Server
     from plaudit_server.config import Config
     from plaudit_server.errors import InvalidFields, Violation
-    from plaudit_server.feedback import rules
+    from plaudit_server.feedback import resource, rules
+    from plaudit_server.feedback.model import FeedbackModel
     from plaudit_server.feedback.records import seal
     from plaudit_server.feedback.servicer import FeedbackService
-    from plaudit_server.rpc.chain import Call
-    from plaudit_server.store.engines.memory import MemoryStore
-    from plaudit_server.store.engines.sqlite.store import microseconds
+    from plaudit_server.feedback.watch import Watches
+    from plaudit_server.rpc.call import Call
+    from plaudit_server.rpc.resource import Parts, Running
+    from plaudit_server.store.engines.memory import MemoryEngine
+    from plaudit_server.store.ledger import microseconds
 
     class Answering(FeedbackService):
         """Answers a create as soon as it is valid: with the record, as if it had been stored."""
@@ -71,9 +75,13 @@ async def _serve_chain() -> None:
             row = seal(record.body, record.payload.encode(), now, now, 1, 1)
             return row.head + row.payload
 
-    store = MemoryStore(clock=microseconds)
-    server = Server(Config(listen="127.0.0.1:0"), store)
-    server._service = Answering(store, server._writer, server._watches, "0", server.metrics.acknowledged)
+    def start(parts: Parts) -> Running:
+        watches = Watches(parts.store)
+        answering = Answering(parts.store, parts.writer, watches, parts.version, parts.acknowledged)
+        return Running({resource.SERVICE.name: answering})
+
+    store = MemoryEngine(FeedbackModel(microseconds))
+    server = Server(Config(listen="127.0.0.1:0"), store, [replace(resource.RESOURCE, start=start)])
     print(f"ready on {await server.start()}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await server.stop(1.0)  # h2load leaves unfinished calls

@@ -19,9 +19,11 @@ from typing import Any, Final
 import apsw
 import uvloop
 
-from plaudit_server.feedback import steps as sql
-from plaudit_server.store.base import Command, Written
-from plaudit_server.store.engines.sqlite.store import SqliteStore, _insert
+from plaudit_server.feedback.records import FEEDBACK
+from plaudit_server.store.base import Command, Insert, Written
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.engines.sqlite.reading import insert_rows
+from plaudit_server.store.ledger import LedgerStatements, write_group
 from tests.bench import rows
 from tests.bench.creates import CREATE, SHAPES, anew
 from tests.bench.echo import ROOT, Address, echo_server
@@ -38,7 +40,7 @@ Have = Callable[[apsw.Connection, list[tuple[Any, ...]]], None]
 """Stores the rows of a group, or only waits as if it did."""
 
 
-class _Deciding(SqliteStore):
+class _Deciding(SqliteEngine):
     """Does what a store of creates does in Python, for one project, and leaves the rest to `have`."""
 
     def __init__(self, path: str, have: Have) -> None:
@@ -46,19 +48,19 @@ class _Deciding(SqliteStore):
         self._have = have
         self._stands = 0, 0
 
-    def _write(self, group: Sequence[Command]) -> Written:
+    def _write(self, group: Sequence[Command[Any]]) -> Written:
         records: list[tuple[Any, ...]] = []
-        steps = sql.write_group(self._sql, group, self._clock)
+        steps = write_group(self._sql, group, self._clock)
         try:
             step = next(steps)
             while True:
                 found: list[Any] = []
-                if isinstance(step, sql.Insert):
+                if isinstance(step, Insert):
                     records += step.rows
-                elif step.sql is self._sql.lock_project:
+                elif step.sql is self._sql.of(LedgerStatements).lock:
                     found = [self._stands]
                 else:
-                    assert step.sql is self._sql.raise_project
+                    assert step.sql is self._sql.of(LedgerStatements).move
                     _, *self._stands = step.params  # type: ignore[assignment]
                 step = steps.send(found)
         except StopIteration as stop:
@@ -69,7 +71,7 @@ class _Deciding(SqliteStore):
 
 
 def _insert_rows(connection: apsw.Connection, records: list[tuple[Any, ...]]) -> None:
-    _insert(connection.cursor(), sql.Insert("feedback", records))
+    insert_rows(connection.cursor(), Insert(FEEDBACK, records))
 
 
 def _sleep(connection: apsw.Connection, records: list[tuple[Any, ...]]) -> None:

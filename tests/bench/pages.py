@@ -13,7 +13,7 @@ from typing import Any
 
 import plaudit
 from plaudit._contract import jsontext
-from plaudit_server.store.engines.sqlite.store import _READER_CACHE_KIB
+from plaudit_server.store.engines.sqlite.engine import _READER_CACHE_KIB
 from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
 from tests.bench.load import cpu_seconds

@@ -12,9 +12,10 @@ from pathlib import Path
 import apsw
 
 import plaudit
+from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.reads import Select
 from plaudit_server.query.parse import parse_order, parse_query
-from plaudit_server.store.base import Create, Select
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, ratio
 from tests.bench.places import store_directory
 from tests.store.factory import record
@@ -28,8 +29,8 @@ BY_HAND = (
 THRESHOLD = 0.999
 
 
-async def fill(store: SqliteStore, rows: int) -> None:
-    """Store the rows: a score each, and some text around it."""
+async def fill(store: SqliteEngine, rows: int) -> None:
+    """Engine the rows: a score each, and some text around it."""
     chance = random.Random(5)
     for first in range(0, rows, 1000):
         payloads = {
@@ -40,10 +41,10 @@ async def fill(store: SqliteStore, rows: int) -> None:
         await store.write([Create(PROJECT, records)])
 
 
-async def compiled(store: SqliteStore, select: Select) -> tuple[float, int]:
+async def compiled(store: SqliteEngine, select: Select) -> tuple[float, int]:
     """Milliseconds of the scan as the server does it, and the rows found."""
     started = time.perf_counter()
-    page = await store.select(select)
+    page = await store.read(select)
     return 1000 * (time.perf_counter() - started), len(page.rows)
 
 
@@ -60,7 +61,7 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     rows = min(ROWS, settings.rows)
     with store_directory(settings) as directory, asyncio.Runner() as runner:
         path: Path = directory / "plaudit.db"
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         runner.run(store.open())
         runner.run(fill(store, rows))
         expression = plaudit.field("payload.score") > THRESHOLD

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import apsw
 
-from plaudit_server.feedback import steps as sql
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.feedback.records import FEEDBACK
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.bench import rows
 from tests.bench.figures import Sample
 
-_INSERT = f"INSERT INTO feedback ({', '.join(sql.COLUMNS)}) VALUES ({', '.join('?' * len(sql.COLUMNS))})"
+_INSERT = f"INSERT INTO feedback ({', '.join(FEEDBACK.columns)}) VALUES ({', '.join('?' * len(FEEDBACK.columns))})"
 
 
 def make(path: Path) -> None:
     """An empty store."""
 
     async def opened() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         await store.close()
 
@@ -30,7 +30,7 @@ def make(path: Path) -> None:
 
 def connect(path: Path) -> apsw.Connection:
     """A connection like that of the store's writer."""
-    return SqliteStore(path)._connect()
+    return SqliteEngine(path)._connect()
 
 
 def insert(connection: apsw.Connection, count: int, transactions: int) -> tuple[list[float], float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from plaudit_server.app import Server
 from plaudit_server.config import Config
-from plaudit_server.store.base import Store
+from plaudit_server.store.base import Engine
 from tests.bench.echo import ROOT, Address
 from tests.service.process import server_process
 
@@ -24,7 +24,7 @@ def plaudit_server(store: Path | str, *flags: str) -> Iterator[Address]:
         yield Address(server.target, server.process.pid)
 
 
-async def serve(store: Store) -> None:
+async def serve(store: Engine) -> None:
     """Run a server on the given store until it is stopped; its address is its first line of output."""
     server = Server(Config(listen="127.0.0.1:0"), store)
     stopping = asyncio.Event()

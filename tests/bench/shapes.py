@@ -17,7 +17,7 @@ import grpc
 import plaudit
 from plaudit import v1
 from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub, OrderBy, QueryFeedbackRequest
-from plaudit_server.store.engines.sqlite.store import _READER_CACHE_KIB
+from plaudit_server.store.engines.sqlite.engine import _READER_CACHE_KIB
 from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, shared
 from tests.bench.load import Call, latency

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback
-from plaudit_server.feedback import records
-from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback import commands, records
+from plaudit_server.feedback.commands import Create
 from plaudit_server.store import migrate
-from plaudit_server.store.base import Create
-from plaudit_server.store.engines.sqlite import store as sqlite
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.bench import rows
 from tests.bench.figures import NotMeasured, Settings
 from tests.bench.places import file_system
@@ -71,7 +70,7 @@ def filled_store(settings: Settings, count: int) -> Path:
 def _recipe(count: int) -> str:
     """A digest of everything that the file's content depends on."""
     digest = hashlib.sha256()
-    for module in (records, migrate, sql, rows):
+    for module in (records, migrate, commands, rows):
         digest.update(inspect.getsource(module).encode())
     digest.update(Path(__file__).read_bytes())
     for migration in migrate.migrations("sqlite"):
@@ -83,7 +82,7 @@ async def _fill(path: Path, count: int) -> None:
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     clock = iter(range(1_700_000_000_000_000, 2_000_000_000_000_000, 1_000_000))
-    store = sqlite.SqliteStore(unfinished, clock=lambda: next(clock))
+    store = SqliteEngine(unfinished, clock=lambda: next(clock))
     await store.open()
     # This file need not survive a crash.
     await store._run(

@@ -15,7 +15,7 @@ import plaudit_server.testing
 from plaudit.v1 import Feedback, SpanStatusCode
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import rules
-from plaudit_server.store.base import Create
+from plaudit_server.feedback.commands import Create
 from plaudit_server.testing import RunningServer
 from tests.shared import as_parameters, worked_cases
 

@@ -298,7 +298,7 @@ def test_ports_and_probes_are_the_servers(manifests: dict[str, Any], container: 
         {"plaudit-monitor": "true"},
     ]
     assert {probe["port"] for probe in probes.values()} == {port["containerPort"]}
-    assert probes["readiness"]["service"] == health.SERVICE
+    assert probes["readiness"]["service"] == "plaudit.v1.FeedbackService"
     assert probes["startup"]["service"] == probes["liveness"]["service"] == health.LIVENESS
     assert manifests["Service"]["spec"]["clusterIP"] == "None"
 

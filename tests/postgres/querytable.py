@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from plaudit_server.feedback.reads import plain_key
 from plaudit_server.query.compile.filters import compile_indexed
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.query.compile.order import compile_order
@@ -17,7 +18,6 @@ from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.query.tree import DEFAULT_ORDER, Operation, SortKey
 from plaudit_server.store.declared import create, declaration
 from plaudit_server.store.engines.postgres.dialect import postgres
-from plaudit_server.store.engines.postgres.store import plain_key
 
 _NAMES = (*COLUMNS, PAYLOAD)
 _NUMBERS = {name for name, column in COLUMNS.items() if column.kind in ("number", "time")}

@@ -13,18 +13,24 @@ from typing import Any
 import apsw
 import pytest
 
+from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.reads import Select, SelectChanges, SelectVersions
+from plaudit_server.feedback.records import FEEDBACK, HISTORY
 from plaudit_server.ops import copying
-from plaudit_server.store.base import Create, Purge, Replace, Select, Store, StoreError
-from plaudit_server.store.engines.postgres.store import PostgresStore
-from plaudit_server.store.engines.sqlite.store import SqliteStore
-from plaudit_server.store.transfer import Stored
+from plaudit_server.ops.copying import Copy
+from plaudit_server.resources import tables
+from plaudit_server.store import transfer
+from plaudit_server.store.base import Engine, Reading, StoreError
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.ledger import ProjectRevision
 from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, id_of, record
 
 PROJECTS = ("acme/chat", "acme/zebra", "ÅÄÖ/åäö")
 
 
-async def fill(store: Store) -> None:
+async def fill(store: Engine) -> None:
     """Records of every kind: replaced, purged, imported, with each type of value."""
     for project in PROJECTS:
         records = [
@@ -39,20 +45,26 @@ async def fill(store: Store) -> None:
         await store.write([Create(project, [imported], imported=True)])
 
 
-async def everything(store: Store) -> Any:
+async def everything(store: Engine) -> Any:
     """Everything that can be read from a store."""
     return [
         (
-            await store.revision(project),
-            await store.select(Select(project, None, BY_TIME, with_total=True)),
-            await store.changes(project, 0, None, 10_000),
-            [await store.versions(project, id_of(n), 0, 100) for n in (0, 3, 5, 500)],
+            await store.read(ProjectRevision(project)),
+            await store.read(Select(project, None, BY_TIME, with_total=True)),
+            await store.read(SelectChanges(project, 0, None, 10_000)),
+            [await store.read(SelectVersions(project, id_of(n), 0, 100)) for n in (0, 3, 5, 500)],
         )
         for project in PROJECTS
     ]
 
 
-def with_stores(first: Store, second: Store, scenario: Callable[[Any, Any], Any]) -> None:
+async def rows_of(store: Any, project: str) -> int:
+    """How many rows of any table a project has."""
+    count: int = await store.read(Reading(lambda sql: transfer.count(sql, (FEEDBACK, HISTORY), project)))
+    return count
+
+
+def with_stores(first: Engine, second: Engine, scenario: Callable[[Any, Any], Any]) -> None:
     async def run() -> None:
         await first.open()
         await second.open()
@@ -67,23 +79,23 @@ def with_stores(first: Store, second: Store, scenario: Callable[[Any, Any], Any]
 
 @pytest.mark.parametrize("direction", ["to PostgreSQL", "to SQLite"])
 def test_everything_arrives_and_the_clock_goes_on(empty_database: Database, tmp_path: Path, direction: str) -> None:
-    stores: list[Any] = [SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url)]
+    stores: list[Any] = [SqliteEngine(tmp_path / "plaudit.db"), PostgresEngine(empty_database.url)]
     if direction == "to SQLite":
         stores.reverse()
 
     async def scenario(source: Any, target: Any) -> None:
         await fill(source)
         told: list[tuple[str, int, int]] = []
-        copied = await copying.copy(source, target, lambda *step: told.append(step))
+        copied = await Copy(source, target, tables(), lambda *step: told.append(step)).run()
         assert copied.projects == len(PROJECTS)
-        assert copied.rows == sum([await source.export(copying._counting(s)) async for s in copying._standings(source)])
+        assert copied.rows == sum([await rows_of(source, project) for project in PROJECTS])
         assert {told[0][0], told[-1]} == {"copying", ("verifying", copied.rows, copied.rows)}
         assert await everything(target) == await everything(source)
         # A second copy finds everything already there, and reports the same.
-        assert await copying.copy(source, target) == copied
+        assert await Copy(source, target, tables()).run() == copied
         for store in (source, target):
             await store.write([Create(PROJECTS[0], [record(900)])])
-        revisions = [await store.revision(PROJECTS[0]) for store in (source, target)]
+        revisions = [await store.read(ProjectRevision(PROJECTS[0])) for store in (source, target)]
         assert revisions[0] == revisions[1]
 
     with_stores(stores[0], stores[1], scenario)
@@ -96,26 +108,26 @@ def test_a_copy_that_was_broken_off_goes_on(
 
     async def scenario(source: Any, target: Any) -> None:
         await fill(source)
-        restore, batches = target.restore, 0
+        transact, batches = target.transact, 0
 
         async def failing(steps: Any) -> Any:
             nonlocal batches
             batches += 1
             if batches == 12:
                 raise StoreError("broken off")
-            return await restore(steps)
+            return await transact(steps)
 
-        target.restore = failing
+        target.transact = failing
         with pytest.raises(StoreError, match="broken off"):
-            await copying.copy(source, target)
-        there = await target.export(copying._counting(await anext(copying._standings(source))))
-        assert there > 0
+            await Copy(source, target, tables()).run()
+        assert await rows_of(target, sorted(PROJECTS)[0]) > 0
         told: list[int] = []
-        await copying.copy(source, target, lambda what, done, _: told.append(done) if what == "copying" else None)
+        progress = lambda what, done, _: told.append(done) if what == "copying" else None  # noqa: E731
+        await Copy(source, target, tables(), progress).run()
         assert told[0] > 25, "it began anew"
         assert await everything(target) == await everything(source)
 
-    with_stores(SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url), scenario)
+    with_stores(SqliteEngine(tmp_path / "plaudit.db"), PostgresEngine(empty_database.url), scenario)
 
 
 def test_a_target_with_other_data_is_refused(empty_database: Database, tmp_path: Path) -> None:
@@ -123,29 +135,29 @@ def test_a_target_with_other_data_is_refused(empty_database: Database, tmp_path:
         await fill(source)
         await target.write([Create(PROJECTS[1], [record(1, project=PROJECTS[1])])])
         with pytest.raises(StoreError, match="acme/zebra is there already, at revision 1"):
-            await copying.copy(source, target)
+            await Copy(source, target, tables()).run()
 
-    with_stores(SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url), scenario)
+    with_stores(SqliteEngine(tmp_path / "plaudit.db"), PostgresEngine(empty_database.url), scenario)
 
 
 def test_a_value_that_differs_is_found(empty_database: Database, tmp_path: Path) -> None:
     async def scenario(source: Any, target: Any) -> None:
         await fill(source)
-        await copying.copy(source, target)
+        await Copy(source, target, tables()).run()
         empty_database.execute(
             "UPDATE feedback SET payload = payload || ' ' WHERE project = 'acme/zebra' AND revision = 9"
         )
         with pytest.raises(StoreError, match=r"acme/zebra differs: (\d+) rows in the source, \1 in the target"):
-            await copying.copy(source, target)
+            await Copy(source, target, tables()).run()
 
-    with_stores(SqliteStore(tmp_path / "plaudit.db"), PostgresStore(empty_database.url), scenario)
+    with_stores(SqliteEngine(tmp_path / "plaudit.db"), PostgresEngine(empty_database.url), scenario)
 
 
 def test_the_command_copies_and_says_what(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "plaudit.db"
 
     async def make() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         await fill(store)
         await store.close()
@@ -170,5 +182,5 @@ def test_the_command_copies_and_says_what(database: Database, tmp_path: Path) ->
 
 def test_rows_are_told_apart_by_type() -> None:
     """The checksum is over Python's own writing of the values: 1 is not '1', and bytes are not text."""
-    rows = [Stored("feedback", values) for values in ((1,), ("1",), (b"1",), (None,), ("None",))]
+    rows: list[Any] = [(1,), ("1",), (b"1",), (None,), ("None",)]
     assert len({repr(row) for row in rows}) == len(rows)

@@ -12,15 +12,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback import matching
+from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.query.indexes.declared import TEXT_CHARACTERS, DeclaredIndex, declare
 from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or
 from plaudit_server.store import declared
-from plaudit_server.store.base import Create, Purge, Select, StoreError
+from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import State
 from plaudit_server.store.engines.postgres import indexes as postgres_indexes
+from plaudit_server.store.engines.postgres.engine import PostgresEngine, traits
 from plaudit_server.store.engines.postgres.schema import connected, folding, migrate
-from plaudit_server.store.engines.postgres.store import PostgresStore, engine
+from plaudit_server.store.prepared import Prepared
 from tests.postgres.cluster import Database
 from tests.postgres.querytable import Table
 from tests.postgres.test_plans import plan_of
@@ -68,14 +71,14 @@ def make_schema(database: Database) -> str:
 
 
 @pytest.fixture(scope="module", params=["as it is", "analysed"])
-def filled(request: pytest.FixtureRequest, server: str) -> Iterator[tuple[Database, sql.Statements, bool]]:
+def filled(request: pytest.FixtureRequest, server: str) -> Iterator[tuple[Database, Prepared, bool]]:
     """A store with every index, with and without the statistics that making one gathers."""
     database = Database(server)
     collation = make_schema(database)
     analysed = request.param == "analysed"
 
     async def first() -> None:
-        store = PostgresStore(database.url)
+        store = PostgresEngine(database.url)
         await store.open()
         await store.write([Create(P0, [record(1, project=P0)])])
         await store.close()
@@ -90,14 +93,14 @@ def filled(request: pytest.FixtureRequest, server: str) -> Iterator[tuple[Databa
             made = declared.declaration(postgres_indexes._DIALECT, index)
             database.execute(declared.create(postgres_indexes._DIALECT, made))
             database.execute("INSERT INTO meta VALUES (%s, %s)", (made.key, made.name.encode()))
-    yield database, sql.Statements(engine(collation)), analysed
+    yield database, Prepared(traits(collation)), analysed
     database.drop()
 
 
-def scanned(database: Database, statements: sql.Statements, filter: Operation, **more: Any) -> tuple[list[str], int]:
+def scanned(database: Database, statements: Prepared, filter: Operation, **more: Any) -> tuple[list[str], int]:
     """The indexes that a page uses, and the number of rows that were read without a match."""
     statements.indexes_read = -float("inf")
-    plan = plan_of(database, sql.select(statements, Select(P0, filter, BY_TIME, limit=100, **more)), [[(1,)]])
+    plan = plan_of(database, Select(P0, filter, BY_TIME, limit=100, **more).steps(statements), [[(1,)]])
     removed = sum(node.get("Rows Removed by Filter", 0) for node in plan)
     return sorted(node["Index Name"] for node in plan if "Index Name" in node), removed
 
@@ -114,7 +117,7 @@ def scanned(database: Database, statements: sql.Statements, filter: Operation, *
     ],
 )
 def test_a_filter_by_a_declared_path_comes_from_its_index(
-    filled: tuple[Database, sql.Statements, bool], filter: Operation, index: DeclaredIndex
+    filled: tuple[Database, Prepared, bool], filter: Operation, index: DeclaredIndex
 ) -> None:
     database, statements, _ = filled
     indexes, removed = scanned(database, statements, filter)
@@ -132,7 +135,7 @@ def test_a_filter_by_a_declared_path_comes_from_its_index(
     ],
 )
 def test_an_open_range_comes_from_the_index_once_there_are_statistics(
-    filled: tuple[Database, sql.Statements, bool], filter: Operation
+    filled: tuple[Database, Prepared, bool], filter: Operation
 ) -> None:
     database, statements, analysed = filled
     indexes, _ = scanned(database, statements, filter)
@@ -140,7 +143,7 @@ def test_an_open_range_comes_from_the_index_once_there_are_statistics(
     assert indexes == [name_of(SCORE)] or not analysed
 
 
-def test_alternatives_come_from_their_indexes(filled: tuple[Database, sql.Statements, bool]) -> None:
+def test_alternatives_come_from_their_indexes(filled: tuple[Database, Prepared, bool]) -> None:
     database, statements, analysed = filled
     either = Or((compared(SCORE, "eq", 0.5), compared(NAME, "eq", "n5")))
     if analysed:
@@ -150,13 +153,13 @@ def test_alternatives_come_from_their_indexes(filled: tuple[Database, sql.Statem
 
 
 def test_what_is_in_most_records_is_not_looked_for_in_an_index(
-    filled: tuple[Database, sql.Statements, bool],
+    filled: tuple[Database, Prepared, bool],
 ) -> None:
     database, statements, analysed = filled
     assert scanned(database, statements, compared(SCORE, "gt", 0.1))[0] == ["feedback_by_time"] or not analysed
 
 
-def test_every_index_begins_with_project(filled: tuple[Database, sql.Statements, bool]) -> None:
+def test_every_index_begins_with_project(filled: tuple[Database, Prepared, bool]) -> None:
     database, _, _ = filled
     found = {index: columns for _, index, _, columns in database.execute(CATALOG)}
     for index in ALL:
@@ -183,7 +186,7 @@ def listing(database: Database) -> list[tuple[DeclaredIndex, State]]:
 def test_a_running_store_notices_indexes_and_none_changes_an_answer(
     made: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "_INDEXES_SECONDS", 0.0)
+    monkeypatch.setattr(matching, "_INDEXES_SECONDS", 0.0)
     operations = (
         compared(SCORE, "gt", 0.9),
         compared(NAME, "eq", "n5"),
@@ -193,12 +196,12 @@ def test_a_running_store_notices_indexes_and_none_changes_an_answer(
     )
 
     async def scenario() -> None:
-        store = PostgresStore(made.url)
+        store = PostgresEngine(made.url)
         await store.open()
         await store.write([Create(P0, scored(300))])
 
         async def answers() -> list[Any]:
-            return [await store.select(Select(P0, operation, BY_TIME, with_total=True)) for operation in operations]
+            return [await store.read(Select(P0, operation, BY_TIME, with_total=True)) for operation in operations]
 
         before = await answers()
         assert all(page.total for page in before)
@@ -241,13 +244,13 @@ def test_no_value_is_too_long_or_too_odd_for_an_index(made: Database) -> None:
     ]
 
     async def write() -> None:
-        store = PostgresStore(made.url)
+        store = PostgresEngine(made.url)
         await store.open()
         [outcome] = (await store.write([Create(project, records)])).outcomes
         assert len(outcome) == len(odd)  # type: ignore[arg-type]
         long = compared(NAME, "eq", "\U0001f600" * 3000)
-        assert await store.count(project, long) == 1
-        assert await store.count(project, compared(NAME, "eq", "\U0001f600" * TEXT_CHARACTERS)) == 0
+        assert await store.read(Count(project, long)) == 1
+        assert await store.read(Count(project, compared(NAME, "eq", "\U0001f600" * TEXT_CHARACTERS))) == 0
         await store.close()
 
     asyncio.run(write())
@@ -274,7 +277,7 @@ def test_a_build_that_fails_leaves_nothing_and_tells_why(made: Database) -> None
     broken = record(1, '{"score": 1e999}')
 
     async def write() -> None:
-        store = PostgresStore(made.url)
+        store = PostgresEngine(made.url)
         await store.open()
         await store.write([Create(P0, [broken])])  # no server lets such a payload in
         await store.close()

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from plaudit_server.store.base import Create, Select, Store, StoreError
+from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.reads import Select
+from plaudit_server.resources import tables
+from plaudit_server.store.base import Engine, StoreError
+from plaudit_server.store.engines.postgres import engine as postgres
 from plaudit_server.store.engines.postgres import schema as postgres_schema
-from plaudit_server.store.engines.postgres import store as postgres
-from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.migrate import Migration, migrations
 from tests.postgres.cluster import Cluster, Database
 from tests.store.factory import BY_TIME, PROJECT, record
@@ -48,8 +51,8 @@ async def migrate(url: str) -> Sequence[Migration]:
         return await postgres_schema.migrate(connection)
 
 
-async def opened(url: str) -> Store:
-    store = PostgresStore(url)
+async def opened(url: str) -> Engine:
+    store = PostgresEngine(url)
     await store.open()
     return store
 
@@ -81,7 +84,7 @@ def test_the_first_released_schema_is_carried_forward_with_its_data(database: Da
     async def before() -> Any:
         store = await opened(database.url)
         await store.write([Create(PROJECT, [record(n, {"n": n}) for n in range(20)])])
-        page = await store.select(Select(PROJECT, None, BY_TIME))
+        page = await store.read(Select(PROJECT, None, BY_TIME))
         await store.close()
         return page
 
@@ -94,7 +97,7 @@ def test_the_first_released_schema_is_carried_forward_with_its_data(database: Da
         assert [migration.name for migration in await migrate(database.url)][-2:] == ["later_1", "later_2"]
         assert await migrate(database.url) == ()
         store = await opened(database.url)
-        assert await store.select(Select(PROJECT, None, BY_TIME)) == page
+        assert await store.read(Select(PROJECT, None, BY_TIME)) == page
         await store.close()
 
     asyncio.run(after())
@@ -170,10 +173,17 @@ def test_on_citus_every_table_is_placed_once(database: Database) -> None:
     async def distribute() -> list[str]:
         async with postgres_schema.connected(database.url) as connection:
             await postgres_schema.migrate(connection)
-            return await postgres_schema.distribute(connection)
+            return await postgres_schema.distribute(connection, tables())
 
     database.execute(STAND_IN)
-    assert asyncio.run(distribute()) == [*postgres_schema.REFERENCE, *postgres_schema.DISTRIBUTED]
+    assert asyncio.run(distribute()) == [
+        "meta",
+        "schema_migration",
+        "api_key",
+        "project",
+        "feedback",
+        "feedback_history",
+    ]
     assert dict(database.execute("SELECT logicalrelid::text, asked FROM pg_dist_partition")) == {
         "meta": "reference",
         "schema_migration": "reference",

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from plaudit_server.store.engines.memory import MemoryStore
-from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.feedback.model import FeedbackModel
+from plaudit_server.store.engines.memory import MemoryEngine
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from tests.postgres.cluster import Database
 from tests.store import test_model
 from tests.store.suite import Clock
@@ -29,8 +30,8 @@ def test_stores_agree(shared_database: Database) -> None:
             shared_database.empty()
             self.clock = Clock()
             self.runner = asyncio.Runner()
-            self.sqlite: Any = PostgresStore(shared_database.url, clock=self.clock)
-            self.model = MemoryStore(clock=self.clock)
+            self.sqlite: Any = PostgresEngine(shared_database.url, clock=self.clock)
+            self.model = MemoryEngine(FeedbackModel(self.clock))
             self.runner.run(self.sqlite.open())
 
         def teardown(self) -> None:

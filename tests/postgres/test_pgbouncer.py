@@ -16,9 +16,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.feedback.records import message
-from plaudit_server.store.base import Create, Purge, Purged, Replace, Select
-from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
+from plaudit_server.store.ledger import ProjectRevision
 from tests.postgres.cluster import Database, as_user, free_port, system_user
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
@@ -72,25 +74,25 @@ CASES = [case for case in suite.CASES if "page" in suite.name_of(case) or "batch
 
 @pytest.mark.parametrize("case", CASES, ids=suite.name_of)
 def test_behaves_as_a_store(case: suite.Case, pooled_url: str, empty_database: Database) -> None:
-    suite.run(case, lambda clock: PostgresStore(pooled_url, clock=clock))
+    suite.run(case, lambda clock: PostgresEngine(pooled_url, clock=clock))
 
 
 def test_more_stores_than_connections_write_and_read_at_once(pooled_url: str, empty_database: Database) -> None:
-    async def work(store: PostgresStore, number: int) -> None:
+    async def work(store: PostgresEngine, number: int) -> None:
         for step in range(10):
             n = number * 100 + step
             await store.write([Create(PROJECT, [record(n, {"text": "x" * 100_000})])])
             replaced = (await store.write([Replace(PROJECT, record(n, {"a": 1}))])).outcomes[0]
             assert message(replaced).version == 2  # type: ignore[arg-type]
-            await store.select(Select(PROJECT, None, BY_TIME, with_total=True, max_bytes=300_000))
+            await store.read(Select(PROJECT, None, BY_TIME, with_total=True, max_bytes=300_000))
         assert (await store.write([Purge(PROJECT, "p", ids=[id_of(number * 100)])])).outcomes == [Purged(1, False)]
 
     async def scenario() -> None:
-        stores = [PostgresStore(pooled_url) for _ in range(4)]
+        stores = [PostgresEngine(pooled_url) for _ in range(4)]
         await asyncio.gather(*(store.open() for store in stores))
         await asyncio.gather(*(work(store, number) for number, store in enumerate(stores * 2)))
-        assert await stores[0].count(PROJECT, None) == 8 * 9
-        assert await stores[0].revision(PROJECT) == 8 * 21
+        assert await stores[0].read(Count(PROJECT, None)) == 8 * 9
+        assert await stores[0].read(ProjectRevision(PROJECT)) == 8 * 21
         await asyncio.gather(*(store.close() for store in stores))
 
     asyncio.run(scenario())

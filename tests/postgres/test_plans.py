@@ -14,13 +14,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs
+from plaudit_server.feedback.records import FEEDBACK
 from plaudit_server.query.fields import Column
 from plaudit_server.query.tree import And, Operation, SortKey
 from plaudit_server.store import declared
-from plaudit_server.store.base import Select
+from plaudit_server.store.base import Statement, Steps
+from plaudit_server.store.engines.postgres.engine import PostgresEngine, traits
 from plaudit_server.store.engines.postgres.schema import connected, folding, migrate
-from plaudit_server.store.engines.postgres.store import PostgresStore, engine
+from plaudit_server.store.prepared import Prepared
 from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.suite import column
@@ -33,7 +35,7 @@ NEWEST_FIRST = (SortKey(Column("created_at", "time"), descending=True), SortKey(
 
 # Rows as the store writes them, made by the database: seven refs, four types, a hundred creators in each project.
 FILL = f"""
-INSERT INTO {{table}} ({", ".join(sql.COLUMNS)})
+INSERT INTO {{table}} ({", ".join(FEEDBACK.columns)})
 SELECT CASE p WHEN 0 THEN '{PROJECT}' ELSE 'acme/p' || p END, lpad(n::text, 36, '0'), n * 2 + {{odd}}, 1, 1, n, n,
   'anonymous', 'urn:' || mod(n, 7), 't' || mod(n, 4), 'c' || mod(n, 100), NULL, NULL, NULL, NULL, NULL,
   '[]', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '', '', 'UNSET', '', '', '', %s, %s
@@ -69,12 +71,12 @@ def filled(server: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def statements(filled: Database) -> sql.Statements:
+def statements(filled: Database) -> Prepared:
     async def collation() -> str:
         async with connected(filled.url) as connection:
             return await folding(connection)
 
-    return sql.Statements(engine(asyncio.run(collation())))
+    return Prepared(traits(asyncio.run(collation())))
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -83,22 +85,22 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def plan_of(database: Database, steps: sql.Steps[Any], answers: Sequence[Any] = ()) -> list[dict[str, Any]]:
+def plan_of(database: Database, steps: Steps[Any], answers: Sequence[Any] = ()) -> list[dict[str, Any]]:
     """The nodes of the plan of a generator's last statement; `answers` are the rows of those before it."""
     step = next(steps)
     for rows in answers:
         step = steps.send(rows)
-    if isinstance(step, sql.Statement) and step.sql == declared.READ:
+    if isinstance(step, Statement) and step.sql == declared.READ:
         step = steps.send(database.execute(declared.READ))
-    assert isinstance(step, sql.Statement)
+    assert isinstance(step, Statement)
     with psycopg.connect(database.url) as connection:
         cursor = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {step.sql}".encode(), step.params)
         [[[explained]]] = cursor.fetchall()
     return list(nodes(explained["Plan"]))
 
 
-def page(statements: sql.Statements, filter: Operation | None, order: Any = BY_TIME, **more: Any) -> sql.Steps[Any]:
-    return sql.select(statements, Select(PROJECT, filter, order, limit=100, **more))
+def page(statements: Prepared, filter: Operation | None, order: Any = BY_TIME, **more: Any) -> Steps[Any]:
+    return Select(PROJECT, filter, order, limit=100, **more).steps(statements)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def page(statements: sql.Statements, filter: Operation | None, order: Any = BY_T
 )
 @pytest.mark.parametrize("order", [BY_TIME, NEWEST_FIRST], ids=["oldest first", "newest first"])
 def test_a_page_comes_from_the_index_meant_for_it(
-    filled: Database, statements: sql.Statements, filter: Operation | None, index: str, order: Any
+    filled: Database, statements: Prepared, filter: Operation | None, index: str, order: Any
 ) -> None:
     plan = plan_of(filled, page(statements, filter, order), [[(ROWS,)]])
     assert [node["Index Name"] for node in plan if "Index Name" in node] == [index]
@@ -121,9 +123,7 @@ def test_a_page_comes_from_the_index_meant_for_it(
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
-def test_a_deep_page_reads_no_more_rows_than_the_first(
-    filled: Database, statements: sql.Statements, part: float
-) -> None:
+def test_a_deep_page_reads_no_more_rows_than_the_first(filled: Database, statements: Prepared, part: float) -> None:
     at = int(part * (ROWS // PROJECTS - 200))
     plan = plan_of(filled, page(statements, None, after=(at, id_of(0))), [[(ROWS,)]])
     [scan] = [node for node in plan if "Index Name" in node]
@@ -132,9 +132,11 @@ def test_a_deep_page_reads_no_more_rows_than_the_first(
     assert scan.get("Rows Removed by Filter", 0) == 0
 
 
-def test_changes_merge_both_tables_in_the_order_of_their_indexes(filled: Database, statements: sql.Statements) -> None:
+def test_changes_merge_both_tables_in_the_order_of_their_indexes(filled: Database, statements: Prepared) -> None:
     revision = 2 * ROWS // PROJECTS
-    plan = plan_of(filled, sql.changes(statements, PROJECT, revision // 2, None, 10, 1_000_000), [[(revision,)]])
+    plan = plan_of(
+        filled, SelectChanges(PROJECT, revision // 2, None, 10, 1_000_000).steps(statements), [[(revision,)]]
+    )
     assert sorted(node["Index Name"] for node in plan if "Index Name" in node) == [
         "feedback_by_revision",
         "feedback_history_by_revision",
@@ -143,16 +145,16 @@ def test_changes_merge_both_tables_in_the_order_of_their_indexes(filled: Databas
     assert max(node["Actual Rows"] for node in plan) <= 12
 
 
-def test_refs_are_grouped_in_the_order_of_the_index(filled: Database, statements: sql.Statements) -> None:
-    plan = plan_of(filled, sql.refs(statements, PROJECT, None, "urn:5", 10))
+def test_refs_are_grouped_in_the_order_of_the_index(filled: Database, statements: Prepared) -> None:
+    plan = plan_of(filled, SelectRefs(PROJECT, None, "urn:5", 10).steps(statements))
     assert [node["Index Name"] for node in plan if "Index Name" in node] == ["feedback_by_ref"]
     assert not any(node["Node Type"] in ("Seq Scan", "Sort", "HashAggregate") for node in plan)
 
 
-def test_one_id_and_its_versions_come_by_the_key(filled: Database, statements: sql.Statements) -> None:
-    reads: list[tuple[sql.Steps[Any], list[Any]]] = [
-        (sql.get(statements, PROJECT, id_of(5), 0), []),
-        (sql.get(statements, PROJECT, id_of(5), 1), []),
+def test_one_id_and_its_versions_come_by_the_key(filled: Database, statements: Prepared) -> None:
+    reads: list[tuple[Steps[Any], list[Any]]] = [
+        (Get(PROJECT, id_of(5), 0).steps(statements), []),
+        (Get(PROJECT, id_of(5), 1).steps(statements), []),
         (page(statements, column("id", id_of(5))), [[(ROWS,)]]),
     ]
     for steps, answers in reads:
@@ -169,7 +171,7 @@ def test_what_pages_cost(server: str, filled: Database, capsys: pytest.CaptureFi
     few = fill(server, FEW_ROWS, 1)
 
     async def measure() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        stores = PostgresStore(few.url), PostgresStore(filled.url)
+        stores = PostgresEngine(few.url), PostgresEngine(filled.url)
         costs: tuple[dict[str, list[float]], dict[str, list[float]]] = {}, {}
         for store in stores:
             await store.open()
@@ -177,7 +179,7 @@ def test_what_pages_cost(server: str, filled: Database, capsys: pytest.CaptureFi
             for store, cost, rows in zip(stores, costs, (FEW_ROWS, ROWS // PROJECTS), strict=True):
                 for name, select in shapes(rows).items():
                     started = time.perf_counter()
-                    page = await store.select(select)
+                    page = await store.read(select)
                     cost.setdefault(name, []).append(1000 * (time.perf_counter() - started))
                     assert len(page.rows) == 100
         for store in stores:

@@ -28,7 +28,7 @@ from plaudit.v1 import (
     ReplaceFeedbackRequest,
     WatchFeedbackRequest,
 )
-from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from tests.postgres.cluster import Database
 from tests.service.operators import Scraped, page
 from tests.service.process import ServerProcess, server_process
@@ -161,7 +161,7 @@ def test_a_watch_on_one_server_sees_the_changes_of_another_in_time(
     assert list(seen) == list(answered)
     delays = [seen[id] - answered[id] for id in answered]
     # A poll, and reading what it found, which costs less than writing it; both may be late on a busy machine.
-    assert statistics.median(delays) < 2 * (PostgresStore.poll_seconds + statistics.median(took))
+    assert statistics.median(delays) < 2 * (PostgresEngine.poll_seconds + statistics.median(took))
 
 
 def test_workers_share_a_port_and_are_started_anew(shared_database: Database, empty_database: Database) -> None:

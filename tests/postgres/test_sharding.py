@@ -12,16 +12,20 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 
-from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.reads import Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.compile.filters import compile_filter
 from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.parse import parse_order
 from plaudit_server.query.tree import Operation
+from plaudit_server.resources import tables
 from plaudit_server.store import transfer
-from plaudit_server.store.base import Create, Purge, Replace, Select
+from plaudit_server.store.base import Placement, Reading, Statement, Steps, Table
 from plaudit_server.store.engines.postgres.dialect import postgres
-from plaudit_server.store.engines.postgres.schema import DISTRIBUTED, REFERENCE, Connection
-from plaudit_server.store.engines.postgres.store import _WRITTEN_BETWEEN, PostgresStore
+from plaudit_server.store.engines.postgres.driving import proofs
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
+from plaudit_server.store.engines.postgres.schema import Connection
+from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.migrate import migrations
 from tests import strategies
 from tests.postgres.cluster import Database
@@ -38,22 +42,22 @@ FORBIDDEN = re.compile(
 )
 
 
-class RecordingStore(PostgresStore):
+class RecordingStore(PostgresEngine):
     """A store that remembers each statement that it ran."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self.seen: dict[str, Any] = {}
 
-    async def _drive(self, connection: Connection, steps: sql.Steps[T], marks: Any = None) -> T:
+    async def _drive(self, connection: Connection, steps: Steps[T], marks: Any = None) -> T:
         return await super()._drive(connection, self._recorded(steps), marks)
 
-    def _recorded(self, steps: sql.Steps[T]) -> sql.Steps[T]:
+    def _recorded(self, steps: Steps[T]) -> Steps[T]:
         rows: list[Any] = []
         try:
             step = next(steps)
             while True:
-                if isinstance(step, sql.Statement):
+                if isinstance(step, Statement):
                     self.seen[step.sql] = step.params
                 rows = yield step
                 step = steps.send(rows)
@@ -64,8 +68,19 @@ class RecordingStore(PostgresStore):
 
 FILTER = suite.payload("a.1.b", 5)
 
+BY_PROJECT = [table for table in tables() if table.placement is Placement.BY_PROJECT]
+EVERYWHERE = [table.name for table in tables() if table.placement is Placement.EVERYWHERE]
 
-async def everything(store: PostgresStore) -> None:
+
+def exporting(table: Table) -> Reading[Any]:
+    return Reading(lambda sql: transfer.export(sql, table, PROJECT, None, 5, 1000))
+
+
+def positioned(table: Table) -> Reading[Any]:
+    return Reading(lambda sql: transfer.position(sql, table, PROJECT))
+
+
+async def everything(store: PostgresEngine) -> None:
     """Everything that a store does, in each of its forms."""
     await store.write([Create(PROJECT, [record(n) for n in range(10)])])
     await store.write([Replace(PROJECT, record(1, {"a": 1}))])
@@ -77,20 +92,21 @@ async def everything(store: PostgresStore) -> None:
     ):
         await store.write([purge])
     for filter in (None, FILTER):
-        await store.select(Select(PROJECT, filter, BY_TIME, limit=2, with_total=True))
-        await store.select(Select(PROJECT, filter, BY_TIME, after=(5, id_of(1)), offset=1, limit=2))
-        await store.count(PROJECT, filter)
+        await store.read(Select(PROJECT, filter, BY_TIME, limit=2, with_total=True))
+        await store.read(Select(PROJECT, filter, BY_TIME, after=(5, id_of(1)), offset=1, limit=2))
+        await store.read(Count(PROJECT, filter))
         for after in (None, "urn:a"):
-            await store.refs(PROJECT, filter, after, 10)
-        await store.changes(PROJECT, 0, filter, 100)
+            await store.read(SelectRefs(PROJECT, filter, after, 10))
+        await store.read(SelectChanges(PROJECT, 0, filter, 100))
     for version in (0, 1):
-        await store.get(PROJECT, id_of(1), version)
-    await store.versions(PROJECT, id_of(1), 0, 10)
-    await store.revision(PROJECT)
+        await store.read(Get(PROJECT, id_of(1), version))
+    await store.read(SelectVersions(PROJECT, id_of(1), 0, 10))
+    await store.read(ProjectRevision(PROJECT))
     # What a copy does. It also lists the projects, the one statement across projects; no server runs it.
-    await store.export(lambda sql: transfer.export(sql, PROJECT, 0, 5, 1000))
-    await store.export(lambda sql: transfer.count(sql, PROJECT))
-    await store.export(lambda sql: transfer.position(sql, PROJECT))
+    for table in BY_PROJECT[1:]:
+        await store.read(exporting(table))
+        await store.read(positioned(table))
+    await store.read(Reading(lambda sql: transfer.count(sql, BY_PROJECT[1:], PROJECT)))
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +121,9 @@ def statements(shared_database: Database) -> dict[str, Any]:
         await store.close()
 
     asyncio.run(run())
-    named = {text for name, text in vars(store._sql).items() if isinstance(text, str) and name != "engine"}
+    named = {text for made in store._sql._made.values() for text in vars(made).values() if isinstance(text, str)}
     assert named <= store.seen.keys(), "a fixed statement was never run here"
-    span = (PROJECT, 1, 2)
-    return store.seen | {_WRITTEN_BETWEEN: (*span, *span)}
+    return store.seen | {proofs(table): (PROJECT, [id_of(1)]) for table in BY_PROJECT if table.proof}
 
 
 def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -128,14 +143,14 @@ def test_every_statement_names_one_project_for_each_table(
             for node in scans(explained["Plan"]):
                 if node["Node Type"] == "ModifyTable":
                     continue  # what it changes is what its scan finds; what it inserts carries its project
-                if node["Relation Name"] in REFERENCE:
+                if node["Relation Name"] in EVERYWHERE:
                     continue  # it is on every machine
                 condition = f"{node.get('Index Cond', '')} {node.get('Recheck Cond', '')} {node.get('Filter', '')}"
                 assert f"project = '{PROJECT}'::text" in condition, (text, json.dumps(node, indent=1))
 
 
 def test_nothing_is_inserted_without_a_project() -> None:
-    assert sql.COLUMNS[0] == "project"
+    assert {table.columns[0] for table in BY_PROJECT} == {"project"}
 
 
 def test_no_statement_uses_what_other_engines_lack(statements: dict[str, Any]) -> None:
@@ -164,14 +179,12 @@ WHERE c.relnamespace = 'public'::regnamespace"""
 
 
 def test_every_key_and_index_begins_with_project(shared_database: Database) -> None:
-    tables = {
-        name for (name,) in shared_database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    }
-    assert tables == {*DISTRIBUTED, *REFERENCE}
+    there = {name for (name,) in shared_database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+    assert there == {table.name for table in tables()}
     indexes = shared_database.execute(CATALOG)
-    assert {table for table, *_ in indexes} == tables
+    assert {table for table, *_ in indexes} == there
     for table, index, _, columns in indexes:
-        assert table in REFERENCE or columns[0] == "project", (index, columns)
+        assert table in EVERYWHERE or columns[0] == "project", (index, columns)
 
 
 @pytest.mark.parametrize(

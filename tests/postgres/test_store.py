@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from tests.postgres.cluster import Database
 from tests.store import suite
 
 
 @pytest.mark.parametrize("case", suite.CASES, ids=suite.name_of)
 def test_behaves_as_a_store(case: suite.Case, empty_database: Database) -> None:
-    suite.run(case, lambda clock: PostgresStore(empty_database.url, clock=clock))
+    suite.run(case, lambda clock: PostgresEngine(empty_database.url, clock=clock))

@@ -13,15 +13,18 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from plaudit_server.errors import FeedbackPurged, StoreUnavailable
-from plaudit_server.feedback.records import Row, message
-from plaudit_server.store.base import ChangeKind, Create, Purge, Purged, Replace, Select, WriteFailed
-from plaudit_server.store.engines.postgres.store import PostgresStore
+from plaudit_server.errors import StoreUnavailable
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.errors import FeedbackPurged
+from plaudit_server.feedback.reads import Count, Select, SelectChanges, SelectVersions
+from plaudit_server.feedback.records import ChangeKind, Row, message
+from plaudit_server.store.engines.postgres.engine import PostgresEngine
+from plaudit_server.store.ledger import ProjectRevision
 from tests.postgres.cluster import Database
 from tests.postgres.proxy import Fate, Proxy
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
-Scenario = Callable[[PostgresStore, Proxy], Awaitable[None]]
+Scenario = Callable[[PostgresEngine, Proxy], Awaitable[None]]
 
 
 def through_a_proxy(database: Database, scenario: Scenario, **options: Any) -> None:
@@ -30,7 +33,7 @@ def through_a_proxy(database: Database, scenario: Scenario, **options: Any) -> N
     async def run() -> None:
         parts = conninfo_to_dict(database.url)
         async with Proxy(str(parts["host"]), int(str(parts["port"]))).running() as proxy:
-            store = PostgresStore(proxy.url(database.url), **options)
+            store = PostgresEngine(proxy.url(database.url), **options)
             await store.open()
             try:
                 await scenario(store, proxy)
@@ -46,7 +49,7 @@ def fates(*first: Fate) -> Callable[[], Fate]:
     return lambda: next(coming)
 
 
-async def only(store: PostgresStore, command: Any) -> Any:
+async def only(store: PostgresEngine, command: Any) -> Any:
     [outcome] = (await store.write([command])).outcomes
     return outcome
 
@@ -66,7 +69,7 @@ async def only(store: PostgresStore, command: Any) -> Any:
 def test_an_unclear_commit_is_settled_and_each_write_is_done_once(
     empty_database: Database, fate: tuple[Fate, ...]
 ) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         proxy.fate = fates(*fate)
         rows = await only(store, Create(PROJECT, [record(n) for n in range(20)]))
         assert [message(row).revision for row in rows] == list(range(1, 21))
@@ -78,10 +81,10 @@ def test_an_unclear_commit_is_settled_and_each_write_is_done_once(
         assert await only(store, Purge(PROJECT, "p", ids=[id_of(n) for n in (1, 2, 3)])) == Purged(3, False)
         proxy.fate = fates(*fate)
         assert await only(store, Purge(PROJECT, "p", limit=2)) == Purged(2, True)
-        assert await store.revision(PROJECT) == 26
-        assert await store.count(PROJECT, None) == 15
-        assert (await store.versions(PROJECT, id_of(5), 0, 10)).rows == [rows[5]]
-        changes = (await store.changes(PROJECT, 0, None, 100)).changes
+        assert await store.read(ProjectRevision(PROJECT)) == 26
+        assert await store.read(Count(PROJECT, None)) == 15
+        assert (await store.read(SelectVersions(PROJECT, id_of(5), 0, 10))).rows == [rows[5]]
+        changes = (await store.read(SelectChanges(PROJECT, 0, None, 100))).changes
         assert [c.revision for c in changes if c.kind is ChangeKind.PURGED] == [22, 23, 24, 25, 26]
         assert proxy.faults == 4 * len(fate)
 
@@ -89,8 +92,8 @@ def test_an_unclear_commit_is_settled_and_each_write_is_done_once(
 
 
 def test_an_unclear_commit_is_known_again_after_others_have_changed_what_it_wrote(empty_database: Database) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
-        other = PostgresStore(empty_database.url)
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
+        other = PostgresEngine(empty_database.url)
         await other.open()
         settling, settle = asyncio.Event(), asyncio.Event()
         look_up = store._has_committed
@@ -109,15 +112,15 @@ def test_an_unclear_commit_is_known_again_after_others_have_changed_what_it_wrot
         settle.set()
         rows = await created
         assert [(message(row).version, message(row).revision) for row in rows] == [(1, 1), (1, 2)]
-        assert await store.revision(PROJECT) == 4
+        assert await store.read(ProjectRevision(PROJECT)) == 4
         await other.close()
 
     through_a_proxy(empty_database, scenario)
 
 
 def test_a_create_whose_rows_were_all_purged_before_it_was_settled_is_told_so(empty_database: Database) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
-        other = PostgresStore(empty_database.url)
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
+        other = PostgresEngine(empty_database.url)
         await other.open()
         look_up = store._has_committed
 
@@ -130,7 +133,7 @@ def test_a_create_whose_rows_were_all_purged_before_it_was_settled_is_told_so(em
         [outcome] = await only(store, Create(PROJECT, [record(1)], atomic=False))
         # The answer for a client that retries a create whose answer it never got.
         assert isinstance(outcome, FeedbackPurged)
-        assert await store.revision(PROJECT) == 2
+        assert await store.read(ProjectRevision(PROJECT)) == 2
         await other.close()
 
     through_a_proxy(empty_database, scenario)
@@ -139,7 +142,7 @@ def test_a_create_whose_rows_were_all_purged_before_it_was_settled_is_told_so(em
 def test_under_random_cuts_nothing_is_lost_or_doubled_and_revisions_have_no_gap(empty_database: Database) -> None:
     chance = random.Random(7)
 
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         proxy.fate = lambda: chance.choice(("pass",) * 4 + ("cut before", "cut after", "error before", "error after"))
 
         async def writer(number: int) -> None:
@@ -155,13 +158,13 @@ def test_under_random_cuts_nothing_is_lost_or_doubled_and_revisions_have_no_gap(
         await asyncio.gather(*(writer(number) for number in range(4)))
         proxy.fate = fates()
         assert proxy.faults > 10
-        assert await store.count(PROJECT, None) == 4 * 9
-        revision = await store.revision(PROJECT)
+        assert await store.read(Count(PROJECT, None)) == 4 * 9
+        revision = await store.read(ProjectRevision(PROJECT))
         assert revision == 4 * (12 + 4 + 3)
-        seen = [c.revision for c in (await store.changes(PROJECT, 0, None, 1000)).changes]
+        seen = [c.revision for c in (await store.read(SelectChanges(PROJECT, 0, None, 1000))).changes]
         # Versions of what was purged are not shown: one of two of the three, two of the one that was replaced.
         assert len(seen) == len(set(seen)) == revision - 4 * (1 + 1 + 2)
-        page = await store.select(Select(PROJECT, None, BY_TIME))
+        page = await store.read(Select(PROJECT, None, BY_TIME))
         assert len({message(row).created_at.ToMicroseconds() for row in page.rows}) == 4 * 9
 
     through_a_proxy(empty_database, scenario, write_seconds=20.0)
@@ -250,12 +253,12 @@ def test_writers_that_read_the_same_revision_do_not_give_it_out_twice(
 
 
 def test_reads_and_writes_go_on_when_every_connection_breaks(empty_database: Database) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         await only(store, Create(PROJECT, [record(1)]))
-        await asyncio.gather(*(store.count(PROJECT, None) for _ in range(20)))
+        await asyncio.gather(*(store.read(Count(PROJECT, None)) for _ in range(20)))
         for n in range(2, 7):
             proxy.cut_all()
-            assert await asyncio.gather(*(store.count(PROJECT, None) for _ in range(10))) == [n - 1] * 10
+            assert await asyncio.gather(*(store.read(Count(PROJECT, None)) for _ in range(10))) == [n - 1] * 10
             proxy.cut_all()
             await only(store, Create(PROJECT, [record(n)]))
 
@@ -263,7 +266,7 @@ def test_reads_and_writes_go_on_when_every_connection_breaks(empty_database: Dat
 
 
 def test_a_database_that_does_not_answer_is_unavailable_by_the_deadline(empty_database: Database) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         await only(store, Create(PROJECT, [record(1)]))
         with psycopg.connect(empty_database.url) as locker:
             locker.execute("SELECT FROM project WHERE project = %s FOR UPDATE", (PROJECT,))
@@ -277,13 +280,13 @@ def test_a_database_that_does_not_answer_is_unavailable_by_the_deadline(empty_da
             assert isinstance(stuck, StoreUnavailable)
             assert isinstance(stored, list)
         assert isinstance((await only(store, Create(PROJECT, [record(2)])))[0], Row)
-        assert await store.revision(PROJECT) == 2
+        assert await store.read(ProjectRevision(PROJECT)) == 2
 
     through_a_proxy(empty_database, scenario, write_seconds=0.3)
 
 
 def test_a_deadlock_is_retried(empty_database: Database) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         """The store has locked the project and waits for the index; another transaction the other way round."""
         await only(store, Create(PROJECT, [record(1)]))
         other = await psycopg.AsyncConnection.connect(empty_database.url)
@@ -301,12 +304,12 @@ def test_a_deadlock_is_retried(empty_database: Database) -> None:
 
 
 def test_one_bad_command_fails_alone(empty_database: Database) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         bad = record(2, '{"nul": "\\u0000 is fine as an escape"}', creator="but not \x00 itself")
         written = await store.write(
             [Create(PROJECT, [record(1)]), Create(PROJECT, [bad]), Create(PROJECT, [record(3)])]
         )
         assert [type(outcome).__name__ for outcome in written.outcomes] == ["list", "WriteFailed", "list"]
-        assert await store.revision(PROJECT) == 2
+        assert await store.read(ProjectRevision(PROJECT)) == 2
 
     through_a_proxy(empty_database, scenario)

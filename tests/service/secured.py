@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import apsw
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
@@ -19,9 +18,14 @@ from plaudit.v1 import feedback_service_pb2
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.auth.tls import server_credentials
 from plaudit_server.config import Config
-from plaudit_server.rpc.chain import Call, Chain
+from plaudit_server.feedback import resource
+from plaudit_server.feedback.model import FeedbackModel
+from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.chain import Chain
 from plaudit_server.rpc.security import security
-from plaudit_server.store.migrate import migrations
+from plaudit_server.store.engines.memory import MemoryEngine
+from plaudit_server.store.ledger import microseconds
+from plaudit_server.store.url import open_store
 
 SERVICE = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 
@@ -73,13 +77,18 @@ def secured(config: Config) -> Iterator[Secured]:
     failures: list[BaseException] = []
 
     async def serve() -> None:
-        authenticator = Authenticator(config)
+        # Where there are no keys to read, no store is asked for any.
+        store = open_store(config.store) if config.auth.api_keys else MemoryEngine(FeedbackModel(microseconds))
+        authenticator = Authenticator(config, store)
         try:
+            await store.open()
             await authenticator.start()
             around = security(config, authenticator)
             noting = [*around.observers, lambda _, code: running.codes.append(code.name)]
             chain = Chain(around.gates, around.steps, noting)
-            handlers = {m.name: chain.handler(m, running.behaviour(m)) for m in SERVICE.methods}
+            handlers = {
+                rpc.method: chain.handler(rpc, m, running.behaviour(m)) for rpc, m in resource.SERVICE.methods()
+            }
             server = grpc.aio.server()
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
             if config.tls.certificate:
@@ -97,6 +106,7 @@ def secured(config: Config) -> Iterator[Secured]:
         finally:
             ready.set()
             await authenticator.close()
+            await store.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
@@ -112,12 +122,7 @@ def secured(config: Config) -> Iterator[Secured]:
 
 
 def make_store(path: Path) -> str:
-    """An empty store file with its schema; its URL."""
-    connection = apsw.Connection(str(path))
-    for migration in migrations("sqlite"):
-        for statement in migration.statements():
-            connection.execute(statement)
-    connection.close()
+    """The URL of a store that is made when it is opened."""
     return f"sqlite:{path}"
 
 

@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
 from plaudit_server.auth.keys import new_key
-from plaudit_server.auth.keystore import StoredKeys, open_keys
-from plaudit_server.auth.permission import RPC_RIGHTS, allowed
+from plaudit_server.auth.permission import allowed
 from plaudit_server.auth.principals import Principal
 from plaudit_server.config import Auth, Config, Jwt
 from plaudit_server.config.grants import Grant, NamedGrant, Role
 from plaudit_server.errors import StartError
+from plaudit_server.resources import registry
+from tests.keys import BlockingKeys, opened_keys
 from tests.service.secured import SERVICE, Secured, bearer, call, make_store, secured
 from tests.service.status import Refusal, refusal
 
@@ -45,6 +46,9 @@ def jwks(**keys: rsa.RSAPrivateKey) -> str:
 def token(key: Any = SIGNING_KEY, alg: str = "RS256", kid: str = "k1", **claims: Any) -> str:
     content = {"iss": "https://issuer.test", "aud": "plaudit", "sub": "ana", "exp": time.time() + 60, **claims}
     return jwt.encode(content, key, alg, headers={"kid": kid})
+
+
+RIGHTS = registry().rights
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +76,12 @@ def channel(running: Secured) -> Iterator[grpc.Channel]:
 
 
 @pytest.fixture(scope="module")
-def keys(config: Config, running: Secured) -> Iterator[StoredKeys]:
-    store = open_keys(config.store)
-    yield store
-    store.close()
+def keys(config: Config, running: Secured) -> Iterator[BlockingKeys]:
+    with opened_keys(config.store) as keys:
+        yield keys
 
 
-def add_key(keys: StoredKeys, channel: grpc.Channel, role: Role, *projects: str, name: str = "judge") -> str:
+def add_key(keys: BlockingKeys, channel: grpc.Channel, role: Role, *projects: str, name: str = "judge") -> str:
     """A new key, after the running server has read it."""
     text, key = new_key(name, role, projects, time.time_ns() // 1000)
     keys.add(key)
@@ -111,14 +114,14 @@ def unauthenticated(channel: grpc.Channel, metadata: Any) -> Refusal:
 
 @pytest.mark.parametrize("role", [None, *Role])
 def test_every_rpc_times_role_times_own_and_foreign_project(
-    running: Secured, channel: grpc.Channel, keys: StoredKeys, role: Role | None
+    running: Secured, channel: grpc.Channel, keys: BlockingKeys, role: Role | None
 ) -> None:
     name = f"matrix-{role}"
     key = add_key(keys, channel, role or Role.READER, "own/*" if role else "nothing/here", name=name)
     principal = Principal(name, (Grant(role, ("own/*",)),) if role else ())
     for rpc, project in product(RPCS, ("own/chat", "foreign/chat")):
         request: dict[str, Any] = {} if rpc == "GetServerInfo" else {"project": project}
-        decision = allowed(principal, rpc, request.get("project", ""))
+        decision = allowed(principal, RIGHTS[rpc], request.get("project", ""))
         running.seen.clear()
         if decision.allowed:
             call(channel, rpc, bearer(key), **request)
@@ -126,7 +129,7 @@ def test_every_rpc_times_role_times_own_and_foreign_project(
         else:
             refused = refusal(partial(call, channel, rpc, bearer(key), **request))
             assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
-            assert refused.metadata == {"project": project, "right": RPC_RIGHTS[rpc]}
+            assert refused.metadata == {"project": project, "right": RIGHTS[rpc]}
             assert running.seen == []
 
 
@@ -162,7 +165,7 @@ def test_other_credentials_are_refused(channel: grpc.Channel, values: tuple[str,
     unauthenticated(channel, [("authorization", value) for value in values])
 
 
-def test_a_key_works_only_on_its_projects(channel: grpc.Channel, keys: StoredKeys) -> None:
+def test_a_key_works_only_on_its_projects(channel: grpc.Channel, keys: BlockingKeys) -> None:
     key = add_key(keys, channel, Role.EDITOR, "acme/chat", "beta/*")
     for project in ("acme/chat", "beta/one"):
         call(channel, "PurgeFeedback", bearer(key), project=project)
@@ -171,19 +174,19 @@ def test_a_key_works_only_on_its_projects(channel: grpc.Channel, keys: StoredKey
         assert refused.code is grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_the_scheme_is_read_in_any_case(channel: grpc.Channel, keys: StoredKeys) -> None:
+def test_the_scheme_is_read_in_any_case(channel: grpc.Channel, keys: BlockingKeys) -> None:
     key = add_key(keys, channel, Role.READER, "*")
     call(channel, "GetServerInfo", [("authorization", f"bearer  {key}")])
 
 
-def test_a_revoked_key_is_refused_within_the_refresh_time(channel: grpc.Channel, keys: StoredKeys) -> None:
+def test_a_revoked_key_is_refused_within_the_refresh_time(channel: grpc.Channel, keys: BlockingKeys) -> None:
     key = add_key(keys, channel, Role.READER, "*")
     keys.revoke(key.split("_")[1], time.time_ns() // 1000)
     time.sleep(10 * REFRESH_SECONDS)
     assert "revoked" in unauthenticated(channel, bearer(key)).message
 
 
-def test_a_revocation_ends_a_running_stream_of_requests(channel: grpc.Channel, keys: StoredKeys) -> None:
+def test_a_revocation_ends_a_running_stream_of_requests(channel: grpc.Channel, keys: BlockingKeys) -> None:
     key = add_key(keys, channel, Role.WRITER, "acme/*")
     method = SERVICE.methods_by_name["IngestFeedback"]
     revoked = False
@@ -203,7 +206,7 @@ def test_a_revocation_ends_a_running_stream_of_requests(channel: grpc.Channel, k
     assert revoked
 
 
-def test_a_key_past_its_end_is_refused(channel: grpc.Channel, keys: StoredKeys) -> None:
+def test_a_key_past_its_end_is_refused(channel: grpc.Channel, keys: BlockingKeys) -> None:
     now = time.time_ns() // 1000
     text, key = new_key("brief", Role.READER, ("*",), now, expires_at=now + 1_500_000)
     keys.add(key)
@@ -301,7 +304,7 @@ def test_without_authentication_everybody_is_anonymous_whatever_they_send() -> N
 
 
 def test_each_write_and_each_refusal_leaves_a_line_and_reads_leave_none(
-    config: Config, keys: StoredKeys, caplog: pytest.LogCaptureFixture
+    config: Config, keys: BlockingKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "plaudit_server.audit")
     with secured(replace(config, audit_log="stderr")) as running, grpc.insecure_channel(running.target) as channel:

@@ -11,8 +11,8 @@ import pytest
 
 from plaudit import Query, field
 from plaudit.v1 import FeedbackServiceStub, QueryFeedbackRequest
-from plaudit_server.store.base import Create
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.feedback.commands import Create
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.service.process import server_process
 from tests.service.test_cli import run
 from tests.store.factory import record
@@ -21,7 +21,7 @@ from tests.store.factory import record
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     async def make() -> None:
-        store = SqliteStore(tmp_path / "plaudit.db")
+        store = SqliteEngine(tmp_path / "plaudit.db")
         await store.open()
         await store.write([Create("acme/chat", [record(n, {"score": n / 10}) for n in range(10)])])
         await store.close()

@@ -32,7 +32,7 @@ from plaudit.v1 import (
 )
 from plaudit_server.config import Config, Connections
 from plaudit_server.store.base import Command, Written
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.testing import RunningServer
 from tests.faults.disk import faulty_disk
 from tests.service.status import Refusal, refusal
@@ -122,7 +122,7 @@ def test_store_unavailable(disk_running: tuple[RunningServer, Any]) -> None:
         check("STORE_UNAVAILABLE", refusal(lambda: create(FeedbackServiceStub(channel))))
 
 
-class SlowStore(SqliteStore):
+class SlowStore(SqliteEngine):
     """A store whose writes wait until they may go on, or fail for a reason of its own."""
 
     def __init__(self, path: Path) -> None:
@@ -130,7 +130,7 @@ class SlowStore(SqliteStore):
         self.may_write = threading.Event()
         self.defect = False
 
-    async def write(self, group: Sequence[Command]) -> Written:
+    async def write(self, group: Sequence[Command[Any]]) -> Written:
         await asyncio.to_thread(self.may_write.wait, 30)
         if self.defect:
             raise ZeroDivisionError("secret text of a defect")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
 import grpc
@@ -30,10 +30,13 @@ from plaudit.v1 import (
 )
 from plaudit_server.config import Config, Limits
 from plaudit_server.errors import StoreUnavailable
-from plaudit_server.store.base import Command, Written
-from plaudit_server.store.engines.memory import MemoryStore
+from plaudit_server.feedback.model import FeedbackModel
+from plaudit_server.store.base import Command, Read, Written
+from plaudit_server.store.engines.memory import MemoryEngine
 from plaudit_server.testing import server
 from tests.service.operators import Scraped, scrape, with_admin
+
+T = TypeVar("T")
 
 PROJECT = "acme/chat"
 CANARY = "canary-in-a-label"
@@ -141,16 +144,16 @@ def test_replaces_and_purges_are_counted_for_themselves() -> None:
         assert found.rows("stored") == 1
 
 
-class Unsteady(MemoryStore):
+class Unsteady(MemoryEngine):
     """Fails, or waits, on command."""
 
     def __init__(self) -> None:
-        super().__init__(clock=lambda: time.time_ns() // 1000)
+        super().__init__(FeedbackModel(lambda: time.time_ns() // 1000))
         self.fails = False
         self.held: asyncio.Event | None = None
         self.writing = 0
 
-    async def write(self, group: Sequence[Command]) -> Written:
+    async def write(self, group: Sequence[Command[Any]]) -> Written:
         self.writing += 1
         if self.fails:
             raise StoreUnavailable(self.name)
@@ -158,10 +161,10 @@ class Unsteady(MemoryStore):
             await self.held.wait()
         return await super().write(group)
 
-    async def count(self, project: str, filter: Any) -> int:
+    async def read(self, read: Read[T]) -> T:
         if self.fails:
             raise StoreUnavailable(self.name)
-        return await super().count(project, filter)
+        return await super().read(read)
 
     async def check(self) -> None:
         if self.fails:

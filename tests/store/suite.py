@@ -8,33 +8,22 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from plaudit.v1 import Feedback, SpanStatusCode
-from plaudit_server.errors import (
+from plaudit_server.errors import DomainError
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.errors import (
     BatchRejected,
-    DomainError,
     FeedbackExists,
     FeedbackNotFound,
     FeedbackPurged,
     NotOwner,
     VersionMismatch,
 )
-from plaudit_server.feedback.records import Row, message
+from plaudit_server.feedback.reads import Change, Count, Get, Page, Select, SelectChanges, SelectRefs, SelectVersions
+from plaudit_server.feedback.records import ChangeKind, Row, Tombstone, message
 from plaudit_server.query.fields import Column, Kind, PayloadPath
 from plaudit_server.query.tree import Compare, Field, Literal, Op, Operation, SortKey
-from plaudit_server.store.base import (
-    Change,
-    ChangeKind,
-    Command,
-    Create,
-    Outcome,
-    Page,
-    Purge,
-    Purged,
-    Replace,
-    Select,
-    Store,
-    Tombstone,
-    WriteFailed,
-)
+from plaudit_server.store.base import Command, Engine, Outcome, WriteFailed
+from plaudit_server.store.ledger import ProjectRevision
 from tests.store.factory import BY_TIME, PROJECT, REF, id_of, record
 
 T = TypeVar("T")
@@ -57,31 +46,31 @@ class Clock:
 class Bench:
     """An empty store to test, and its clock."""
 
-    store: Store
+    store: Engine
     clock: Clock
 
-    async def write(self, *group: Command) -> list[Outcome | WriteFailed]:
+    async def write(self, *group: Command[Any]) -> list[Outcome | WriteFailed]:
         """Commit a group."""
         return (await self.store.write(group)).outcomes
 
-    async def do(self, command: Command) -> Any:
+    async def do(self, command: Command[Any]) -> Any:
         """Commit one command, and return its outcome."""
         [outcome] = await self.write(command)
         return outcome
 
     async def create(self, *numbers: int, **fields: Any) -> list[Feedback]:
-        """Store records of these numbers."""
+        """Engine records of these numbers."""
         rows = await self.do(Create(fields.get("project", PROJECT), [record(number, **fields) for number in numbers]))
         return [message(row) for row in rows]
 
     async def rows(self, filter: Operation | None = None, project: str = PROJECT) -> list[Feedback]:
         """Every match, in the default order."""
-        page = await self.store.select(Select(project, filter, BY_TIME, limit=10_000))
+        page = await self.store.read(Select(project, filter, BY_TIME, limit=10_000))
         return [message(row) for row in page.rows]
 
     async def changes(self, after: int = 0, filter: Operation | None = None, limit: int = 1000) -> list[Change]:
         """The changes that a watch yields."""
-        return (await self.store.changes(PROJECT, after, filter, limit)).changes
+        return (await self.store.read(SelectChanges(PROJECT, after, filter, limit))).changes
 
 
 Case = Callable[[Bench], Awaitable[None]]
@@ -98,7 +87,7 @@ def name_of(function: Case) -> str:
     return str(getattr(function, "__name__", function))
 
 
-def run(function: Case, make_store: Callable[[Clock], Store]) -> None:
+def run(function: Case, make_store: Callable[[Clock], Engine]) -> None:
     """Run a case on a new store."""
 
     async def scenario() -> None:
@@ -154,7 +143,7 @@ async def a_created_record_comes_back_in_full(bench: Bench) -> None:
     assert (feedback.version, feedback.revision) == (1, 1)
     assert feedback.created_at == feedback.updated_at
     assert feedback.created_at.ToMicroseconds() == NOON
-    assert await bench.store.get(PROJECT, id_of(1)) == created
+    assert await bench.store.read(Get(PROJECT, id_of(1))) == created
     assert await bench.rows() == [feedback]
 
 
@@ -174,8 +163,8 @@ async def times_grow_in_the_order_of_the_batch_even_when_the_clock_steps_back(be
 async def a_retry_returns_the_record_and_changes_nothing(bench: Bench) -> None:
     [first] = await bench.create(1, payload={"a": 1})
     assert await bench.create(1, payload={"a": 1}) == [first]
-    assert await bench.store.revision(PROJECT) == 1
-    assert await bench.store.count(PROJECT, None) == 1
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 1
+    assert await bench.store.read(Count(PROJECT, None)) == 1
 
 
 @case
@@ -206,7 +195,7 @@ async def an_id_is_taken_by_other_content(bench: Bench) -> None:
         create = Create(PROJECT, [record(1, **(fields | change))], atomic=False)
         [outcome] = await bench.do(create)
         assert is_refused(outcome, FeedbackExists, id_of(1)), change
-    assert await bench.store.revision(PROJECT) == 1
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 1
 
 
 @case
@@ -231,7 +220,7 @@ async def an_atomic_batch_is_stored_whole_or_not_at_all(bench: Bench) -> None:
     assert isinstance(rejected, BatchRejected)
     assert {index: type(error) for index, error in rejected.errors.items()} == {1: FeedbackExists, 3: FeedbackPurged}
     assert ids(await bench.rows()) == [id_of(1)]
-    assert await bench.store.revision(PROJECT) == 3
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 3
     [next_one] = await bench.create(3)
     assert next_one.created_at.ToMicroseconds() == NOON + 3
     assert next_one.revision == 4
@@ -322,7 +311,7 @@ async def a_commit_tells_the_revisions_of_the_projects_that_it_changed(bench: Be
     )
     assert written.revisions == {PROJECT: 3, OTHER: 1}
     assert (await bench.store.write([Create(PROJECT, [record(3)])])).revisions == {}
-    assert [await bench.store.revision(project) for project in (PROJECT, OTHER, "acme/still")] == [3, 1, 0]
+    assert [await bench.store.read(ProjectRevision(project)) for project in (PROJECT, OTHER, "acme/still")] == [3, 1, 0]
 
 
 @case
@@ -351,9 +340,9 @@ async def projects_know_nothing_of_each_other(bench: Bench) -> None:
     assert other.revision == 1
     assert await bench.do(Purge(OTHER, "p", ids=[id_of(2)])) == Purged(0, False)
     assert is_refused(await bench.do(Replace(OTHER, record(2, project=OTHER))), FeedbackNotFound)
-    assert await bench.store.get(OTHER, id_of(2)) is None
-    assert await bench.store.count(OTHER, None) == 1
-    assert [count.feedback_count for count in await bench.store.refs(OTHER, None, None, 10)] == [1]
+    assert await bench.store.read(Get(OTHER, id_of(2))) is None
+    assert await bench.store.read(Count(OTHER, None)) == 1
+    assert [count.feedback_count for count in await bench.store.read(SelectRefs(OTHER, None, None, 10))] == [1]
     assert await bench.do(Purge(OTHER, "p", ids=[id_of(1)])) == Purged(1, False)
     assert ids(await bench.rows()) == [id_of(1), id_of(2)]
     assert len(await bench.changes()) == 2
@@ -386,7 +375,10 @@ async def an_import_keeps_what_only_the_server_sets(bench: Bench) -> None:
     replaced = message(await bench.do(Replace(PROJECT, record(1, {"a": 1}, user_id="ann"), expected_version=7)))
     assert replaced.version == 8
     assert replaced.created_at == feedback.created_at
-    assert [message(r).version for r in (await bench.store.versions(PROJECT, id_of(1), 0, 10)).rows] == [7, 8]
+    assert [message(r).version for r in (await bench.store.read(SelectVersions(PROJECT, id_of(1), 0, 10))).rows] == [
+        7,
+        8,
+    ]
 
 
 @case
@@ -415,15 +407,15 @@ async def a_replace_swaps_the_content_and_keeps_id_and_created_at(bench: Bench) 
     assert not second.HasField("creator")
     assert not second.HasField("queue_id")
     assert await bench.rows() == [second]
-    assert await bench.store.get(PROJECT, id_of(1)) == row
-    assert await bench.store.get(PROJECT, id_of(1), 2) == row
-    old = await bench.store.get(PROJECT, id_of(1), 1)
+    assert await bench.store.read(Get(PROJECT, id_of(1))) == row
+    assert await bench.store.read(Get(PROJECT, id_of(1), 2)) == row
+    old = await bench.store.read(Get(PROJECT, id_of(1), 1))
     assert old is not None
     assert message(old) == first
-    assert await bench.store.get(PROJECT, id_of(1), 3) is None
-    assert [(count.ref, count.feedback_count) for count in await bench.store.refs(PROJECT, None, None, 9)] == [
-        (REF + "2", 1)
-    ]
+    assert await bench.store.read(Get(PROJECT, id_of(1), 3)) is None
+    assert [
+        (count.ref, count.feedback_count) for count in await bench.store.read(SelectRefs(PROJECT, None, None, 9))
+    ] == [(REF + "2", 1)]
 
 
 @case
@@ -432,7 +424,7 @@ async def a_replace_of_nothing_is_not_found(bench: Bench) -> None:
     await bench.create(1)
     await bench.do(Purge(PROJECT, "p", ids=[id_of(1)]))
     assert is_refused(await bench.do(Replace(PROJECT, record(1, {"a": 1}))), FeedbackNotFound, id_of(1))
-    assert await bench.store.revision(PROJECT) == 2
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 2
 
 
 @case
@@ -457,7 +449,7 @@ async def a_replace_with_equal_content_changes_nothing(bench: Bench) -> None:
     await bench.do(Replace(PROJECT, record(1, {"c": 3})))
     await bench.do(Replace(PROJECT, record(1, {"c": 4})))
     assert is_refused(await bench.do(Replace(PROJECT, record(1, {"c": 4}), 2)), VersionMismatch)
-    assert await bench.store.revision(PROJECT) == 4
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 4
 
 
 @case
@@ -479,15 +471,15 @@ async def a_purge_leaves_a_tombstone_and_nothing_else(bench: Bench) -> None:
     outcome = await bench.do(Purge(PROJECT, "bob", ids=[id_of(9), id_of(1), id_of(1)]))
     assert outcome == Purged(1, False)
     for version in (0, 1, 2):
-        assert await bench.store.get(PROJECT, id_of(1), version) is None
+        assert await bench.store.read(Get(PROJECT, id_of(1), version)) is None
     tombstone = Tombstone(id_of(1), REF + "2", "score", "bob", NOON + 3, 4)
-    found = await bench.store.versions(PROJECT, id_of(1), 0, 10)
+    found = await bench.store.read(SelectVersions(PROJECT, id_of(1), 0, 10))
     assert (found.rows, found.more, found.tombstone) == ([], False, tombstone)
     assert ids(await bench.rows()) == [id_of(2)]
-    assert await bench.store.count(PROJECT, None) == 1
+    assert await bench.store.read(Count(PROJECT, None)) == 1
     assert [change[0::3] for change in await bench.changes()] == [(2, None), (4, tombstone)]
     assert await bench.do(Purge(PROJECT, "bob", ids=[id_of(1)])) == Purged(0, False)
-    assert await bench.store.revision(PROJECT) == 4
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 4
     [outcome] = await bench.do(Create(PROJECT, [record(1, {"secret": 1}, user_id="ann")], atomic=False))
     assert is_refused(outcome, FeedbackPurged, id_of(1))
 
@@ -499,7 +491,7 @@ async def a_purge_by_filter_takes_the_oldest_within_its_limit(bench: Bench) -> N
     await bench.create(5, 6, payload={"n": 1})
     purge = Purge(PROJECT, "p", filter=payload("n", 1), limit=3, dry_run=True)
     assert await bench.do(purge) == Purged(3, True)
-    assert await bench.store.revision(PROJECT) == 6
+    assert await bench.store.read(ProjectRevision(PROJECT)) == 6
     purge = Purge(PROJECT, "p", filter=payload("n", 1), limit=3)
     assert await bench.do(purge) == Purged(3, True)
     assert ids(await bench.rows()) == [id_of(4), id_of(5), id_of(6)]
@@ -537,7 +529,7 @@ async def an_owner_purges_only_its_own(bench: Bench) -> None:
         Purge(PROJECT, "ann", filter=column("ref", REF), owner="ann", dry_run=True),
     ):
         assert is_refused(await bench.do(purge), NotOwner, id_of(3))
-    assert await bench.store.count(PROJECT, None) == 3
+    assert await bench.store.read(Count(PROJECT, None)) == 3
     mine = Purge(PROJECT, "ann", filter=column("user_id", "ann"), owner="ann")
     assert await bench.do(mine) == Purged(2, False)
 
@@ -546,10 +538,10 @@ async def an_owner_purges_only_its_own(bench: Bench) -> None:
 
 
 async def all_pages(bench: Bench, limit: int, order: tuple[SortKey, ...] = BY_TIME, **more: Any) -> list[Page]:
-    pages = [await bench.store.select(Select(PROJECT, None, order, limit=limit, **more))]
+    pages = [await bench.store.read(Select(PROJECT, None, order, limit=limit, **more))]
     more.pop("offset", None)
     while pages[-1].last is not None:
-        pages.append(await bench.store.select(Select(PROJECT, None, order, pages[-1].last, limit=limit, **more)))
+        pages.append(await bench.store.read(Select(PROJECT, None, order, pages[-1].last, limit=limit, **more)))
     return pages
 
 
@@ -587,9 +579,9 @@ async def a_page_is_cut_by_bytes_but_has_one_row_at_least(bench: Bench) -> None:
 @case
 async def a_page_of_no_rows_tells_the_total(bench: Bench) -> None:
     await bench.create(1, 2)
-    page = await bench.store.select(Select(PROJECT, None, BY_TIME, limit=0, with_total=True))
+    page = await bench.store.read(Select(PROJECT, None, BY_TIME, limit=0, with_total=True))
     assert page == Page([], None, 2, 2)
-    page = await bench.store.select(Select("acme/empty", None, BY_TIME, with_total=True))
+    page = await bench.store.read(Select("acme/empty", None, BY_TIME, with_total=True))
     assert page == Page([], None, 0, 0)
 
 
@@ -600,39 +592,39 @@ async def filters_select_and_count(bench: Bench) -> None:
     assert ids(await bench.rows(column("creator", 'it\'s "ann"'))) == [id_of(1), id_of(2)]
     assert ids(await bench.rows(column("feedback_type", "score"))) == [id_of(3)]
     assert ids(await bench.rows(payload("score", 2, "gt"))) == [id_of(3)]
-    assert await bench.store.count(PROJECT, payload("score", 1)) == 2
-    assert await bench.store.count(PROJECT, column("ref", "' OR 1=1 --")) == 0
+    assert await bench.store.read(Count(PROJECT, payload("score", 1))) == 2
+    assert await bench.store.read(Count(PROJECT, column("ref", "' OR 1=1 --"))) == 0
 
 
 @case
 async def refs_are_counted_and_paged_in_order(bench: Bench) -> None:
     for number, ref in enumerate(("urn:b", "urn:a", "urn:b", "urn:ä", "urn:B")):
         await bench.create(number, ref=ref, payload={"n": number})
-    every = await bench.store.refs(PROJECT, None, None, 10)
+    every = await bench.store.read(SelectRefs(PROJECT, None, None, 10))
     assert every == [("urn:B", 1, NOON + 4, NOON + 4), ("urn:a", 1, NOON + 1, NOON + 1), ("urn:b", 2, NOON, NOON + 2),
                      ("urn:ä", 1, NOON + 3, NOON + 3)]  # fmt: skip
-    assert await bench.store.refs(PROJECT, None, None, 2) == every[:2]
-    assert await bench.store.refs(PROJECT, None, "urn:a", 2) == every[2:]
-    few = await bench.store.refs(PROJECT, payload("n", 2, "lte"), "urn:B", 10)
+    assert await bench.store.read(SelectRefs(PROJECT, None, None, 2)) == every[:2]
+    assert await bench.store.read(SelectRefs(PROJECT, None, "urn:a", 2)) == every[2:]
+    few = await bench.store.read(SelectRefs(PROJECT, payload("n", 2, "lte"), "urn:B", 10))
     assert [(count.ref, count.feedback_count) for count in few] == [("urn:a", 1), ("urn:b", 2)]
 
 
 @case
 async def versions_are_paged(bench: Bench) -> None:
-    assert await bench.store.versions(PROJECT, id_of(1), 0, 10) == ([], False, None)
+    assert await bench.store.read(SelectVersions(PROJECT, id_of(1), 0, 10)) == ([], False, None)
     await bench.create(1)
     for number in range(2, 6):
         await bench.do(Replace(PROJECT, record(1, {"n": number}, user_id=f"user {number}")))
-    found = await bench.store.versions(PROJECT, id_of(1), 0, 5)
+    found = await bench.store.read(SelectVersions(PROJECT, id_of(1), 0, 5))
     assert [message(row).version for row in found.rows] == [1, 2, 3, 4, 5]
     assert [message(row).user_id for row in found.rows][1:] == [f"user {n}" for n in range(2, 6)]
     assert (found.more, found.tombstone) == (False, None)
     for limit in range(1, 5):
-        first = await bench.store.versions(PROJECT, id_of(1), 0, limit)
-        rest = await bench.store.versions(PROJECT, id_of(1), limit, 5)
+        first = await bench.store.read(SelectVersions(PROJECT, id_of(1), 0, limit))
+        rest = await bench.store.read(SelectVersions(PROJECT, id_of(1), limit, 5))
         assert first.more
         assert first.rows + rest.rows == found.rows
-    assert (await bench.store.versions(PROJECT, id_of(1), 5, 5)).rows == []
+    assert (await bench.store.read(SelectVersions(PROJECT, id_of(1), 5, 5))).rows == []
 
 
 # ── Changes ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -667,13 +659,13 @@ async def changes_come_in_pages_without_loss(bench: Bench) -> None:
         joined: list[Change] = []
         position = 0
         while position < 10:
-            found = await bench.store.changes(PROJECT, position, None, limit, max_bytes)
+            found = await bench.store.read(SelectChanges(PROJECT, position, None, limit, max_bytes))
             assert found.revision > position
             assert 0 < len(found.changes) <= limit
             joined += found.changes
             position = found.revision
         assert joined == whole
-    assert (await bench.store.changes(PROJECT, 10, None, 10)) == ([], 10)
+    assert (await bench.store.read(SelectChanges(PROJECT, 10, None, 10))) == ([], 10)
 
 
 @case
@@ -683,10 +675,10 @@ async def a_filtered_watch_sees_what_comes_and_what_goes(bench: Bench) -> None:
     for number in (2, 1, 3, 4):
         await bench.do(Replace(PROJECT, record(1, {"n": number})))
     await bench.do(Purge(PROJECT, "p", ids=[id_of(2)]))
-    told = await bench.store.changes(PROJECT, 0, payload("n", 1), 100)
+    told = await bench.store.read(SelectChanges(PROJECT, 0, payload("n", 1), 100))
     # 1: is one. 3: was one. 4: is one again. 5: was one. 6: neither. 7: a purge always passes.
     assert [change.revision for change in told.changes] == [1, 3, 4, 5, 7]
     assert told.revision == 7
-    nothing = await bench.store.changes(PROJECT, 0, payload("n", 9), 100)
+    nothing = await bench.store.read(SelectChanges(PROJECT, 0, payload("n", 9), 100))
     assert [change.revision for change in nothing.changes] == [7]
     assert nothing.revision == 7

@@ -7,17 +7,19 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from plaudit_server.errors import FeedbackExists, VersionMismatch
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.errors import FeedbackExists, VersionMismatch
+from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.feedback.records import Row, message
-from plaudit_server.store.base import Create, Purge, Purged, Replace, Select
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.writer import Writer
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
 
-def with_writer(path: Path, scenario: Callable[[SqliteStore, Writer], Coroutine[Any, Any, None]]) -> None:
+def with_writer(path: Path, scenario: Callable[[SqliteEngine, Writer], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         writer = Writer(store)
         writer.start()
@@ -31,32 +33,32 @@ def with_writer(path: Path, scenario: Callable[[SqliteStore, Writer], Coroutine[
 
 
 def test_one_id_from_sixteen_at_once_is_one_record_and_sixteen_equal_answers(tmp_path: Path) -> None:
-    async def scenario(store: SqliteStore, writer: Writer) -> None:
+    async def scenario(store: SqliteEngine, writer: Writer) -> None:
         for number in range(20):
             create = Create(PROJECT, [record(number)], atomic=False)
             answers = await asyncio.gather(*(writer.submit(create) for _ in range(16)))
             assert all(answer == answers[0] for answer in answers)
             assert isinstance(answers[0], list)
             assert isinstance(answers[0][0], Row)
-        assert await store.revision(PROJECT) == 20
+        assert await store.read(ProjectRevision(PROJECT)) == 20
 
     with_writer(tmp_path / "plaudit.db", scenario)
 
 
 def test_of_racing_contents_for_one_id_exactly_one_is_stored(tmp_path: Path) -> None:
-    async def scenario(store: SqliteStore, writer: Writer) -> None:
+    async def scenario(store: SqliteEngine, writer: Writer) -> None:
         for number in range(20):
             creates = [Create(PROJECT, [record(number, {"n": n})], atomic=False) for n in range(8)]
             answers: list[Any] = await asyncio.gather(*map(writer.submit, creates))
             assert sorted(type(answer[0]) is Row for answer in answers) == [False] * 7 + [True]
             assert {type(answer[0]) for answer in answers} == {Row, FeedbackExists}
-        assert await store.revision(PROJECT) == 20
+        assert await store.read(ProjectRevision(PROJECT)) == 20
 
     with_writer(tmp_path / "plaudit.db", scenario)
 
 
 def test_exactly_one_of_racing_replaces_wins_each_round(tmp_path: Path) -> None:
-    async def scenario(store: SqliteStore, writer: Writer) -> None:
+    async def scenario(store: SqliteEngine, writer: Writer) -> None:
         await writer.submit(Create(PROJECT, [record(1)]))
         for round in range(1, 21):
             racers = [
@@ -67,20 +69,20 @@ def test_exactly_one_of_racing_replaces_wins_each_round(tmp_path: Path) -> None:
             assert [type(answer) for answer in answers].count(VersionMismatch) == 7
             [winner] = [answer for answer in answers if isinstance(answer, Row)]
             assert message(winner).version == round + 1
-        assert len((await store.versions(PROJECT, id_of(1), 0, 100)).rows) == 21
+        assert len((await store.read(SelectVersions(PROJECT, id_of(1), 0, 100))).rows) == 21
 
     with_writer(tmp_path / "plaudit.db", scenario)
 
 
 def test_times_and_revisions_follow_the_order_of_submission(tmp_path: Path) -> None:
-    async def scenario(store: SqliteStore, writer: Writer) -> None:
+    async def scenario(store: SqliteEngine, writer: Writer) -> None:
         commands = []
         for number in range(300):
             commands.append(Create(PROJECT, [record(number)], atomic=False))
             if number % 50 == 49:
                 commands.append(Create(PROJECT, [record(number), record(1000 + number)]))
         await asyncio.gather(*map(writer.submit, commands))
-        page = await store.select(Select(PROJECT, None, BY_TIME))
+        page = await store.read(Select(PROJECT, None, BY_TIME))
         rows = [message(row) for row in page.rows]
         assert [row.revision for row in rows] == list(range(1, 307))
         expected = [n for number in range(300) for n in ([number, 1000 + number] if number % 50 == 49 else [number])]
@@ -91,14 +93,14 @@ def test_times_and_revisions_follow_the_order_of_submission(tmp_path: Path) -> N
 
 
 def test_a_read_after_an_answer_sees_what_was_written(tmp_path: Path) -> None:
-    async def write_and_read(store: SqliteStore, writer: Writer, start: int) -> None:
+    async def write_and_read(store: SqliteEngine, writer: Writer, start: int) -> None:
         for number in range(start, start + 25):
             answer = await writer.submit(Create(PROJECT, [record(number)], atomic=False))
             assert isinstance(answer, list)
-            assert await store.get(PROJECT, id_of(number)) == answer[0]
+            assert await store.read(Get(PROJECT, id_of(number))) == answer[0]
 
-    async def scenario(store: SqliteStore, writer: Writer) -> None:
+    async def scenario(store: SqliteEngine, writer: Writer) -> None:
         await asyncio.gather(*(write_and_read(store, writer, start) for start in range(0, 800, 100)))
-        assert await store.count(PROJECT, None) == 200
+        assert await store.read(Count(PROJECT, None)) == 200
 
     with_writer(tmp_path / "plaudit.db", scenario)

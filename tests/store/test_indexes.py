@@ -11,17 +11,20 @@ from typing import Any
 import apsw
 import pytest
 
-from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback import matching
+from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.reads import Count, Select, SelectChanges
 from plaudit_server.query.fields import Column
 from plaudit_server.query.indexes.conditions import Indexes
 from plaudit_server.query.indexes.declared import DeclaredIndex, declare
 from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or, SortKey
 from plaudit_server.store import declared
-from plaudit_server.store.base import Create, Purge, Select, StoreError
+from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import State
-from plaudit_server.store.dialect import SQLITE
 from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
-from plaudit_server.store.engines.sqlite.store import ENGINE, SqliteStore
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
+from plaudit_server.store.engines.sqlite.engine import TRAITS, SqliteEngine
+from plaudit_server.store.prepared import Prepared
 from tests.store.declared import scored
 from tests.store.factory import BY_TIME, id_of, record
 from tests.store.suite import column
@@ -41,7 +44,7 @@ def by(index: DeclaredIndex) -> str:
     return f"SEARCH f USING INDEX {declared.declaration(SQLITE, index).name} (project=? AND <expr>"
 
 
-async def write(store: SqliteStore, rows: int) -> None:
+async def write(store: SqliteEngine, rows: int) -> None:
     records = scored(rows)
     for start in range(0, rows, 1000):
         await store.write([Create(P0, records[start : start + 1000])])
@@ -54,7 +57,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     rows = 2000
 
     async def fill() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         await write(store, rows)
         await store.close()
@@ -65,7 +68,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             patch.setattr(sqlite_indexes, "_ROWS_FOR_STATISTICS", rows)
         for index in ALL:
             assert sqlite_indexes.create(str(path), index)
-    connection = SqliteStore(path)._connect()
+    connection = SqliteEngine(path)._connect()
     tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'"
     assert connection.execute(tables).get == int(request.param == "with statistics")
     if request.param == "analysed":
@@ -81,7 +84,7 @@ def connection(filled: apsw.Connection) -> apsw.Connection:
 
 def planned(connection: apsw.Connection, filter: Operation, **more: Any) -> list[str]:
     """The plans of a page with this filter, by a server that has not read the declared indexes yet."""
-    return plans(connection, sql.select(sql.Statements(ENGINE), Select(P0, filter, BY_TIME, **more)))
+    return plans(connection, Select(P0, filter, BY_TIME, **more).steps(Prepared(TRAITS)))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_a_filter_by_a_declared_path_comes_from_its_index(
     assert "SCAN f" not in plan
     for before in counting:
         assert before.startswith("CO-ROUTINE (subquery-1); SEARCH f USING COVERING INDEX feedback_declared_")
-    [*_, counted] = plans(connection, sql.count(sql.Statements(ENGINE), P0, filter))
+    [*_, counted] = plans(connection, Count(P0, filter).steps(Prepared(TRAITS)))
     assert counted.startswith(by(index))
 
 
@@ -142,7 +145,7 @@ def test_an_index_that_finds_too_much_is_not_used(connection: apsw.Connection) -
 
     def page(limit: int, above: float, order: tuple[SortKey, ...] = BY_TIME) -> str:
         filter = compared(SCORE, "gt", above)
-        *_, plan = plans(connection, sql.select(sql.Statements(ENGINE), Select(P0, filter, order, limit=limit)))
+        *_, plan = plans(connection, Select(P0, filter, order, limit=limit).steps(Prepared(TRAITS)))
         return plan
 
     # A page in the order of time ends early when much matches; then a tenth of the rows is too much to sort.
@@ -154,7 +157,7 @@ def test_an_index_that_finds_too_much_is_not_used(connection: apsw.Connection) -
     assert page(10, 0.9, by_user).startswith(by(SCORE))
     assert by(SCORE) not in page(10, 0.6, by_user)
     for above, pays in ((0.9, True), (0.6, False)):
-        *_, plan = plans(connection, sql.count(sql.Statements(ENGINE), P0, compared(SCORE, "gt", above)))
+        *_, plan = plans(connection, Count(P0, compared(SCORE, "gt", above)).steps(Prepared(TRAITS)))
         assert plan.startswith(by(SCORE)) is pays
     # An index that gives rows in the order of time pays however many match.
     [plan] = planned(connection, compared(FLAG, "eq", False))
@@ -162,9 +165,9 @@ def test_an_index_that_finds_too_much_is_not_used(connection: apsw.Connection) -
 
 
 def test_a_watch_reads_by_revision_alone(connection: apsw.Connection) -> None:
-    statements = sql.Statements(ENGINE)
+    statements = Prepared(TRAITS)
     statements.indexes = Indexes(ALL)
-    [plan] = plans(connection, sql.changes(statements, P0, 0, compared(SCORE, "gt", 0.99), 10, 1000))
+    [plan] = plans(connection, SelectChanges(P0, 0, compared(SCORE, "gt", 0.99), 10, 1000).steps(statements))
     assert "feedback_declared_" not in plan
 
 
@@ -176,7 +179,7 @@ class Opened:
 
     def __init__(self, path: Path, rows: int) -> None:
         self.path = path
-        self.store = SqliteStore(path)
+        self.store = SqliteEngine(path)
         self._loop = asyncio.new_event_loop()
         self.run(self.store.open())
         self.run(write(self.store, rows))
@@ -193,9 +196,7 @@ class Opened:
             Or((compared(QUALITY, "lt", 0.1), compared(ELEMENT, "gte", 290))),
             In(Field(NAME.ref), (Literal("n5"), Literal("n7"))),
         )
-        return [
-            self.run(self.store.select(Select(P0, operation, BY_TIME, with_total=True))) for operation in operations
-        ]
+        return [self.run(self.store.read(Select(P0, operation, BY_TIME, with_total=True))) for operation in operations]
 
     def close(self) -> None:
         self.run(self.store.close())
@@ -204,7 +205,7 @@ class Opened:
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
-    monkeypatch.setattr(sql, "_INDEXES_SECONDS", 0.0)
+    monkeypatch.setattr(matching, "_INDEXES_SECONDS", 0.0)
     opened = Opened(tmp_path / "plaudit.db", 300)
     yield opened
     opened.close()

@@ -7,21 +7,28 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from plaudit_server.errors import BatchRejected, DomainError
+from plaudit_server.errors import DomainError
+from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.errors import BatchRejected
+from plaudit_server.feedback.model import FeedbackModel
+from plaudit_server.feedback.reads import Change, Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.fields import Column, PayloadPath
 from plaudit_server.query.tree import Compare, Convert, Field, Literal, Not, Operation, Or, SortKey
-from plaudit_server.store.base import Change, Command, Create, Outcome, Purge, Replace, Select, Store, WriteFailed
-from plaudit_server.store.engines.memory import MemoryStore
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.base import Command, Engine, Outcome, Read, WriteFailed
+from plaudit_server.store.engines.memory import MemoryEngine
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.ledger import ProjectRevision
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.suite import OTHER, Clock, column, payload
+
+T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "15"))
 STEPS = 50
@@ -129,8 +136,8 @@ class Congruence(RuleBasedStateMachine):
         self.clock = Clock()
         self.directory = Path(tempfile.mkdtemp(prefix="plaudit-model-"))
         self.runner = asyncio.Runner()
-        self.sqlite = SqliteStore(self.directory / "plaudit.db", clock=self.clock)
-        self.model = MemoryStore(clock=self.clock)
+        self.sqlite = SqliteEngine(self.directory / "plaudit.db", clock=self.clock)
+        self.model = MemoryEngine(FeedbackModel(self.clock))
         self.runner.run(self.sqlite.open())
 
     def teardown(self) -> None:
@@ -138,16 +145,17 @@ class Congruence(RuleBasedStateMachine):
         self.runner.close()
         shutil.rmtree(self.directory)
 
-    def both(self, method: str, *args: Any) -> tuple[Any, Any]:
-        return tuple(self.runner.run(getattr(store, method)(*args)) for store in (self.sqlite, self.model))
+    def both(self, read: Read[T]) -> tuple[T, T]:
+        found, expected = (self.runner.run(store.read(read)) for store in (self.sqlite, self.model))
+        return found, expected
 
     @rule(micros=st.sampled_from((-1_000_000, 1, 5_000_000)))
     def move_the_clock(self, micros: int) -> None:
         self.clock.now += micros
 
     @rule(group=st.lists(commands, min_size=1, max_size=4))
-    def write(self, group: list[Command]) -> None:
-        stored, expected = self.both("write", group)
+    def write(self, group: list[Command[Any]]) -> None:
+        stored, expected = (self.runner.run(store.write(group)) for store in (self.sqlite, self.model))
         assert list(map(plain, stored.outcomes)) == list(map(plain, expected.outcomes))
         assert stored.revisions == expected.revisions
 
@@ -172,31 +180,31 @@ class Congruence(RuleBasedStateMachine):
         max_bytes: int,
     ) -> None:
         select = Select(project, filter, order, None, offset, limit, max_bytes, with_total=True)
-        found, expected = self.both("select", select)
+        found, expected = self.both(select)
         while True:
             assert found._replace(last=None) == expected._replace(last=None)
             assert (found.last is None) == (expected.last is None)
             if found.last is None:
                 return
             found, expected = (
-                self.runner.run(store.select(Select(project, filter, order, page.last, 0, limit, max_bytes, True)))
+                self.runner.run(store.read(Select(project, filter, order, page.last, 0, limit, max_bytes, True)))
                 for store, page in ((self.sqlite, found), (self.model, expected))
             )
 
     @rule(project=projects, filter=filters, limit=limits)
     def count_and_list_refs(self, project: str, filter: Operation | None, limit: int) -> None:
-        found, expected = self.both("count", project, filter)
-        assert found == expected
+        count, expected_count = self.both(Count(project, filter))
+        assert count == expected_count
         for after in (None, "urn:a"):
-            found, expected = self.both("refs", project, filter, after, limit)
+            found, expected = self.both(SelectRefs(project, filter, after, limit))
             assert found == expected
 
     @rule(project=projects, number=numbers, limit=limits, after=st.integers(0, 4))
     def history(self, project: str, number: int, limit: int, after: int) -> None:
-        found, expected = self.both("versions", project, id_of(number), after, limit)
+        found, expected = self.both(SelectVersions(project, id_of(number), after, limit))
         assert found == expected
-        found, expected = self.both("get", project, id_of(number), after)
-        assert found == expected
+        row, expected_row = self.both(Get(project, id_of(number), after))
+        assert row == expected_row
 
     @rule(project=projects, filter=filters, limit=limits, max_bytes=bounds)
     def watch(self, project: str, filter: Operation | None, limit: int, max_bytes: int) -> None:
@@ -208,11 +216,11 @@ class Congruence(RuleBasedStateMachine):
         assert found == expected
 
     async def every_change(
-        self, store: Store, project: str, filter: Operation | None, limit: int, max_bytes: int
+        self, store: Engine, project: str, filter: Operation | None, limit: int, max_bytes: int
     ) -> list[Change]:
-        newest, position, changes = await store.revision(project), 0, list[Change]()
+        newest, position, changes = await store.read(ProjectRevision(project)), 0, list[Change]()
         while position < newest:
-            found = await store.changes(project, position, filter, limit, max_bytes)
+            found = await store.read(SelectChanges(project, position, filter, limit, max_bytes))
             assert found.revision > position
             assert len(found.changes) <= limit
             changes += found.changes
@@ -222,7 +230,7 @@ class Congruence(RuleBasedStateMachine):
     @invariant()
     def revisions_agree(self) -> None:
         for project in (PROJECT, OTHER):
-            found, expected = self.both("revision", project)
+            found, expected = self.both(ProjectRevision(project))
             assert found == expected
 
 

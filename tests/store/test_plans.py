@@ -9,15 +9,19 @@ from typing import Any
 import apsw
 import pytest
 
-from plaudit_server.feedback import steps as sql
+from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.fields import Column
 from plaudit_server.query.tree import And, Operation, SortKey
-from plaudit_server.store.base import Command, Create, Purge, Replace, Select
-from plaudit_server.store.engines.sqlite.store import ENGINE, SqliteStore, _drive
+from plaudit_server.store.base import Command, Statement, Steps
+from plaudit_server.store.engines.sqlite.engine import TRAITS, SqliteEngine
+from plaudit_server.store.engines.sqlite.reading import drive
+from plaudit_server.store.ledger import write_group
+from plaudit_server.store.prepared import Prepared
 from tests.store.factory import BY_TIME, PROJECT, REF, id_of, record
 from tests.store.suite import column
 
-STATEMENTS = sql.Statements(ENGINE)
+STATEMENTS = Prepared(TRAITS)
 NEWEST_FIRST = (SortKey(Column("created_at", "time"), descending=True), SortKey(Column("id", "text")))
 
 
@@ -27,7 +31,7 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     path = tmp_path_factory.mktemp("plans") / "plaudit.db"
 
     async def fill() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         for start in range(0, 2000, 500):
             records = [
@@ -38,7 +42,7 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         await store.close()
 
     asyncio.run(fill())
-    store = SqliteStore(path)
+    store = SqliteEngine(path)
     connection = store._connect()
     if request.param == "analysed":
         connection.execute("ANALYZE")
@@ -46,16 +50,16 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     connection.close()
 
 
-def plans(connection: apsw.Connection, steps: sql.Steps[Any]) -> list[str]:
+def plans(connection: apsw.Connection, steps: Steps[Any]) -> list[str]:
     """The plan of each statement that reads or changes feedback, in order."""
     found = []
 
-    def explained() -> sql.Steps[None]:
+    def explained() -> Steps[None]:
         rows: list[Any] = []
         try:
             step = next(steps)
             while True:
-                if isinstance(step, sql.Statement) and "feedback" in step.sql:
+                if isinstance(step, Statement) and "feedback" in step.sql:
                     explanation = connection.execute(f"EXPLAIN QUERY PLAN {step.sql}", step.params)
                     found.append("; ".join(row[3] for row in explanation))
                 rows = yield step
@@ -65,18 +69,18 @@ def plans(connection: apsw.Connection, steps: sql.Steps[Any]) -> list[str]:
 
     connection.execute("BEGIN")
     try:
-        _drive(connection, explained())
+        drive(connection, explained())
     finally:
         connection.execute("ROLLBACK")
     return found
 
 
-def page(filter: Operation | None, order: tuple[SortKey, ...] = BY_TIME, **more: Any) -> sql.Steps[Any]:
-    return sql.select(STATEMENTS, Select(PROJECT, filter, order, **more))
+def page(filter: Operation | None, order: tuple[SortKey, ...] = BY_TIME, **more: Any) -> Steps[Any]:
+    return Select(PROJECT, filter, order, **more).steps(STATEMENTS)
 
 
-def write(command: Command) -> sql.Steps[Any]:
-    return sql.write_group(STATEMENTS, [command], lambda: 0)
+def write(command: Command[Any]) -> Steps[Any]:
+    return write_group(STATEMENTS, [command], lambda: 0)
 
 
 BY_REF = "SEARCH f USING INDEX feedback_by_ref (project=? AND ref=?"
@@ -123,7 +127,7 @@ def test_one_id_is_found_by_its_key(connection: apsw.Connection) -> None:
     [plan] = plans(connection, page(column("id", id_of(1))))
     assert plan.startswith(BY_ID)
     for version in (0, 1):
-        found = plans(connection, sql.get(STATEMENTS, PROJECT, id_of(1), version))
+        found = plans(connection, Get(PROJECT, id_of(1), version).steps(STATEMENTS))
         assert len(found) == 1
         assert BY_ID in found[0]
         assert "SCAN" not in found[0]
@@ -137,12 +141,12 @@ def test_a_range_of_time_is_a_range_of_the_index(connection: apsw.Connection) ->
 
 
 def test_refs_are_grouped_in_the_order_of_the_index(connection: apsw.Connection) -> None:
-    [plan] = plans(connection, sql.refs(STATEMENTS, PROJECT, None, REF, 10))
+    [plan] = plans(connection, SelectRefs(PROJECT, None, REF, 10).steps(STATEMENTS))
     assert plan == "SEARCH f USING COVERING INDEX feedback_by_ref (project=? AND ref>?)"
 
 
 def test_changes_merge_both_tables_in_the_order_of_their_indexes(connection: apsw.Connection) -> None:
-    [plan] = plans(connection, sql.changes(STATEMENTS, PROJECT, 5, None, 10, 1000))
+    [plan] = plans(connection, SelectChanges(PROJECT, 5, None, 10, 1000).steps(STATEMENTS))
     assert "SEARCH f USING INDEX feedback_by_revision (project=? AND revision>? AND revision<?)" in plan
     assert "SEARCH h USING INDEX feedback_history_by_revision (project=? AND revision>? AND revision<?)" in plan
     assert "TEMP B-TREE" not in plan
@@ -150,7 +154,7 @@ def test_changes_merge_both_tables_in_the_order_of_their_indexes(connection: aps
 
 
 def test_versions_come_by_the_key(connection: apsw.Connection) -> None:
-    for plan in plans(connection, sql.versions(STATEMENTS, PROJECT, id_of(1), 0, 10)):
+    for plan in plans(connection, SelectVersions(PROJECT, id_of(1), 0, 10).steps(STATEMENTS)):
         assert "(project=? AND id=?" in plan
         assert "SCAN" not in plan
 
@@ -165,7 +169,7 @@ def test_versions_come_by_the_key(connection: apsw.Connection) -> None:
     ],
     ids=lambda command: type(command).__name__,
 )
-def test_writing_looks_up_by_key_and_scans_no_table(connection: apsw.Connection, command: Command) -> None:
+def test_writing_looks_up_by_key_and_scans_no_table(connection: apsw.Connection, command: Command[Any]) -> None:
     found = plans(connection, write(command))
     assert found
     for plan in found:

@@ -16,11 +16,15 @@ import apsw
 import pytest
 
 from plaudit_server.errors import StoreUnavailable
-from plaudit_server.feedback import steps as sql
-from plaudit_server.feedback.records import message
-from plaudit_server.store.base import Create, Purge, Purged, Replace, Select, StoreError, WriteFailed
-from plaudit_server.store.engines.sqlite import store as sqlite
-from plaudit_server.store.engines.sqlite.store import APPLICATION_ID, SqliteStore
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
+from plaudit_server.feedback.records import FEEDBACK, message
+from plaudit_server.store.base import Reading, Statement, Steps, StoreError, WriteFailed
+from plaudit_server.store.engines.sqlite import engine as sqlite
+from plaudit_server.store.engines.sqlite.connection import APPLICATION_ID
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.engines.sqlite.reading import drive
+from plaudit_server.store.ledger import ProjectRevision
 from tests.faults.disk import Disk, faulty_disk
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
@@ -28,14 +32,14 @@ from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
 @pytest.mark.parametrize("case", suite.CASES, ids=suite.name_of)
 def test_behaves_as_a_store(case: suite.Case, tmp_path: Path) -> None:
-    suite.run(case, lambda clock: SqliteStore(tmp_path / "plaudit.db", clock=clock))
+    suite.run(case, lambda clock: SqliteEngine(tmp_path / "plaudit.db", clock=clock))
 
 
-def with_store(path: Path, scenario: Callable[[SqliteStore], Coroutine[Any, Any, None]]) -> None:
+def with_store(path: Path, scenario: Callable[[SqliteEngine], Coroutine[Any, Any, None]]) -> None:
     """Run a scenario on the store in a file, and close it."""
 
     async def run() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         try:
             await scenario(store)
@@ -45,13 +49,13 @@ def with_store(path: Path, scenario: Callable[[SqliteStore], Coroutine[Any, Any,
     asyncio.run(run())
 
 
-async def create(store: SqliteStore, *numbers: int, **fields: Any) -> None:
+async def create(store: SqliteEngine, *numbers: int, **fields: Any) -> None:
     written = await store.write([Create(PROJECT, [record(number, **fields) for number in numbers])])
     assert isinstance(written.outcomes[0], list)
 
 
-async def count(store: SqliteStore) -> int:
-    return await store.count(PROJECT, None)
+async def count(store: SqliteEngine) -> int:
+    return await store.read(Count(PROJECT, None))
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -64,17 +68,17 @@ def files_of(directory: Path) -> dict[str, bytes]:
 def test_a_closed_store_is_one_file_that_opens_again(tmp_path: Path) -> None:
     seen: list[bytes] = []
 
-    async def first(store: SqliteStore) -> None:
+    async def first(store: SqliteEngine) -> None:
         await create(store, 1, 2)
         seen.append(store.store_id)
         assert not store.erasure_pending
 
-    async def second(store: SqliteStore) -> None:
+    async def second(store: SqliteEngine) -> None:
         seen.append(store.store_id)
         assert await count(store) == 2
         await create(store, 3)
         await store.check()
-        assert await store.revision(PROJECT) == 3
+        assert await store.read(ProjectRevision(PROJECT)) == 3
 
     with_store(tmp_path / "plaudit.db", first)
     assert list(files_of(tmp_path)) == ["plaudit.db"]
@@ -86,7 +90,7 @@ def test_a_closed_store_is_one_file_that_opens_again(tmp_path: Path) -> None:
 def test_two_stores_have_two_ids(tmp_path: Path) -> None:
     ids = set()
 
-    async def remember(store: SqliteStore) -> None:
+    async def remember(store: SqliteEngine) -> None:
         ids.add(store.store_id)
 
     with_store(tmp_path / "a.db", remember)
@@ -95,7 +99,7 @@ def test_two_stores_have_two_ids(tmp_path: Path) -> None:
 
 
 def test_the_header_tells_whose_file_it_is_while_all_else_is_in_the_log(tmp_path: Path) -> None:
-    async def look(store: SqliteStore) -> None:
+    async def look(store: SqliteEngine) -> None:
         header = (tmp_path / "plaudit.db").read_bytes()[:100]
         assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
         assert int.from_bytes(header[60:64], "big") == 1
@@ -110,15 +114,15 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
 
 
 def test_durability_and_erasure_are_set_on_every_connection(tmp_path: Path) -> None:
-    async def look(store: SqliteStore) -> None:
-        def pragmas() -> sql.Steps[list[Any]]:
+    async def look(store: SqliteEngine) -> None:
+        def pragmas() -> Steps[list[Any]]:
             rows = []
             for name in ("synchronous", "secure_delete", "journal_mode", "query_only"):
-                rows += yield sql.Statement(f"PRAGMA {name}")
+                rows += yield Statement(f"PRAGMA {name}")
             return [row[0] for row in rows]
 
         assert await store._run(store._writer, store._transaction, pragmas()) == [2, 1, "wal", 0]
-        assert await store._read(pragmas()) == [2, 1, "wal", 1]
+        assert await store.read(Reading(lambda _: pragmas())) == [2, 1, "wal", 1]
 
     with_store(tmp_path / "plaudit.db", look)
 
@@ -195,13 +199,13 @@ def test_a_store_of_another_line_of_migrations_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "plaudit.db")
+    store = SqliteEngine(tmp_path / "plaudit.db")
 
     async def scenario() -> None:
         await store.open()
         await store.close()
         await store.close()
-        for work in (store.count(PROJECT, None), store.write([]), store.check()):
+        for work in (store.read(Count(PROJECT, None)), store.write([]), store.check()):
             with pytest.raises(StoreUnavailable):
                 await work
 
@@ -213,7 +217,7 @@ def test_the_schema_has_the_columns_of_every_statement_and_leads_each_key_with_p
     connection = apsw.Connection(str(tmp_path / "plaudit.db"))
     for table in ("feedback", "feedback_history"):
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        assert columns == list(sql.COLUMNS)
+        assert columns == list(FEEDBACK.columns)
     indexes = {
         (table, name): [row[2] for row in connection.execute(f"PRAGMA index_info({name})")]
         for table in ("feedback", "feedback_history", "project")
@@ -231,7 +235,7 @@ def test_a_command_that_the_engine_refuses_fails_alone(tmp_path: Path) -> None:
     lone_surrogate = replace(record(2), queue_id="\ud800")
     too_late = record(3, created_at=2**63, updated_at=0)
 
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         written = await store.write(
             [
                 Create(PROJECT, [record(1)]),
@@ -245,22 +249,22 @@ def test_a_command_that_the_engine_refuses_fails_alone(tmp_path: Path) -> None:
         assert kinds == [list, WriteFailed, list, WriteFailed, Purged]
         assert written.revisions == {PROJECT: 3}
         assert await count(store) == 1
-        assert await store.get(PROJECT, id_of(4)) is not None
+        assert await store.read(Get(PROJECT, id_of(4))) is not None
 
     with_store(tmp_path / "plaudit.db", scenario)
 
 
 def test_two_servers_on_one_file_share_its_revisions(tmp_path: Path) -> None:
-    async def write_alone(store: SqliteStore, start: int) -> None:
+    async def write_alone(store: SqliteEngine, start: int) -> None:
         for number in range(start, start + 20):
             await create(store, number)
 
-    async def scenario(store: SqliteStore) -> None:
-        other = SqliteStore(tmp_path / "plaudit.db")
+    async def scenario(store: SqliteEngine) -> None:
+        other = SqliteEngine(tmp_path / "plaudit.db")
         await other.open()
         try:
             await asyncio.gather(write_alone(store, 0), write_alone(other, 100))
-            page = await store.select(Select(PROJECT, None, BY_TIME))
+            page = await store.read(Select(PROJECT, None, BY_TIME))
             assert [message(row).revision for row in page.rows] == list(range(1, 41))
         finally:
             await other.close()
@@ -275,7 +279,7 @@ def test_a_write_that_failed_does_not_come_back_after_a_crash(tmp_path: Path) ->
         directory, crashed = tmp_path / str(fail_at), tmp_path / f"{fail_at} crashed"
         directory.mkdir()
         crashed.mkdir()
-        store = SqliteStore(directory / "plaudit.db")
+        store = SqliteEngine(directory / "plaudit.db")
         await store.open()
         disk.reset(fail_at)
         acknowledged = []
@@ -289,11 +293,11 @@ def test_a_write_that_failed_does_not_come_back_after_a_crash(tmp_path: Path) ->
         for name in ("plaudit.db", "plaudit.db-wal"):
             shutil.copy(directory / name, crashed / name)
         await store.close()
-        again = SqliteStore(crashed / "plaudit.db")
+        again = SqliteEngine(crashed / "plaudit.db")
         await again.open()
-        page = await again.select(Select(PROJECT, None, BY_TIME))
+        page = await again.read(Select(PROJECT, None, BY_TIME))
         assert [message(row).id for row in page.rows] == acknowledged, f"operation {fail_at}"
-        assert await again.revision(PROJECT) == len(acknowledged)
+        assert await again.read(ProjectRevision(PROJECT)) == len(acknowledged)
         await again.close()
         return len(acknowledged) < 2
 
@@ -307,7 +311,7 @@ def test_a_write_that_failed_does_not_come_back_after_a_crash(tmp_path: Path) ->
 def test_reads_go_on_and_writes_recover_while_the_disk_fails(tmp_path: Path) -> None:
     async def scenario() -> None:
         with faulty_disk() as disk:
-            store = SqliteStore(tmp_path / "plaudit.db")
+            store = SqliteEngine(tmp_path / "plaudit.db")
             await store.open()
             await create(store, 1)
             for error in (apsw.FullError, apsw.IOError, apsw.ReadOnlyError):
@@ -321,7 +325,7 @@ def test_reads_go_on_and_writes_recover_while_the_disk_fails(tmp_path: Path) -> 
                 disk.fail_always = False
                 await store.check()
             await create(store, 2)
-            assert await store.revision(PROJECT) == 2
+            assert await store.read(ProjectRevision(PROJECT)) == 2
             await store.close()
 
     asyncio.run(scenario())
@@ -331,12 +335,12 @@ def test_reads_go_on_and_writes_recover_while_the_disk_fails(tmp_path: Path) -> 
 
 
 def test_a_read_that_nobody_waits_for_is_stopped(tmp_path: Path) -> None:
-    def endless() -> sql.Steps[None]:
-        yield sql.Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+    def endless() -> Steps[None]:
+        yield Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
 
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         for _ in range(3):
-            reads = [asyncio.create_task(store._read(endless())) for _ in range(3)]
+            reads = [asyncio.create_task(store.read(Reading(lambda _: endless()))) for _ in range(3)]
             await asyncio.sleep(0.02)
             for read in reads:
                 read.cancel()
@@ -349,13 +353,13 @@ def test_a_read_that_nobody_waits_for_is_stopped(tmp_path: Path) -> None:
 def test_a_read_cancelled_between_two_statements_is_stopped(tmp_path: Path) -> None:
     cancelled = threading.Event()
 
-    def endless() -> sql.Steps[None]:
-        yield sql.Statement("SELECT 1")
+    def endless() -> Steps[None]:
+        yield Statement("SELECT 1")
         cancelled.wait(5)
-        yield sql.Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+        yield Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
 
-    async def scenario(store: SqliteStore) -> None:
-        read = asyncio.create_task(store._read(endless()))
+    async def scenario(store: SqliteEngine) -> None:
+        read = asyncio.create_task(store.read(Reading(lambda _: endless())))
         await asyncio.sleep(0.02)
         read.cancel()
         await asyncio.gather(read, return_exceptions=True)
@@ -368,12 +372,12 @@ def test_a_read_cancelled_between_two_statements_is_stopped(tmp_path: Path) -> N
 def test_an_error_holds_no_cursor_of_a_connection_that_others_go_on_to_use() -> None:
     """Its traceback is freed on the event loop, where an open cursor would wait for the connection."""
 
-    def failing() -> sql.Steps[None]:
-        yield sql.Statement("SELECT 1")
-        yield sql.Statement("SELECT abs(-9223372036854775808)")
+    def failing() -> Steps[None]:
+        yield Statement("SELECT 1")
+        yield Statement("SELECT abs(-9223372036854775808)")
 
     with pytest.raises(apsw.SQLError) as raised:
-        sqlite._drive(apsw.Connection(":memory:"), failing())
+        drive(apsw.Connection(":memory:"), failing())
 
     held = [value for entry in raised.traceback for value in entry.frame.f_locals.values()]
     cursors = [value for value in held if isinstance(value, apsw.Cursor)]
@@ -387,7 +391,7 @@ def test_the_log_starts_over_even_when_reads_never_pause(tmp_path: Path, monkeyp
     monkeypatch.setattr(sqlite, "_LOG_BYTES", 200_000)
     monkeypatch.setattr(sqlite, "_LOG_RETRY_SECONDS", 0.0)
 
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         sizes = []
         for number in range(20):
             # A snapshot older than the commit is there when it ends, but none is there for long.
@@ -410,7 +414,7 @@ def traces(directory: Path, marks: list[bytes]) -> list[tuple[str, bytes]]:
     return [(name, mark) for name, content in files_of(directory).items() for mark in marks if mark in content]
 
 
-async def until_erased(store: SqliteStore) -> None:
+async def until_erased(store: SqliteEngine) -> None:
     for _ in range(1000):
         if not store.erasure_pending:
             return
@@ -423,18 +427,18 @@ def test_purged_content_is_in_no_file_of_the_store(tmp_path: Path, seed: int) ->
     chance = random.Random(seed)
     secret = f"secret-{seed}-"
 
-    async def look_around(store: SqliteStore) -> None:
+    async def look_around(store: SqliteEngine) -> None:
         while True:
-            page = await store.select(Select(PROJECT, None, BY_TIME, limit=20))
+            page = await store.read(Select(PROJECT, None, BY_TIME, limit=20))
             if page.last is not None:
-                await store.select(Select(PROJECT, None, BY_TIME, page.last, limit=20))
-            await store.versions(PROJECT, id_of(chance.randrange(60)), 0, 5)
+                await store.read(Select(PROJECT, None, BY_TIME, page.last, limit=20))
+            await store.read(SelectVersions(PROJECT, id_of(chance.randrange(60)), 0, 5))
 
     def content(number: int, round: int) -> dict[str, Any]:
         text = secret + "payload" + "x" * chance.choice((0, 10, 300, 3000, 9000, 60_000))
         return {"payload": {"text": text, "number": number, "round": round}, "creator": secret + "creator"}
 
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         readers = [asyncio.create_task(look_around(store)) for _ in range(3)]
         numbers = list(range(60))
         chance.shuffle(numbers)
@@ -461,7 +465,7 @@ def test_purged_content_is_in_no_file_of_the_store(tmp_path: Path, seed: int) ->
 
 
 def test_a_snapshot_delays_the_erasure_which_is_told(tmp_path: Path) -> None:
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         await create(store, 1, payload={"secret": "hidden-words"})
         snapshot = apsw.Connection(str(tmp_path / "plaudit.db"))
         snapshot.execute("BEGIN")
@@ -485,7 +489,7 @@ def test_an_erasure_cut_off_by_a_crash_is_finished_at_the_next_start(tmp_path: P
     crashed = tmp_path / "crashed"
     crashed.mkdir()
 
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         await create(store, 1, payload={"secret": "hidden-words"})
         snapshot = apsw.Connection(str(tmp_path / "plaudit.db"))
         snapshot.execute("BEGIN")
@@ -495,7 +499,7 @@ def test_an_erasure_cut_off_by_a_crash_is_finished_at_the_next_start(tmp_path: P
             shutil.copy(tmp_path / name, crashed / name)
         snapshot.close()
 
-    async def after(store: SqliteStore) -> None:
+    async def after(store: SqliteEngine) -> None:
         assert not store.erasure_pending
         assert traces(crashed, [b"hidden-words"]) == []
 

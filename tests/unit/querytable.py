@@ -18,7 +18,7 @@ from plaudit_server.query.indexes.conditions import Indexes
 from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.query.tree import DEFAULT_ORDER, Operation, SortKey
 from plaudit_server.store.declared import create, declaration
-from plaudit_server.store.dialect import SQLITE
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
 
 _NAMES = (*COLUMNS, PAYLOAD)
 

@@ -5,38 +5,31 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import apsw
 import pytest
 
-from plaudit_server.auth.keys import ApiKey, KeyReader, KeyRing, is_key, new_key
-from plaudit_server.auth.keystore import SqliteKeyStore, open_keys
+from plaudit_server.auth.keys import ApiKey, KeyRing, is_key, new_key
 from plaudit_server.auth.refresh import Refreshed
 from plaudit_server.config.grants import Grant, Role
 from plaudit_server.errors import StartError, StoreUnavailable, Unauthenticated
-from plaudit_server.store.migrate import migrations
+from plaudit_server.store.base import Statement, Steps
+from plaudit_server.store.prepared import Prepared
+from tests.keys import BlockingKeys, opened_keys
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file with the schema of a store, and nothing in it."""
-    path = tmp_path / "plaudit.db"
-    connection = apsw.Connection(str(path))
-    for migration in migrations("sqlite"):
-        for statement in migration.statements():
-            connection.execute(statement)
-    connection.close()
-    return path
+    """Where the store's file is made."""
+    return tmp_path / "plaudit.db"
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[SqliteKeyStore]:
-    store = SqliteKeyStore(path)
-    yield store
-    store.close()
+def store(path: Path) -> Iterator[BlockingKeys]:
+    with opened_keys(f"sqlite:{path}") as keys:
+        yield keys
 
 
 def a_key(principal: str = "judge", created_at: int = 1, expires_at: int | None = None) -> tuple[str, ApiKey]:
@@ -60,7 +53,7 @@ def test_two_keys_never_share_id_or_secret_and_the_secret_is_256_bits() -> None:
     assert all(is_key(text) and len(text.split("_", 2)[2]) == 43 for text in texts)
 
 
-def test_nothing_of_the_secret_is_stored(path: Path, store: SqliteKeyStore) -> None:
+def test_nothing_of_the_secret_is_stored(path: Path, store: BlockingKeys) -> None:
     text, key = a_key()
     store.add(key)
     secret = text.split("_", 2)[2]
@@ -105,14 +98,14 @@ def test_a_key_needs_project_patterns(projects: tuple[str, ...]) -> None:
         new_key("judge", Role.READER, projects, 1)
 
 
-def test_the_store_gives_back_what_was_added_oldest_first(store: SqliteKeyStore) -> None:
+def test_the_store_gives_back_what_was_added_oldest_first(store: BlockingKeys) -> None:
     keys = [a_key(f"k{n}", created_at=10 - n, expires_at=n or None)[1] for n in range(5)]
     for key in keys:
         store.add(key)
     assert store.all() == keys[::-1]
 
 
-def test_revoking_is_remembered_and_keeps_its_first_time(store: SqliteKeyStore) -> None:
+def test_revoking_is_remembered_and_keeps_its_first_time(store: BlockingKeys) -> None:
     _, key = a_key()
     store.add(key)
     assert store.revoke(key.id, 77)
@@ -121,38 +114,54 @@ def test_revoking_is_remembered_and_keeps_its_first_time(store: SqliteKeyStore) 
     assert not store.revoke("nobody", 5)
 
 
-def test_a_reader_sees_what_another_connection_added_and_revoked(path: Path, store: SqliteKeyStore) -> None:
-    reader = KeyReader(store)
-    other = SqliteKeyStore(path)
+def test_a_reader_sees_what_another_connection_added_and_revoked(path: Path, store: BlockingKeys) -> None:
     text, key = a_key()
-    empty = reader.read()
-    assert reader.read() is empty
-    other.add(key)
-    assert reader.read().verify(text, 1.0).name == "judge"
-    assert reader.read() is reader.read()
-    other.revoke(key.id, 5)
-    other.close()
+    empty = store.read()
+    assert store.read() is empty
+    with opened_keys(f"sqlite:{path}") as other:
+        other.add(key)
+        assert store.read().verify(text, 1.0).name == "judge"
+        assert store.read() is store.read()
+        other.revoke(key.id, 5)
     with pytest.raises(Unauthenticated):
-        reader.read().verify(text, 1.0)
+        store.read().verify(text, 1.0)
 
 
-@pytest.mark.parametrize("url", ["mysql://h/db", "sqlite:", "sqlite:/nowhere/x.db"])
-def test_a_store_without_keys_is_refused_at_the_start(url: str) -> None:
-    with pytest.raises(StartError):
-        open_keys(url)
+def test_a_key_with_a_role_of_a_later_version_is_ignored_with_one_warning(
+    store: BlockingKeys, caplog: pytest.LogCaptureFixture
+) -> None:
+    (text, key), (later_text, later) = a_key(), a_key()
+    for each in (key, later):
+        store.add(each)
+    store.run(store.engine.transact(steps(f"UPDATE api_key SET role = 'annotator' WHERE id = '{later.id}'")))
+    assert [store.read().verify(text, 1.0).name for _ in range(2)] == ["judge"] * 2
+    with pytest.raises(Unauthenticated):
+        store.read().verify(later_text, 1.0)
+    assert store.all() == store.all() == [key]
+    warnings = [record.getMessage() for record in caplog.records]
+    assert warnings == [
+        f"the API key {later.id} has the role 'annotator', which this version does not know: it is ignored"
+    ]
 
 
-def test_a_file_without_the_table_is_refused_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StartError):
-        SqliteKeyStore(tmp_path / "not.db")
-    assert not (tmp_path / "not.db").exists()
+def steps(statement: str) -> Callable[[Prepared], Steps[None]]:
+    def run(sql: Prepared) -> Steps[None]:
+        yield Statement(statement)
+
+    return run
+
+
+@pytest.mark.parametrize("url", ["mysql://h/db", "sqlite:"])
+def test_a_url_of_no_store_is_refused(url: str) -> None:
+    with pytest.raises(StartError), opened_keys(url):
+        pass
 
 
 def test_a_refreshed_value_follows_its_source_and_survives_a_failure() -> None:
     values: list[int | Exception] = [1, OSError("away"), 2]
     loading_again = threading.Event()
 
-    def load() -> int:
+    async def load() -> int:
         if not values:
             loading_again.set()  # so what was loaded before is in force
             return 2
@@ -175,7 +184,7 @@ def test_a_refreshed_value_follows_its_source_and_survives_a_failure() -> None:
 
 
 def test_a_first_load_that_fails_is_raised() -> None:
-    def load() -> int:
+    async def load() -> int:
         raise OSError("away")
 
     async def run() -> None:
@@ -188,8 +197,11 @@ def test_a_first_load_that_fails_is_raised() -> None:
 def test_a_value_that_is_too_old_is_not_given() -> None:
     values = [1]
 
+    async def load() -> int:
+        return values[0]
+
     async def run() -> None:
-        refreshed = Refreshed("numbers", lambda: values[0], interval=0.01, stale_after=0.1)
+        refreshed = Refreshed("numbers", load, interval=0.01, stale_after=0.1)
         with pytest.raises(StoreUnavailable):
             refreshed.get()
         await refreshed.start()
@@ -206,8 +218,11 @@ def test_a_value_that_is_too_old_is_not_given() -> None:
 def test_asking_sooner_loads_before_the_interval() -> None:
     loads: queue.SimpleQueue[int] = queue.SimpleQueue()
 
+    async def load() -> None:
+        loads.put(1)
+
     async def run() -> None:
-        refreshed = Refreshed("numbers", lambda: loads.put(1), interval=60.0, earliest=0.01)
+        refreshed = Refreshed("numbers", load, interval=60.0, earliest=0.01)
         await refreshed.start()
         assert loads.get_nowait() == 1
         refreshed.soon()

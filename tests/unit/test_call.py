@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plaudit_server.rpc.chain import Call
+from plaudit_server.rpc.call import Call
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"

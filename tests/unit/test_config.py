@@ -146,7 +146,6 @@ def test_a_missing_secret_file_is_named() -> None:
         ('listen = "here"', r"use HOST:PORT"),
         ('listen = "127.0.0.1:65536"', r"use HOST:PORT"),
         ('listen = "::1:5"', r"use HOST:PORT"),
-        ('auth.grants = [{principal = "a", role = "king", projects = ["*"]}]', "unknown role 'king'; use reader"),
         ('auth.grants = [{principal = "a", role = "reader"}]', "a table of principal, role and projects"),
         ('auth.grants = [{principal = "a", role = "reader", projects = "*"}]', "projects is a list of patterns"),
         ('auth.grants = [{principal = "a", role = "reader", projects = ["a"]}]', "'a' is no project pattern"),
@@ -293,3 +292,17 @@ def test_admin_ports_beyond_this_machine_are_warned_of() -> None:
 def test_a_collector_is_a_url(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="tracing"):
         Tracing(endpoint)
+
+
+def test_a_grant_of_a_role_of_a_later_version_is_ignored_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "plaudit.toml"
+    path.write_text(
+        'auth.grants = [{principal = "a", role = "annotator", projects = ["*"]},'
+        ' {principal = "b", role = "reader", projects = ["*"]}]'
+    )
+    assert [grant.principal for grant in load({}, {}, path).auth.grants] == ["b"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the grant of a has the role 'annotator', which this version does not know: it is ignored"
+    ]

@@ -14,9 +14,8 @@ from plaudit_server.errors import (
     QuotaExceeded,
     StoreUnavailable,
     Violation,
-    cut,
-    describe,
 )
+from plaudit_server.rpc.errors import cut, describe
 
 
 @given(st.text(), st.integers(1, 20))

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit_server.errors import QuotaExceeded, describe
-from plaudit_server.rpc.quotas import InFlight, ProjectQuotas, Quota
+from plaudit_server.errors import QuotaExceeded
+from plaudit_server.rpc.admission import InFlight
+from plaudit_server.rpc.errors import describe
+from plaudit_server.rpc.quotas import ProjectQuotas, Quota
 
 
 def refused(quotas: ProjectQuotas, project: str, rows: int, now: float) -> QuotaExceeded:

@@ -23,8 +23,8 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
 )
 from plaudit_server.errors import InvalidFields, InvalidQuery
-from plaudit_server.feedback.records import varint
 from plaudit_server.rpc import elements
+from plaudit_server.rpc.wire import varint
 
 MOST = limits.MESSAGE_ELEMENTS
 PROJECT = b"\x0a\x03a/b"

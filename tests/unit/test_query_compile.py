@@ -17,7 +17,7 @@ from plaudit_server.query.compile.functions import fold, number
 from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.parse import parse_order
 from plaudit_server.query.tree import DEFAULT_ORDER, SortKey
-from plaudit_server.store.dialect import SQLITE
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from tests.strategies import Expr, parsed
 from tests.unit.querytable import Table
 from tests.unit.test_query_cases import full_row

@@ -17,8 +17,8 @@ from plaudit_server.query.indexes.conditions import Indexes
 from plaudit_server.query.indexes.declared import PATH_BYTES, DeclaredIndex, NotIndexable, declare
 from plaudit_server.query.tree import Not
 from plaudit_server.store.declared import create, declaration
-from plaudit_server.store.dialect import SQLITE
 from plaudit_server.store.engines.postgres.dialect import postgres
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from tests.store.declared import HOSTILE, path_of
 from tests.strategies import Expr, nasty_comparisons, nasty_values, parsed
 from tests.unit.querytable import Table, by_oracle

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from plaudit._contract import limits
 from plaudit.v1 import Feedback, QueryFeedbackRequest, SpanStatusCode, StreamFeedbackRequest
 from plaudit_server.errors import Violation
-from plaudit_server.feedback import rules
+from plaudit_server.feedback import fields, rules
 from plaudit_server.feedback.records import Record
 
 REF = "weave:///acme/chat/call/1"
@@ -153,7 +153,7 @@ def test_every_field_finds_its_column() -> None:
 
 def test_no_field_of_the_message_is_without_a_reader_and_a_column() -> None:
     names = {field.name for field in Feedback.DESCRIPTOR.fields}
-    assert set(rules._READERS) == set(rules._DEFAULTS) == names
+    assert set(fields.READERS) == set(fields.DEFAULTS) == names
     # revision is the store's alone; the payload's text is a column under another name.
     columns = {field.name for field in dataclasses.fields(Record)}
     assert names - {"revision", "payload_json"} == columns - {"body", "payload", "new_id"}

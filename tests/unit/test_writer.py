@@ -8,26 +8,29 @@ from typing import Any
 
 import pytest
 
-from plaudit_server.errors import BatchRejected, Overloaded, StoreUnavailable
+from plaudit_server.errors import Overloaded, StoreUnavailable
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.errors import BatchRejected
+from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.store import writer as writing
-from plaudit_server.store.base import Command, Create, Outcome, Purge, Purged, Replace, WriteFailed, Written
-from plaudit_server.store.engines.memory import MemoryStore
+from plaudit_server.store.base import Command, Outcome, WriteFailed, Written
+from plaudit_server.store.engines.memory import MemoryEngine
 from plaudit_server.store.writer import Writer
 from tests.store.factory import PROJECT, record
 
 
-class GatedStore(MemoryStore):
+class GatedStore(MemoryEngine):
     """Commits when the test allows it; answers each command with its place in the order of all."""
 
     def __init__(self) -> None:
-        super().__init__(clock=lambda: 0)
-        self.groups: list[list[Command]] = []
+        super().__init__(FeedbackModel(lambda: 0))
+        self.groups: list[list[Command[Any]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.failures: list[Exception] = []
-        self.refused: list[Command] = []
+        self.refused: list[Command[Any]] = []
 
-    async def write(self, group: Sequence[Command]) -> Written:
+    async def write(self, group: Sequence[Command[Any]]) -> Written:
         self.groups.append(list(group))
         await self.gate.wait()
         if self.failures:
@@ -56,7 +59,7 @@ def wait_for_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "_GATHER_LONGEST", 3600.0)
 
 
-async def started(writer: Writer, *commands: Command) -> list[asyncio.Task[Any]]:
+async def started(writer: Writer, *commands: Command[Any]) -> list[asyncio.Task[Any]]:
     """Submit each command in a task of its own, and let the tasks run as far as they can."""
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(writer.submit(command)) for command in commands]
     await settle()
@@ -306,7 +309,7 @@ def test_a_writer_that_was_never_started_takes_nothing() -> None:
 
 def test_refusals_are_outcomes() -> None:
     async def scenario() -> None:
-        writer = Writer(MemoryStore(clock=lambda: 1))
+        writer = Writer(MemoryEngine(FeedbackModel(lambda: 1)))
         writer.start()
         outcome = await writer.submit(Create(PROJECT, [record(1), record(1, {"other": 1})]))
         assert isinstance(outcome, BatchRejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -10,12 +11,13 @@ from typing import Any, Final
 
 from plaudit_server.auth import keys as api_keys
 from plaudit_server.auth.keys import KeyReader
-from plaudit_server.auth.keystore import StoredKeys, open_keys
+from plaudit_server.auth.keystore import StoredKeys
 from plaudit_server.auth.principals import ANONYMOUS, Principal
 from plaudit_server.auth.refresh import Refreshed
 from plaudit_server.config import Config
 from plaudit_server.config.grants import Grant
 from plaudit_server.errors import StartError, Unauthenticated
+from plaudit_server.store.base import Engine, SqlEngine
 
 AUTHORIZATION: Final = "authorization"
 # Revocations must be seen: keys that could not be read for so long are not trusted any more.
@@ -28,12 +30,12 @@ Verify = Callable[[str, float], Principal]
 class Authenticator:
     """Turns a call's credentials into a Principal; `start` and `close` with the server, on its loop."""
 
-    def __init__(self, config: Config) -> None:
-        """As `config` says; without any authentication everybody is ANONYMOUS."""
+    def __init__(self, config: Config, store: Engine) -> None:
+        """As `config` says, with the keys of `store`; without any authentication everybody is ANONYMOUS."""
         self._config = config
+        self._store = store
         self._named_grants = config.auth.grants
         self._grants_of = lru_cache(maxsize=4096)(self._find_grants)
-        self._key_store: StoredKeys | None = None
         self._refreshed: list[Refreshed[Any]] = []
         self._verify_key: Verify | None = None
         self._verify_token: Verify | None = None
@@ -46,11 +48,9 @@ class Authenticator:
             await self._start_tokens()
 
     async def close(self) -> None:
-        """Stop reading, and release the store. Safe to call twice."""
+        """Stop reading. Safe to call twice."""
         for refreshed in self._refreshed:
             await refreshed.close()
-        if self._key_store is not None:
-            self._key_store.close()
 
     def authenticate(self, metadata: Metadata, auth_context: Callable[[], object] | None = None) -> Principal:
         """The principal of a call. A credential in the metadata goes before the certificate, and must hold.
@@ -94,8 +94,9 @@ class Authenticator:
         return tuple(named.grant for named in self._named_grants if named.names(name))
 
     async def _start_keys(self) -> None:
-        self._key_store = open_keys(self._config.store)
-        reader = KeyReader(self._key_store)
+        if not isinstance(self._store, SqlEngine):
+            raise StartError(f"API keys are kept in the store, and a {self._store.name} store has none")
+        reader = KeyReader(StoredKeys(self._store))
         ring = Refreshed(
             "API keys", reader.read, self._config.auth.key_refresh_seconds, stale_after=_KEYS_STALE_SECONDS
         )
@@ -111,7 +112,9 @@ class Authenticator:
                 f"tokens need PyJWT and cryptography, which pip install 'plaudit[server,jwt]' brings ({error})"
             ) from error
         config = self._config.jwt
-        keys = Refreshed("the issuer's keys", lambda: load_keys(config), config.key_refresh_seconds, earliest=5.0)
+        keys = Refreshed(
+            "the issuer's keys", lambda: asyncio.to_thread(load_keys, config), config.key_refresh_seconds, earliest=5.0
+        )
         try:
             await keys.start()
         except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ import jwt
 
 from plaudit_server.auth.principals import Principal, usable_name
 from plaudit_server.config import Jwt
-from plaudit_server.config.grants import Grant, Role
+from plaudit_server.config.grants import Grant, Role, known_role
 from plaudit_server.errors import Unauthenticated
 
 CREDENTIAL: Final = "jwt"
@@ -167,6 +167,8 @@ class TokenVerifier:
         named = _texts(_claim(claims, self._config.role_claim))
         role = max((labels[name] for name in named if name in labels), default=None)
         if role is None:
+            for name in named:
+                known_role(name, f"the claim {self._config.role_claim} of tokens")
             return ()
         try:
             return (Grant(role, tuple(_texts(_claim(claims, self._config.projects_claim)))),)

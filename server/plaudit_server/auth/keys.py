@@ -35,18 +35,18 @@ class ApiKey:
 
 
 class KeyStore(Protocol):
-    """Where keys are kept, for all servers on one store. Methods block: they are called off the event loop."""
+    """Where keys are kept, for all servers on one store."""
 
-    def add(self, key: ApiKey) -> None:
+    async def add(self, key: ApiKey) -> None:
         """Store a new key, durably."""
 
-    def revoke(self, id: str, now: int) -> bool:
+    async def revoke(self, id: str, now: int) -> bool:
         """Mark a key as revoked; False when there is no such key. Revoking it again keeps the first time."""
 
-    def all(self) -> list[ApiKey]:
+    async def all(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
 
-    def stamp(self) -> Hashable:
+    async def stamp(self) -> Hashable:
         """A value that differs whenever keys were added or revoked, cheaper than reading them."""
 
 
@@ -102,18 +102,18 @@ class KeyRing:
 
 
 class KeyReader:
-    """Reads a KeyStore into KeyRings, anew only when its stamp has changed. Blocks."""
+    """Reads a KeyStore into KeyRings, anew only when its stamp has changed."""
 
     def __init__(self, store: KeyStore) -> None:
         self._store = store
         self._stamp: Hashable = None
         self._ring = KeyRing(())
 
-    def read(self) -> KeyRing:
+    async def read(self) -> KeyRing:
         """The keys as they are stored now."""
-        stamp = self._store.stamp()
+        stamp = await self._store.stamp()
         if stamp != self._stamp:
-            self._ring = KeyRing(self._store.all())
+            self._ring = KeyRing(await self._store.all())
             self._stamp = stamp
         return self._ring
 

@@ -1,7 +1,8 @@
-"""What each role may do: one table of RPCs and rights, one of rights and roles, and the decision from both; pure."""
+"""What each role may do: the rights, the lowest role that has each, and the decision from both; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -20,24 +21,6 @@ class Right(StrEnum):
     PURGE = "purge"
     IMPORT = "import"
 
-
-RPC_RIGHTS: Final[dict[str, Right]] = {
-    "CreateFeedback": Right.CREATE,
-    "BatchCreateFeedback": Right.CREATE,
-    "IngestFeedback": Right.CREATE,
-    "ImportFeedback": Right.IMPORT,
-    "GetFeedback": Right.READ,
-    "QueryFeedback": Right.READ,
-    "StreamFeedback": Right.READ,
-    "CountFeedback": Right.READ,
-    "ListRefs": Right.READ,
-    "ReplaceFeedback": Right.REPLACE,
-    "PurgeFeedback": Right.PURGE,
-    "ListFeedbackVersions": Right.READ,
-    "WatchFeedback": Right.READ,
-    "GetServerInfo": Right.INFO,
-}
-"""Which right each RPC of FeedbackService needs; one that is not here is refused to everybody."""
 
 LOWEST_ROLES: Final[dict[Right, Role]] = {
     Right.READ: Role.READER,
@@ -70,14 +53,11 @@ _ALLOWED: Final = Decision(True)
 _OWN_ONLY: Final = Decision(True, own_only=True)
 
 
-def allowed(principal: Principal, rpc: str, project: str) -> Decision:
-    """Whether a principal may make this call on a project, whether or not anything is there.
+def allowed(principal: Principal, right: Right, project: str) -> Decision:
+    """Whether a principal has a right in a project, whether or not anything is there.
 
-    `rpc` is the method's name; `project` is empty for the RPCs that have none.
+    `project` is empty for calls that are about none.
     """
-    right = RPC_RIGHTS.get(rpc)
-    if right is None:
-        return _REFUSED
     if right is Right.INFO:
         return _ALLOWED
     role = principal.role_in(project)
@@ -86,18 +66,19 @@ def allowed(principal: Principal, rpc: str, project: str) -> Decision:
     return _OWN_ONLY if right in OWN_ONLY_BELOW and role < OWN_ONLY_BELOW[right] else _ALLOWED
 
 
-def table() -> str:
-    """The whole decision as a Markdown table: a row for each RPC, a column for each role."""
+def table(rights: Mapping[str, Right]) -> str:
+    """The whole decision as a Markdown table: a row for each RPC, a column for each role.
+
+    `rights` are the rights that RPCs need, by the name of the method.
+    """
     head = ["RPC", "right", *(role.label for role in Role)]
-    rows = [
-        [f"`{rpc}`", right.value, *(_cell(rpc, role) for role in Role)] for rpc, right in sorted(RPC_RIGHTS.items())
-    ]
+    rows = [[f"`{rpc}`", right.value, *(_cell(right, role) for role in Role)] for rpc, right in sorted(rights.items())]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _cell(rpc: str, role: Role) -> str:
-    decision = allowed(Principal("x", (Grant(role, ("a/b",)),)), rpc, "a/b")
+def _cell(right: Right, role: Role) -> str:
+    decision = allowed(Principal("x", (Grant(role, ("a/b",)),)), right, "a/b")
     if decision.own_only:
         return "its own"
     return "yes" if decision.allowed else "no"

@@ -1,4 +1,4 @@
-"""A value that is loaded again and again beside the event loop, so that no request ever waits for it."""
+"""A value that is loaded again and again in the background, so that no request ever waits for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from plaudit_server.errors import StoreUnavailable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Refreshed(Generic[T]):
-    """What `load` gave last. It runs in a thread every `interval` seconds, and when asked for sooner.
+    """What `load` gave last. It runs every `interval` seconds, and when asked for sooner.
 
     A failure keeps the old value, but for `stale_after` seconds at most: then reading it raises StoreUnavailable.
     """
@@ -25,7 +25,7 @@ class Refreshed(Generic[T]):
     def __init__(
         self,
         name: str,
-        load: Callable[[], T],
+        load: Callable[[], Awaitable[T]],
         interval: float,
         *,
         stale_after: float = float("inf"),
@@ -65,7 +65,7 @@ class Refreshed(Generic[T]):
 
     async def _refresh(self) -> None:
         started = time.monotonic()
-        self._value = await asyncio.to_thread(self._load)
+        self._value = await self._load()
         self._loaded_at = started
 
     async def _run(self) -> None:

@@ -74,12 +74,11 @@ class _PostgresPlace:
 
 
 def _place(store: str | None, toml_path: str | None) -> _Place:
-    from plaudit_server.app import open_store
+    from plaudit_server.store.url import open_store, parse_url
 
-    url = load(toml_path, {"store": store}).store
-    open_store(url)  # refuses a URL of no store, and a store whose driver is missing
-    scheme, _, rest = url.partition(":")
-    return _SqlitePlace(rest) if scheme == "sqlite" else _PostgresPlace(url)
+    url = parse_url(load(toml_path, {"store": store}).store)
+    open_store(url.text)  # refuses a store whose driver is missing
+    return _SqlitePlace(str(url.path)) if url.is_embedded else _PostgresPlace(url.text)
 
 
 def _declared(path: str, kind: str | None) -> DeclaredIndex:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from plaudit_server.auth.keystore import StoredKeys
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @click.group()
@@ -35,20 +35,18 @@ def _of_store(command: F) -> F:
     return setting_option(store)(config_option(command))
 
 
-@contextmanager
-def _keys(toml_path: str | None, store: str | None) -> Iterator[StoredKeys]:
-    """The keys of the store in force, which is made or migrated first, as by `serve`."""
+def _with_keys(toml_path: str | None, store: str | None, work: Callable[[StoredKeys], Awaitable[T]]) -> T:
+    """Do something with the keys of the store in force, which is made or migrated first, as by `serve`."""
     with failures():
         config = load(toml_path, {"store": store})
-        from plaudit_server import app
-        from plaudit_server.auth.keystore import open_keys
+        from plaudit_server.auth.keystore import StoredKeys
+        from plaudit_server.store.url import opened
 
-        asyncio.run(app.prepare_store(config.store))
-        opened = open_keys(config.store)
-        try:
-            yield opened
-        finally:
-            opened.close()
+        async def run() -> T:
+            async with opened(config.store) as engine:
+                return await work(StoredKeys(engine))
+
+        return asyncio.run(run())
 
 
 @keys.command("create")
@@ -87,8 +85,7 @@ def create_key(
             text, key = new_key(principal, Role.parse(role), projects, now, expires_at)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-    with _keys(toml_path, store) as opened:
-        opened.add(key)
+    _with_keys(toml_path, store, lambda stored: stored.add(key))
     print(f"The key {key.id} of {principal}; it is shown this once:", file=sys.stderr)
     click.echo(text)
 
@@ -97,9 +94,8 @@ def create_key(
 @_of_store
 def list_keys(toml_path: str | None, store: str | None) -> None:
     """List the keys, without their secrets: id, principal, role, projects, state."""
-    with _keys(toml_path, store) as opened:
-        for key in opened.all():
-            click.echo("\t".join((key.id, key.principal, key.role.label, ",".join(key.projects), _state(key))))
+    for key in _with_keys(toml_path, store, lambda stored: stored.all()):
+        click.echo("\t".join((key.id, key.principal, key.role.label, ",".join(key.projects), _state(key))))
 
 
 @keys.command("revoke")
@@ -107,8 +103,9 @@ def list_keys(toml_path: str | None, store: str | None) -> None:
 @_of_store
 def revoke_key(id: str, toml_path: str | None, store: str | None) -> None:
     """Revoke the key ID; running servers refuse it within auth.key_refresh_seconds."""
-    with _keys(toml_path, store) as opened:
-        if not opened.revoke(id, _microseconds()):
+    revoked = _with_keys(toml_path, store, lambda stored: stored.revoke(id, _microseconds()))
+    with failures():
+        if not revoked:
             raise ConfigError(f"there is no key {id}; `plaudit-server keys list` shows those there are")
     print(f"The key {id} is revoked.", file=sys.stderr)
 

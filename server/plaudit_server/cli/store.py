@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from plaudit_server.cli.failures import failures
 from plaudit_server.cli.options import config_option, load, store_option
-from plaudit_server.config import ConfigError, without_password
+from plaudit_server.config import ConfigError
+
+if TYPE_CHECKING:
+    from plaudit_server.store.url import StoreUrl
 
 # The exit code of `migrate --check` when migrations are to be applied.
 _WAITING: Final = 3
@@ -28,44 +31,45 @@ def migrate(store: str | None, toml_path: str | None, check: bool, citus: bool) 
     cannot be started again on the new schema.
     """
     with failures():
-        url = load(toml_path, {"store": store}).store
-        shown = without_password(url)
-        if url.startswith("sqlite:"):
-            if citus:
-                raise ConfigError("--citus is for a PostgreSQL store")
-            sys.exit(_migrate_sqlite(url, shown, check))
-        sys.exit(asyncio.run(_migrate_postgres(url, shown, check, citus)))
+        from plaudit_server.store.url import parse_url
+
+        url = parse_url(load(toml_path, {"store": store}).store)
+        if url.is_embedded and citus:
+            raise ConfigError("--citus is for a PostgreSQL store")
+        migrating = _migrate_sqlite(url, check) if url.is_embedded else _migrate_postgres(url, check, citus)
+        sys.exit(asyncio.run(migrating))
 
 
-def _migrate_sqlite(url: str, shown: str, check: bool) -> int:
-    from plaudit_server.app import prepare_store
-    from plaudit_server.store.engines.sqlite.store import applied
+async def _migrate_sqlite(url: StoreUrl, check: bool) -> int:
+    from plaudit_server.store.engines.sqlite.connection import applied
     from plaudit_server.store.migrate import migrations, pending
+    from plaudit_server.store.url import opened
 
-    path = url.partition(":")[2]
-    waiting = pending(migrations("sqlite"), applied(path))
+    waiting = pending(migrations("sqlite"), applied(url.path))
     if not check:
-        asyncio.run(prepare_store(url))
-    return _report(shown, [migration.name for migration in waiting], check)
+        async with opened(url.text):
+            pass
+    return _report(url.shown, [migration.name for migration in waiting], check)
 
 
-async def _migrate_postgres(url: str, shown: str, check: bool, citus: bool) -> int:
-    from plaudit_server.app import open_store
+async def _migrate_postgres(url: StoreUrl, check: bool, citus: bool) -> int:
+    from plaudit_server.resources import tables
     from plaudit_server.store.migrate import migrations, pending
+    from plaudit_server.store.url import open_store
 
-    open_store(url)  # refuses a URL of no store, and a store whose driver is missing
+    open_store(url.text)  # refuses a store whose driver is missing
     from plaudit_server.store.engines.postgres import schema
 
-    async with schema.connected(url) as connection:
+    async with schema.connected(url.text) as connection:
         if check:
             await schema.folding(connection)
             waiting = pending(migrations("postgres"), await schema.applied(connection))
         else:
             waiting = await schema.migrate(connection)
-        code = _report(shown, [migration.name for migration in waiting], check)
+        code = _report(url.shown, [migration.name for migration in waiting], check)
         if citus and not check:
-            placed = await schema.distribute(connection)
-            click.echo(f"{shown}: {'placed ' + ', '.join(placed) if placed else 'every table is placed'}")
+            placed = await schema.distribute(connection, tables())
+            click.echo(f"{url.shown}: {'placed ' + ', '.join(placed) if placed else 'every table is placed'}")
     return code
 
 
@@ -98,15 +102,17 @@ async def _copy(source_url: str, target_url: str) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from plaudit_server.app import open_store
-    from plaudit_server.ops.copying import copy as copy_all
+    from plaudit_server.ops.copying import Copy
+    from plaudit_server.resources import tables
     from plaudit_server.store.base import StoreError
-    from plaudit_server.store.engines.sqlite.store import applied
+    from plaudit_server.store.engines.sqlite.connection import applied
+    from plaudit_server.store.url import open_store, parse_url
 
-    if source_url.startswith("sqlite:") and not applied(source_url.partition(":")[2]):
+    url = parse_url(source_url)
+    if url.is_embedded and not applied(url.path):
         raise StoreError(f"there is no store {source_url} to copy")
-    source: Any = open_store(source_url)
-    target: Any = open_store(target_url)
+    source = open_store(source_url)
+    target = open_store(target_url)
     columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         await source.open()
@@ -119,11 +125,12 @@ async def _copy(source_url: str, target_url: str) -> None:
                     tasks[what] = bar.add_task(what, total=total)
                 bar.update(tasks[what], completed=done)
 
-            copied = await copy_all(source, target, progress)
+            copied = await Copy(source, target, tables(), progress).run()
     finally:
         await target.close()
         await source.close()
+    others = ", ".join(f"{count} {title}" for title, count in copied.others.items())
     click.echo(
-        f"copied and verified: {copied.rows} rows and {copied.keys} API keys of {copied.projects} projects, "
+        f"copied and verified: {copied.rows} rows and {others} of {copied.projects} projects, "
         f"checksum {copied.checksum[:16]}"
     )

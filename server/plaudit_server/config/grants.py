@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
+logger = logging.getLogger("plaudit_server")
+
 PATTERN_BYTES: Final = 256
+_SHOWN_CHARACTERS: Final = 64
 
 
 class Role(IntEnum):
@@ -45,6 +49,25 @@ def check_pattern(pattern: str) -> str:
 def matches(pattern: str, project: str) -> bool:
     """Whether a pattern covers a project: `*` means any text without `/`, and alone every project."""
     return pattern == "*" or _expression(pattern).fullmatch(project) is not None
+
+
+def known_role(name: str, where: str) -> Role | None:
+    """The role of a name that was stored or configured; None for one that this version does not know.
+
+    A later version may have more roles. What is granted with one of them is ignored here, with one warning for each
+    name; `where` says in it what has the role.
+    """
+    for role in Role:
+        if role.label == name:
+            return role
+    _warn_of_role(name[:_SHOWN_CHARACTERS], where)
+    return None
+
+
+@lru_cache(maxsize=64)
+def _warn_of_role(name: str, where: str) -> None:
+    """Cached, so that each is said once."""
+    logger.warning("%s has the role %r, which this version does not know: it is ignored", where, name)
 
 
 @lru_cache(maxsize=4096)

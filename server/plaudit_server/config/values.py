@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from plaudit_server.config.catalogue import Setting
 from plaudit_server.config.errors import ConfigError
-from plaudit_server.config.grants import NamedGrant, Role
+from plaudit_server.config.grants import NamedGrant, known_role
 from plaudit_server.config.redaction import without_password
 
 
@@ -31,7 +31,8 @@ def read_value(setting: Setting, given: Given) -> Any:
         if setting.type is float:
             return float(raw) if isinstance(raw, str | int) and not isinstance(raw, bool) else _expect(raw, float, "")
         if setting.name == "grants":
-            return tuple(_read_grant(table) for table in _read_tables(raw))
+            grants = [_read_grant(table) for table in _read_tables(raw)]
+            return tuple(grant for grant in grants if grant is not None)
         return _read_list(raw)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{origin}: {_shown(raw)} is not what {setting.key} takes: {error}") from error
@@ -72,11 +73,13 @@ def _read_tables(raw: Any) -> list[Any]:
     return tables
 
 
-def _read_grant(table: Any) -> NamedGrant:
+def _read_grant(table: Any) -> NamedGrant | None:
+    """A grant; None when its role is not known here, which is ignored with a warning."""
     if not isinstance(table, dict) or set(table) != {"principal", "role", "projects"}:
         raise ValueError("a grant is a table of principal, role and projects")
     projects = table["projects"]
     if isinstance(projects, str) or not all(isinstance(p, str) for p in projects):
         raise ValueError("projects is a list of patterns")
     name = _expect(table["principal"], str, "the principal as text")
-    return NamedGrant(name, Role.parse(_expect(table["role"], str, "the role as text")), tuple(projects))
+    role = known_role(_expect(table["role"], str, "the role as text"), f"the grant of {name}")
+    return None if role is None else NamedGrant(name, role, tuple(projects))

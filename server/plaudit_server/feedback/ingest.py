@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from plaudit.v1 import ImportFeedbackRequest, IngestFeedbackRequest, IngestFeedbackResponse, RejectedFeedback
-from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation, describe
+from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
 from plaudit_server.feedback import rules
+from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.records import Record
-from plaudit_server.rpc.chain import Call
-from plaudit_server.store.base import Create, Outcome, Store
+from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.errors import describe
+from plaudit_server.store.base import Engine, Outcome
+from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.writer import Acknowledged, Writer
 
 # Enough for the next groups to form while one commits; more would only wait in memory.
@@ -35,7 +38,7 @@ class _Batch:
 
 
 async def answers(
-    store: Store,
+    store: Engine,
     writer: Writer,
     requests: AsyncIterator[_Request],
     call: Call,
@@ -78,7 +81,7 @@ async def answers(
                 raise batch
             yield await _answer(store, batch)
             # Only now: grpc has taken the answer.
-            acknowledged(Create, len(batch.request.feedback) - len(batch.refused))
+            acknowledged(Create.kind, len(batch.request.feedback) - len(batch.refused))
     finally:
         drain.cancel()
         reader.cancel()
@@ -118,7 +121,7 @@ async def _enqueue(writer: Writer, command: Create) -> asyncio.Future[Outcome]:
             await asyncio.sleep(error.retry_delay)
 
 
-async def _answer(store: Store, batch: _Batch) -> bytes:
+async def _answer(store: Engine, batch: _Batch) -> bytes:
     refused = batch.refused
     if batch.outcome is not None:
         outcome = await batch.outcome
@@ -135,7 +138,7 @@ async def _answer(store: Store, batch: _Batch) -> bytes:
             RejectedFeedback(index=index, status=describe(refused[index]).status(room=_STATUS_BYTES))
             for index in sorted(refused)
         ],
-        revision=await store.revision(batch.request.project),
+        revision=await store.read(ProjectRevision(batch.request.project)),
     )
     # ImportFeedbackResponse has the same fields under the same numbers.
     return response.SerializeToString()

@@ -9,18 +9,38 @@ of the field `feedback = 1` of every response message; a page of rows is a plain
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from plaudit.v1 import Feedback, GetFeedbackResponse
+from plaudit_server.rpc.wire import set_timestamp, varint
+from plaudit_server.store.base import Placement, Table
 
 _TAG_FEEDBACK: Final = b"\x0a"  # field 1, length-delimited
 _TAG_PAYLOAD: Final = b"\x2a"  # Feedback.payload_json = 5, length-delimited
 
 SPAN_STATUS_NAMES: Final = ("UNSET", "OK", "ERROR")
 """Text of `span_status_code` by enum number, as stored and as queries see it."""
+
+
+class ChangeKind(IntEnum):
+    """What a change did; the numbers are stored."""
+
+    CREATED = 1
+    REPLACED = 2
+    PURGED = 3
+
+
+class Tombstone(NamedTuple):
+    """What is left of a purged record. `purged_at` in microseconds since 1970 UTC."""
+
+    id: str
+    ref: str
+    feedback_type: str
+    user_id: str
+    purged_at: int
+    revision: int
 
 
 class Row(NamedTuple):
@@ -109,24 +129,48 @@ def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version:
     return Row(b"".join((_TAG_FEEDBACK, varint(len(fields) + len(payload)), fields)), payload)
 
 
-def set_timestamp(timestamp: Timestamp, micros: int) -> None:
-    """Set a Timestamp from microseconds since 1970 UTC."""
-    timestamp.seconds, fraction = divmod(micros, 1_000_000)
-    timestamp.nanos = fraction * 1000
-
-
-def varint(value: int) -> bytes:
-    """A non-negative integer as protobuf writes lengths."""
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def message(row: Row) -> Feedback:
     """A row as the message that clients see; for tests and for copying, never for a page."""
     return GetFeedbackResponse.FromString(row.head + row.payload).feedback
+
+
+_COLUMNS: Final = (
+    "project",
+    "id",
+    "revision",
+    "version",
+    "kind",
+    "created_at",
+    "updated_at",
+    *CONTENT_COLUMNS,
+    "head",
+    "payload",
+)
+_TYPES: Final = {
+    "revision": "int8",
+    "version": "int8",
+    "kind": "int2",
+    "created_at": "int8",
+    "updated_at": "int8",
+    "head": "bytea",
+}
+
+
+def _table(name: str, title: str) -> Table:
+    return Table(
+        name=name,
+        title=title,
+        columns=_COLUMNS,
+        placement=Placement.BY_PROJECT,
+        order=("revision",),
+        types=_TYPES,
+        proof=("id", "revision", "updated_at", "head"),
+        large=("head", "payload"),
+    )
+
+
+FEEDBACK: Final = _table("feedback", "records")
+"""The newest version of each record."""
+
+HISTORY: Final = _table("feedback_history", "versions and tombstones")
+"""Versions that were replaced, and tombstones, whose version is 0."""

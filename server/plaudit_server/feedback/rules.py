@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from plaudit._contract import jsontext, limits
-from plaudit._contract.refs import InvalidRefError, parse_ref
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback, QueryFeedbackRequest, StreamFeedbackRequest
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import types
-from plaudit_server.feedback.records import SPAN_STATUS_NAMES, Record
+from plaudit_server.feedback.fields import (
+    DEFAULTS,
+    NOT_IN_BODY,
+    NUL,
+    OPTIONAL_REFS,
+    READERS,
+    SCORER_FIELDS,
+    byte_size,
+    check_text,
+)
+from plaudit_server.feedback.records import Record
 from plaudit_server.feedback.types import Draft, GivenRef
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in seconds since 1970.
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
-
-_NUL: Final = "holds a NUL character"
 
 
 # --- requests
@@ -36,10 +41,10 @@ def check_project(project: str, out: list[Violation], field: str = "project") ->
     entity, _, name = project.partition("/")
     if not entity or not name or "/" in name:
         out.append(Violation(field, "must be <entity>/<project>"))
-    elif _bytes(entity) > limits.PROJECT_PART_BYTES or _bytes(name) > limits.PROJECT_PART_BYTES:
+    elif byte_size(entity) > limits.PROJECT_PART_BYTES or byte_size(name) > limits.PROJECT_PART_BYTES:
         out.append(Violation(field, f"each part has at most {limits.PROJECT_PART_BYTES} bytes"))
     elif "\0" in project:
-        out.append(Violation(field, _NUL))
+        out.append(Violation(field, NUL))
 
 
 def check_page_size(size: int, out: list[Violation], field: str = "page_size") -> int:
@@ -74,8 +79,8 @@ def check_id_lookup(id: str, out: list[Violation], field: str = "id") -> str:
     if not id:
         out.append(Violation(field, "is required"))
     elif "\0" in id:
-        out.append(Violation(field, _NUL))
-    elif _bytes(id) > limits.LOOKUP_ID_BYTES:
+        out.append(Violation(field, NUL))
+    elif byte_size(id) > limits.LOOKUP_ID_BYTES:
         out.append(Violation(field, f"has more than {limits.LOOKUP_ID_BYTES} bytes"))
     return id.lower()
 
@@ -111,11 +116,11 @@ def new_record(
     `imported` the server-set fields are read from the message, otherwise they are dropped.
     """
     found: list[Violation] = []
-    given = _DEFAULTS.copy()
+    given = DEFAULTS.copy()
     sent = []
     for field, value in message.ListFields():
         name = field.name
-        given[name] = _READERS[name](value, name, found)
+        given[name] = READERS[name](value, name, found)
         sent.append(name)
     id = check_id_lookup(given["id"], found) if id_lookup else _new_id(given["id"], id_required, found)
     if given["project"] not in ("", project):
@@ -129,7 +134,7 @@ def new_record(
     if imported:
         created_at, updated_at, version = _stamps(given, found)
         user_id = given["user_id"] or user_id
-        _check_text(user_id, "user_id", limits.USER_ID_BYTES, found)
+        check_text(user_id, "user_id", limits.USER_ID_BYTES, found)
     if found:
         out += [Violation(f"{at}.{v.field}", v.description) for v in found]
         return None
@@ -195,8 +200,8 @@ def _enriched(
         given["feedback_type"],
         given["ref"] and given["ref"].parsed,
         members,
-        {name: given[name] for name in sent if name in _OPTIONAL_REFS and given[name]},
-        [name for name in sent if name in _SCORER_FIELDS],
+        {name: given[name] for name in sent if name in OPTIONAL_REFS and given[name]},
+        [name for name in sent if name in SCORER_FIELDS],
         given["span_conversation_id"],
         given["span_trace_id"],
     )
@@ -208,7 +213,7 @@ def _enriched(
     if not additions.payload:
         return text
     text = jsontext.set_members(text, additions.payload)
-    if _bytes(text) > limits.PAYLOAD_BYTES:
+    if byte_size(text) > limits.PAYLOAD_BYTES:
         out.append(Violation("payload", f"has more than {limits.PAYLOAD_BYTES} bytes with what the server adds"))
     return text
 
@@ -218,7 +223,7 @@ def _body(
 ) -> bytes:
     """The message without payload, stamps and what was sent empty for null, encoded."""
     for name in sent:
-        if name in _NOT_IN_BODY or given[name] is None:
+        if name in NOT_IN_BODY or given[name] is None:
             message.ClearField(name)  # type: ignore[arg-type]
     message.id = id
     message.project = project
@@ -252,200 +257,3 @@ def _micros(timestamp: Timestamp | None, name: str, out: list[Violation]) -> int
     elif timestamp.nanos % 1000:
         out.append(Violation(name, "must be in whole microseconds"))
     return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000
-
-
-# --- fields of a record: each reader takes the value sent and gives what the record holds
-
-
-_Reader = Callable[[Any, str, list[Violation]], Any]
-
-
-def _as_sent(value: object, name: str, out: list[Violation]) -> object:
-    return value
-
-
-def _bytes(text: str) -> int:
-    """The size of text as UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _check_text(text: str, field: str, limit: int, out: list[Violation]) -> None:
-    if _bytes(text) > limit:
-        out.append(Violation(field, f"has {_bytes(text)} bytes, the limit is {limit}"))
-    if "\0" in text:
-        out.append(Violation(field, _NUL))
-
-
-def _text(limit: int) -> _Reader:
-    """A reader of text of at most `limit` bytes."""
-
-    def read(value: str, name: str, out: list[Violation]) -> str:
-        _check_text(value, name, limit, out)
-        return value
-
-    return read
-
-
-def _queue_id(value: str, name: str, out: list[Violation]) -> str | None:
-    _check_text(value, name, limits.QUEUE_ID_BYTES, out)
-    return value or None
-
-
-def _feedback_type(value: str, name: str, out: list[Violation]) -> str:
-    if _bytes(value) > limits.FEEDBACK_TYPE_BYTES:
-        out.append(Violation(name, f"has {_bytes(value)} bytes, the limit is {limits.FEEDBACK_TYPE_BYTES}"))
-    if _CONTROL.search(value):
-        out.append(Violation(name, "holds a control character"))
-    return value
-
-
-def _ref(value: str, name: str, out: list[Violation]) -> GivenRef | None:
-    if not value:
-        return None
-    try:
-        return GivenRef(value, parse_ref(value))
-    except InvalidRefError as error:
-        out.append(Violation(name, str(error)))
-        return GivenRef(value, None)
-
-
-_Payload = tuple[str, Mapping[str, Any] | None]
-
-_EMPTY_PAYLOAD: Final[_Payload] = ("{}", {})
-
-
-def _payload(value: str, name: str, out: list[Violation]) -> _Payload:
-    """The text, and the object that it means; None where it breaks rules."""
-    members, breaches = jsontext.check(value)
-    for path, description in breaches:
-        out.append(Violation(f"payload.{path}" if path else "payload", description))
-    return value, members
-
-
-_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-
-
-def _has_room(value: Sized, name: str, out: list[Violation]) -> bool:
-    if len(value) <= limits.SCORER_ENTRIES:
-        return True
-    out.append(Violation(name, f"has {len(value)} entries, the limit is {limits.SCORER_ENTRIES}"))
-    return False
-
-
-def _tags(value: Sequence[str], name: str, out: list[Violation]) -> str:
-    if not _has_room(value, name, out):
-        return "[]"
-    for index, tag in enumerate(value):
-        _check_name(tag, f"{name}[{index}]", limits.SCORER_TAG_BYTES, out)
-    return _json(list(value))
-
-
-def _check_name(text: str, field: str, limit: int, out: list[Violation]) -> None:
-    """A tag, or a key of a map: text that is not empty."""
-    if not text:
-        out.append(Violation(field, "must not be empty"))
-    _check_text(text, field, limit, out)
-
-
-def _reasons(value: Mapping[str, str], name: str, out: list[Violation]) -> str:
-    if not _has_room(value, name, out):
-        return "{}"
-    for key, reason in value.items():
-        field = f"{name}.{key}"
-        _check_name(key, field, limits.SCORER_KEY_BYTES, out)
-        if len(reason) > limits.SCORER_REASON_CHARACTERS:
-            limit = limits.SCORER_REASON_CHARACTERS
-            out.append(Violation(field, f"has {len(reason)} characters, the limit is {limit}"))
-        if "\0" in reason:
-            out.append(Violation(field, _NUL))
-    return _json(dict(value))
-
-
-def _shares(value: Mapping[str, float], name: str, out: list[Violation]) -> str:
-    """Confidences and ratings."""
-    if not _has_room(value, name, out):
-        return "{}"
-    for key, share in value.items():
-        field = f"{name}.{key}"
-        _check_name(key, field, limits.SCORER_KEY_BYTES, out)
-        if not 0 <= share <= 1:
-            out.append(Violation(field, "must be a number from 0 to 1"))
-    return _json(dict(value))
-
-
-def _span_status(value: int, name: str, out: list[Violation]) -> str:
-    if 0 <= value < len(SPAN_STATUS_NAMES):
-        return SPAN_STATUS_NAMES[value]
-    out.append(Violation(name, f"{value} is no SpanStatusCode"))
-    return SPAN_STATUS_NAMES[0]
-
-
-_span_text: Final = _text(limits.SPAN_TEXT_BYTES)
-
-_READERS: Final[Mapping[str, _Reader]] = {
-    "id": _as_sent,
-    "project": _as_sent,
-    "ref": _ref,
-    "feedback_type": _feedback_type,
-    "payload_json": _payload,
-    "creator": _text(limits.CREATOR_BYTES),
-    "user_id": _as_sent,
-    "created_at": _as_sent,
-    "updated_at": _as_sent,
-    "version": _as_sent,
-    "revision": _as_sent,
-    "annotation_ref": _ref,
-    "runnable_ref": _ref,
-    "call_ref": _ref,
-    "trigger_ref": _ref,
-    "queue_id": _queue_id,
-    "scorer_tags": _tags,
-    "scorer_tag_reasons": _reasons,
-    "scorer_tag_confidences": _shares,
-    "scorer_ratings": _shares,
-    "scorer_rating_reasons": _reasons,
-    "scorer_rating_confidences": _shares,
-    "span_agent_name": _span_text,
-    "span_agent_version": _span_text,
-    "span_status_code": _span_status,
-    "span_conversation_id": _span_text,
-    "span_trace_id": _span_text,
-    "scorer_trace_id": _span_text,
-}
-"""How each field of a Feedback is read."""
-
-_DEFAULTS: Final[dict[str, Any]] = {
-    "id": "",
-    "project": "",
-    "ref": None,
-    "feedback_type": "",
-    "payload_json": _EMPTY_PAYLOAD,
-    "creator": None,
-    "user_id": "",
-    "created_at": None,
-    "updated_at": None,
-    "version": 1,
-    "revision": 0,
-    "annotation_ref": None,
-    "runnable_ref": None,
-    "call_ref": None,
-    "trigger_ref": None,
-    "queue_id": None,
-    "scorer_tags": "[]",
-    "scorer_tag_reasons": "{}",
-    "scorer_tag_confidences": "{}",
-    "scorer_ratings": "{}",
-    "scorer_rating_reasons": "{}",
-    "scorer_rating_confidences": "{}",
-    "span_agent_name": "",
-    "span_agent_version": "",
-    "span_status_code": SPAN_STATUS_NAMES[0],
-    "span_conversation_id": "",
-    "span_trace_id": "",
-    "scorer_trace_id": "",
-}
-"""What a reader would give for a field that was not sent."""
-
-_OPTIONAL_REFS: Final = frozenset(("annotation_ref", "runnable_ref", "call_ref", "trigger_ref"))
-_SCORER_FIELDS: Final = frozenset(name for name in _READERS if name.startswith("scorer_")) - {"scorer_trace_id"}
-_NOT_IN_BODY: Final = frozenset(("payload_json", "created_at", "updated_at", "version", "revision"))

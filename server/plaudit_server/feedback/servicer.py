@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, TypeVar
 
-from plaudit import v1 as wire
-from plaudit._contract import limits, refs
+from plaudit._contract import limits
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
-    BatchCreateFeedbackResult,
-    Change,
     CountFeedbackRequest,
     CountFeedbackResponse,
     CreateFeedbackRequest,
@@ -27,44 +24,25 @@ from plaudit.v1 import (
     ListRefsResponse,
     PurgeFeedbackRequest,
     PurgeFeedbackResponse,
-    Query,
     QueryFeedbackRequest,
     QueryFeedbackResponse,
-    Ref,
-    RefEdge,
-    RefKind,
-    RefSummary,
     ReplaceFeedbackRequest,
     StreamFeedbackRequest,
     WatchFeedbackRequest,
-    WatchFeedbackResponse,
 )
-from plaudit_server.errors import (
-    DomainError,
-    FeedbackNotFound,
-    InvalidFields,
-    InvalidQuery,
-    Violation,
-    WatcherTooSlow,
-    describe,
-)
+from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import ingest, rules
-from plaudit_server.feedback.records import Record, Row, message, set_timestamp, varint
+from plaudit_server.feedback.answers import batch_response, encoded, joined, summary, tombstone, watch_response
+from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
+from plaudit_server.feedback.questions import filter_of, parsed, question_of, refuse
+from plaudit_server.feedback.reads import Count, Get, Select, SelectRefs, SelectVersions
+from plaudit_server.feedback.records import Record, Row, message
 from plaudit_server.feedback.watch import Watches
-from plaudit_server.query.parse import parse_order, parse_query
-from plaudit_server.query.tree import Operation, SortKey
 from plaudit_server.rpc import paging
-from plaudit_server.rpc.chain import Call, SlowReader
-from plaudit_server.store.base import (
-    Changes,
-    Create,
-    Purge,
-    RefCount,
-    Replace,
-    Select,
-    Store,
-    Tombstone,
-)
+from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.chain import SlowReader
+from plaudit_server.store.base import Engine
 from plaudit_server.store.writer import Acknowledged, Writer
 
 T = TypeVar("T")
@@ -75,17 +53,12 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 # A stream's messages are smaller: as fast, sooner there, and less of many streams in memory at a time (ADR 0017).
 _STREAM_BYTES: Final = limits.MIB
 
-# A thousand refused items still fit a response beside the echo of those that were stored.
-_ITEM_STATUS_BYTES: Final = limits.KIB
-
-_Filtered = CountFeedbackRequest | ListRefsRequest | QueryFeedbackRequest | StreamFeedbackRequest | WatchFeedbackRequest
-
 
 class FeedbackService:
     """One coroutine, or generator, per RPC, under the RPC's name."""
 
     def __init__(
-        self, store: Store, writer: Writer, watches: Watches, version: str, acknowledged: Acknowledged
+        self, store: Engine, writer: Writer, watches: Watches, version: str, acknowledged: Acknowledged
     ) -> None:
         self._store = store
         self._writer = writer
@@ -95,18 +68,19 @@ class FeedbackService:
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
-        """End the streams of requests, each behind the answers to what it has read; watches end by themselves."""
+        """End the streams of requests, each after the answers to what it has read; watches end by themselves."""
         self._draining.set()
 
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
         rules.check_project(request.project, out)
         record = rules.new_record(request.feedback, request.project, call.user_id, out)
-        _refuse(out)
+        refuse(out)
         assert record is not None
-        [row] = _accepted(await self._writer.submit(Create(request.project, (record,), atomic=False)))
-        answer = _encoded(_accepted(row))
-        self._acknowledged(Create, 1)
+        outcome = await self._writer.submit(Create(request.project, (record,), atomic=False))
+        [row] = _accepted(outcome)
+        answer = encoded(_accepted(row))
+        self._acknowledged(Create.kind, 1)
         return answer
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
@@ -127,14 +101,14 @@ class FeedbackService:
                 results[index] = InvalidFields(item_out)
             else:
                 out += item_out
-        _refuse(out)
+        refuse(out)
         if good:
             records = tuple(record for _, record in good)
-            stored = _accepted(await self._writer.submit(Create(request.project, records, atomic=not request.partial)))
-            for (index, _), row in zip(good, stored, strict=True):
+            outcome = await self._writer.submit(Create(request.project, records, atomic=not request.partial))
+            for (index, _), row in zip(good, _accepted(outcome), strict=True):
                 results[index] = row
-        answer = _batch_response(results)
-        self._acknowledged(Create, sum([isinstance(result, Row) for result in results]))
+        answer = batch_response(results)
+        self._acknowledged(Create.kind, sum([isinstance(result, Row) for result in results]))
         return answer
 
     def IngestFeedback(self, call: Call, requests: AsyncIterator[IngestFeedbackRequest]) -> AsyncGenerator[bytes, None]:
@@ -152,25 +126,25 @@ class FeedbackService:
         rules.check_project(request.project, out)
         id = rules.check_id_lookup(request.id, out)
         rules.check_version(request.version, out)
-        _refuse(out)
-        row = await self._store.get(request.project, id, request.version)
+        refuse(out)
+        row = await self._store.read(Get(request.project, id, request.version))
         if row is None:
             raise FeedbackNotFound(request.project, request.id)
-        return _encoded(row)
+        return encoded(row)
 
     async def QueryFeedback(self, call: Call, request: QueryFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        filter, order = _question(request, out)
+        filter, order = question_of(request, out)
         rules.check_offset_limit(request, out)
         size = rules.check_page_size(request.page_size, out)
-        _refuse(out)
+        refuse(out)
         limit = request.limit if request.HasField("limit") else None
         start = paging.Cursor((), limit)
         scope = paging.scope_of(request)
         if request.page_token:
             start = paging.unseal(request.page_token, scope, self._store.store_id)
         rows_wanted = size if start.remaining is None else min(size, start.remaining)
-        page = await self._store.select(
+        page = await self._store.read(
             Select(
                 request.project,
                 filter,
@@ -188,23 +162,23 @@ class FeedbackService:
         remaining = None if start.remaining is None else start.remaining - len(page.rows)
         if page.last is not None and remaining != 0:
             tail.next_page_token = paging.seal(paging.Cursor(page.last, remaining), scope, self._store.store_id)
-        return _joined(page.rows) + tail.SerializeToString()
+        return joined(page.rows) + tail.SerializeToString()
 
     async def StreamFeedback(self, call: Call, request: StreamFeedbackRequest) -> AsyncGenerator[bytes, None]:
         out: list[Violation] = []
-        filter, order = _question(request, out)
+        filter, order = question_of(request, out)
         rules.check_offset_limit(request, out)
-        _refuse(out)
+        refuse(out)
         remaining = request.limit if request.HasField("limit") else None
         after, offset = None, request.offset
         while remaining != 0:
             # Page by page, so that no reader's snapshot outlives one: a purge is not kept from erasing.
             wanted = limits.PAGE_ROWS if remaining is None else min(limits.PAGE_ROWS, remaining)
-            page = await self._store.select(
+            page = await self._store.read(
                 Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES)
             )
             if page.rows:
-                yield _joined(page.rows)
+                yield joined(page.rows)
             if page.last is None:
                 return
             after, offset = page.last, 0
@@ -213,21 +187,21 @@ class FeedbackService:
 
     async def CountFeedback(self, call: Call, request: CountFeedbackRequest) -> CountFeedbackResponse:
         out: list[Violation] = []
-        filter = _filter(request, out)
-        _refuse(out)
-        return CountFeedbackResponse(count=await self._store.count(request.project, filter))
+        filter = filter_of(request, out)
+        refuse(out)
+        return CountFeedbackResponse(count=await self._store.read(Count(request.project, filter)))
 
     async def ListRefs(self, call: Call, request: ListRefsRequest) -> ListRefsResponse:
         out: list[Violation] = []
-        filter = _filter(request, out)
+        filter = filter_of(request, out)
         size = rules.check_page_size(request.page_size, out)
-        _refuse(out)
+        refuse(out)
         scope = paging.scope_of(request)
         after = None
         if request.page_token:
             after = str(paging.unseal(request.page_token, scope, self._store.store_id).after[0])
-        found = await self._store.refs(request.project, filter, after, size + 1)
-        response = ListRefsResponse(refs=[_summary(ref) for ref in found[:size]])
+        found = await self._store.read(SelectRefs(request.project, filter, after, size + 1))
+        response = ListRefsResponse(refs=[summary(ref) for ref in found[:size]])
         if len(found) > size:
             cursor = paging.Cursor((found[size - 1].ref,), None)
             response.next_page_token = paging.seal(cursor, scope, self._store.store_id)
@@ -238,11 +212,12 @@ class FeedbackService:
         rules.check_project(request.project, out)
         rules.check_version(request.expected_version, out, "expected_version")
         record = rules.new_record(request.feedback, request.project, call.user_id, out, id_lookup=True)
-        _refuse(out)
+        refuse(out)
         assert record is not None
         replace = Replace(request.project, record, request.expected_version, call.owner)
-        answer = _encoded(_accepted(await self._writer.submit(replace)))
-        self._acknowledged(Replace, 1)
+        outcome = await self._writer.submit(replace)
+        answer = encoded(_accepted(outcome))
+        self._acknowledged(Replace.kind, 1)
         return answer
 
     async def ListFeedbackVersions(self, call: Call, request: ListFeedbackVersionsRequest) -> bytes:
@@ -250,49 +225,49 @@ class FeedbackService:
         rules.check_project(request.project, out)
         id = rules.check_id_lookup(request.id, out)
         size = rules.check_page_size(request.page_size, out)
-        _refuse(out)
+        refuse(out)
         scope = paging.scope_of(request)
         after = 0
         if request.page_token:
             after = int(paging.unseal(request.page_token, scope, self._store.store_id).after[0] or 0)
-        versions = await self._store.versions(request.project, id, after, size)
+        versions = await self._store.read(SelectVersions(request.project, id, after, size))
         if not versions.rows and versions.tombstone is None and not after:
             raise FeedbackNotFound(request.project, request.id)
         tail = ListFeedbackVersionsResponse()
         if versions.tombstone is not None:
-            tail.tombstone.CopyFrom(_tombstone(versions.tombstone))
+            tail.tombstone.CopyFrom(tombstone(versions.tombstone))
         if versions.more:
             last = message(versions.rows[-1]).version
             tail.next_page_token = paging.seal(paging.Cursor((last,), None), scope, self._store.store_id)
-        return _joined(versions.rows) + tail.SerializeToString()
+        return joined(versions.rows) + tail.SerializeToString()
 
     async def WatchFeedback(self, call: Call, request: WatchFeedbackRequest) -> AsyncGenerator[bytes, None]:
         out: list[Violation] = []
-        filter = _filter(request, out)
+        filter = filter_of(request, out)
         rules.check_version(request.after_revision, out, "after_revision")
-        _refuse(out)
+        refuse(out)
         after = request.after_revision if request.HasField("after_revision") else None
         question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
-        told = after or 0
+        seen = after or 0
         watch = self._watches.watch(request.project, after, filter, question)
         async with aclosing(watch):
             async for found in watch:
                 try:
-                    yield _watch_response(found)
+                    yield watch_response(found)
                 except SlowReader:
-                    raise WatcherTooSlow(request.project, told) from None
-                told = found.revision
+                    raise WatcherTooSlow(request.project, seen) from None
+                seen = found.revision
 
     async def PurgeFeedback(self, call: Call, request: PurgeFeedbackRequest) -> PurgeFeedbackResponse:
         out: list[Violation] = []
         rules.check_project(request.project, out)
         filter = None
         if request.HasField("query"):
-            filter = _parsed(request.query, out)
+            filter = parsed(request.query, out)
         if bool(request.ids) == request.HasField("query"):
             out.append(Violation("ids", "give exactly one of ids and query"))
         ids = rules.check_ids(request.ids, out)
-        _refuse(out)
+        refuse(out)
         purged = await self._writer.submit(
             Purge(
                 request.project,
@@ -316,112 +291,8 @@ class FeedbackService:
         )
 
 
-def _refuse(out: list[Violation]) -> None:
-    if out:
-        if all(v.field.startswith(("query", "order_by")) for v in out):
-            raise InvalidQuery(out)
-        raise InvalidFields(out)
-
-
-def _parsed(query: Query, out: list[Violation]) -> Operation | None:
-    try:
-        return parse_query(query)
-    except InvalidQuery as error:
-        out += error.violations
-        return None
-
-
-def _filter(request: _Filtered, out: list[Violation]) -> Operation | None:
-    rules.check_project(request.project, out)
-    return _parsed(request.query, out) if request.HasField("query") else None
-
-
-def _question(
-    request: QueryFeedbackRequest | StreamFeedbackRequest, out: list[Violation]
-) -> tuple[Operation | None, tuple[SortKey, ...]]:
-    filter = _filter(request, out)
-    try:
-        return filter, parse_order(request.order_by)
-    except InvalidQuery as error:
-        out += error.violations
-        return filter, ()
-
-
 def _accepted(outcome: T | DomainError) -> T:
     """What a command came to; what the store's rules refused is raised."""
     if isinstance(outcome, DomainError):
         raise outcome
     return outcome
-
-
-def _encoded(row: Row) -> bytes:
-    """A response whose field 1 is the record."""
-    return row.head + row.payload
-
-
-def _element(encoded: bytes) -> bytes:
-    """One element of a repeated field 1 whose messages are encoded already."""
-    return b"".join((b"\x0a", varint(len(encoded)), encoded))
-
-
-def _joined(rows: Iterable[Row]) -> bytes:
-    """A response whose repeated field 1 are the records."""
-    return b"".join([part for row in rows for part in row])
-
-
-def _batch_response(results: Iterable[Row | DomainError | None]) -> bytes:
-    """A BatchCreateFeedbackResponse; a row is already the encoding of a result whose field 1 it is."""
-    encoded = []
-    for result in results:
-        match result:
-            case Row():
-                encoded.append(_encoded(result))
-            case DomainError():
-                status = describe(result).status(room=_ITEM_STATUS_BYTES)
-                encoded.append(BatchCreateFeedbackResult(status=status).SerializeToString())
-    return b"".join(map(_element, encoded))
-
-
-def _watch_response(found: Changes) -> bytes:
-    """A WatchFeedbackResponse; a row is already field 1 of a Change."""
-    parts = []
-    for change in found.changes:
-        facts = Change(kind=change.kind, revision=change.revision)  # type: ignore[arg-type]
-        if change.tombstone is not None:
-            facts.tombstone.CopyFrom(_tombstone(change.tombstone))
-        encoded = facts.SerializeToString() if change.row is None else _encoded(change.row) + facts.SerializeToString()
-        parts.append(_element(encoded))
-    parts.append(WatchFeedbackResponse(revision=found.revision).SerializeToString())
-    return b"".join(parts)
-
-
-def _tombstone(tombstone: Tombstone) -> wire.Tombstone:
-    left = wire.Tombstone(
-        id=tombstone.id,
-        ref=tombstone.ref,
-        feedback_type=tombstone.feedback_type,
-        user_id=tombstone.user_id,
-        revision=tombstone.revision,
-    )
-    set_timestamp(left.purged_at, tombstone.purged_at)
-    return left
-
-
-def _summary(counted: RefCount) -> RefSummary:
-    parsed = refs.parse_ref(counted.ref)
-    summary = RefSummary(
-        ref=Ref(
-            uri=counted.ref,
-            kind=RefKind.Value(f"REF_KIND_{parsed.kind.upper()}"),
-            entity=parsed.entity or "",
-            project=parsed.project or "",
-            name=parsed.name or "",
-            digest=parsed.digest or "",
-            id=parsed.id or "",
-            path=[RefEdge(edge=edge.edge, value=edge.value) for edge in parsed.path],
-        ),
-        feedback_count=counted.feedback_count,
-    )
-    set_timestamp(summary.first_created_at, counted.first_created_at)
-    set_timestamp(summary.last_created_at, counted.last_created_at)
-    return summary

@@ -15,9 +15,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from plaudit_server.errors import RevisionOutOfRange, StoreUnavailable
+from plaudit_server.errors import StoreUnavailable
+from plaudit_server.feedback.errors import RevisionOutOfRange
+from plaudit_server.feedback.reads import Changes, SelectChanges
 from plaudit_server.query.tree import Operation
-from plaudit_server.store.base import Changes, Store
+from plaudit_server.store.base import Engine
+from plaudit_server.store.ledger import ProjectRevision
 
 logger = logging.getLogger("plaudit_server")
 
@@ -35,7 +38,7 @@ _Question = tuple[str, bytes]
 class Watches:
     """All watches of a server; `committed` is called after each commit, before its writers are answered."""
 
-    def __init__(self, store: Store, heartbeat: float = HEARTBEAT_SECONDS, poll: float | None = None) -> None:
+    def __init__(self, store: Engine, heartbeat: float = HEARTBEAT_SECONDS, poll: float | None = None) -> None:
         """`heartbeat` and `poll` in seconds; `poll` finds what other servers wrote to the same database."""
         self._store = store
         self._heartbeat = heartbeat
@@ -72,7 +75,7 @@ class Watches:
         """
         with self._following(project, filter, question) as tail:
             # Only now, with the tail in place: a commit is either in this revision, or told to the tail.
-            revision = await self._store.revision(project)
+            revision = await self._store.read(ProjectRevision(project))
             tail.begin(revision)
             position = revision if after is None else after
             if position > revision:
@@ -83,7 +86,9 @@ class Watches:
             while not self._closed:
                 found = tail.after(position)
                 if found is None:
-                    found = await self._store.changes(project, position, filter, _BATCH_CHANGES, _BATCH_BYTES)
+                    found = await self._store.read(
+                        SelectChanges(project, position, filter, _BATCH_CHANGES, _BATCH_BYTES)
+                    )
                 position = max(position, found.revision)
                 if found.changes or time.monotonic() >= beat:
                     yield Changes(found.changes, position)
@@ -115,7 +120,7 @@ class _Tail:
 
     def __init__(
         self,
-        store: Store,
+        store: Engine,
         project: str,
         filter: Operation | None,
         poll: float | None,
@@ -194,12 +199,12 @@ class _Tail:
         try:
             await asyncio.wait_for(self._stirred.wait(), poll)
         except TimeoutError:
-            self.advance(await self._store.revision(self.project))
+            self.advance(await self._store.read(ProjectRevision(self.project)))
 
     async def _catch_up(self) -> None:
         while self._read is not None and self._known > self._read:
             read = self._read
-            found = await self._store.changes(self.project, read, self.filter, _BATCH_CHANGES, _BATCH_BYTES)
+            found = await self._store.read(SelectChanges(self.project, read, self.filter, _BATCH_CHANGES, _BATCH_BYTES))
             if found.revision <= read:
                 return
             self._window.append((read, found))

@@ -1,4 +1,4 @@
-"""Copies a store into another, whatever their engines: live rows, history, tombstones, counters and API keys.
+"""Copies a store into another, whatever their engines: every declared table, project by project, then compares them.
 
 Each batch is a transaction that knows what is there already, so a copy that was broken off goes on where it was.
 """
@@ -6,75 +6,106 @@ Each batch is a transaction that knows what is there already, so a copy that was
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from plaudit_server.feedback.steps import Statements, Steps
 from plaudit_server.store import transfer
-from plaudit_server.store.base import StoreError
-from plaudit_server.store.transfer import Movable, Standing, Stored
+from plaudit_server.store.base import Placement, Reading, SqlEngine, StoreError, Table
+from plaudit_server.store.transfer import Standing, Stored, key_of
 
 _BATCH_ROWS: Final = 1_000
 _BATCH_BYTES: Final = 4_000_000
 _PROJECTS: Final = 500
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done (`copying`, `verifying`), the rows done and all there are."""
+"""Gets what is being done (`copying`, `verifying`), the rows done and all there are."""
 
 
 class Copied(NamedTuple):
-    """What a copy holds; `checksum` is over every value of every row, in the order of projects and revisions."""
+    """What a copy holds; `checksum` is over every value of every row, in the order of projects, tables and keys.
+
+    `others` counts the rows that are not about one project (API keys), by the title of their table.
+    """
 
     projects: int
     rows: int
-    keys: int
+    others: Mapping[str, int]
     checksum: str
 
 
-async def copy(source: Movable, target: Movable, progress: Progress = lambda *_: None) -> Copied:
-    """Copy everything, then read both stores again and compare.
+class Copy:
+    """One copy of the `tables` of a store; `run` makes it."""
 
-    Raises StoreError when the target holds other data, when the source is written to meanwhile, and when what was
-    copied is not what was read.
-    """
-    standings = [standing async for standing in _standings(source)]
-    total = sum([await source.export(_counting(standing)) for standing in standings])
-    keys = await source.export(transfer.keys)
-    done = 0
-    for standing in standings:
-        there = await target.restore(_beginning(standing))
-        done += await target.export(_counting(standing))
-        async for rows in _batches(source, standing, there):
-            await target.restore(_putting(standing, rows))
-            done += len(rows)
-            progress("copying", done, total)
-    await target.restore(lambda sql: transfer.put_keys(sql, keys))
-    return await _verify(source, target, standings, total, progress)
+    def __init__(
+        self, source: SqlEngine, target: SqlEngine, tables: Sequence[Table], progress: Progress = lambda *_: None
+    ) -> None:
+        self._source = source
+        self._target = target
+        copied = [table for table in tables if table.copied]
+        self._of_projects = [table for table in copied if table.placement is Placement.BY_PROJECT]
+        self._of_all = [table for table in copied if table.placement is Placement.EVERYWHERE]
+        self._progress = progress
 
+    async def run(self) -> Copied:
+        """Copy everything, then read both stores again and compare.
 
-async def _verify(
-    source: Movable, target: Movable, standings: list[Standing], total: int, progress: Progress
-) -> Copied:
-    if [standing async for standing in _standings(source)] != standings:
-        raise StoreError(
-            "the source was written to while it was copied; stop its servers, and copy into an empty store"
-        )
-    if [standing async for standing in _standings(target)] != standings:
-        raise StoreError("the target holds other projects than the source; copy into an empty store")
-    keys = await source.export(transfer.keys)
-    if await target.export(transfer.keys) != keys:
-        raise StoreError("the target holds other API keys than the source; copy into an empty store")
-    whole, done = hashlib.sha256(), 0
-    for standing in standings:
+        Raises StoreError when the target holds other data, when the source is written to meanwhile, and when what was
+        copied is not what was read.
+        """
+        standings = await _standings(self._source)
+        total = sum([await self._count(self._source, standing) for standing in standings])
+        done = 0
+        for standing in standings:
+            await self._target.transact(_beginning(standing))
+            done += await self._count(self._target, standing)
+            for table in self._of_projects:
+                async for rows in self._missing(table, standing):
+                    await self._target.transact(_putting(table, standing, rows))
+                    done += len(rows)
+                    self._progress("copying", done, total)
+        for table in self._of_all:
+            await self._target.transact(_putting_whole(table, await _whole(self._source, table)))
+        return await self._verify(standings, total)
+
+    async def _missing(self, table: Table, standing: Standing) -> AsyncIterator[list[Stored]]:
+        """What the target does not have of a table's rows."""
+        there = await self._target.read(Reading(lambda sql: transfer.position(sql, table, standing.project)))
+        async for rows in _batches(self._source, table, standing, there):
+            yield rows
+
+    async def _verify(self, standings: list[Standing], total: int) -> Copied:
+        if await _standings(self._source) != standings:
+            raise StoreError(
+                "the source was written to while it was copied; stop its servers, and copy into an empty store"
+            )
+        if await _standings(self._target) != standings:
+            raise StoreError("the target holds other projects than the source; copy into an empty store")
+        others = {}
+        for table in self._of_all:
+            rows = await _whole(self._source, table)
+            if await _whole(self._target, table) != rows:
+                raise StoreError(f"the target holds other {table.title} than the source; copy into an empty store")
+            others[table.title] = len(rows)
+        whole, done = hashlib.sha256(), 0
+        for standing in standings:
+            digest, count = await self._compare(standing, done, total)
+            whole.update(digest)
+            done += count
+        return Copied(len(standings), done, others, whole.hexdigest())
+
+    async def _compare(self, standing: Standing, done: int, total: int) -> tuple[bytes, int]:
+        """Both stores' rows of a project, which must be the same; their checksum and number."""
         counts, digests = [], []
-        for store in (source, target):
+        for store in (self._source, self._target):
             digest, count = hashlib.sha256(), 0
-            async for rows in _batches(store, standing, 0):
-                for row in rows:
-                    digest.update(repr(row).encode())
-                count += len(rows)
-                if store is target:
-                    progress("verifying", done + count, total)
+            for table in self._of_projects:
+                async for rows in _batches(store, table, standing, None):
+                    for row in rows:
+                        # Python's own writing of values: 1 is not '1', and bytes are not text.
+                        digest.update(repr((table.name, row)).encode())
+                    count += len(rows)
+                    if store is self._target:
+                        self._progress("verifying", done + count, total)
             counts.append(count)
             digests.append(digest.digest())
         if counts[0] != counts[1] or digests[0] != digests[1]:
@@ -82,44 +113,51 @@ async def _verify(
                 f"the project {standing.project} differs: {counts[0]} rows in the source, {counts[1]} in the target, "
                 f"checksums {digests[0].hex()[:16]} and {digests[1].hex()[:16]}"
             )
-        whole.update(digests[0])
-        done += counts[0]
-    return Copied(len(standings), done, len(keys), whole.hexdigest())
+        return digests[0], counts[0]
+
+    async def _count(self, store: SqlEngine, standing: Standing) -> int:
+        return await store.read(Reading(lambda sql: transfer.count(sql, self._of_projects, standing.project)))
 
 
-async def _standings(store: Movable) -> AsyncIterator[Standing]:
-    after = ""
-    while page := await store.export(_standing_after(after)):
-        for standing in page:
-            yield standing
-        after = page[-1].project
+async def _standings(store: SqlEngine) -> list[Standing]:
+    """Where every project stands."""
+    standings: list[Standing] = []
+    while page := await store.read(_standing_after(standings[-1].project if standings else "")):
+        standings += page
+    return standings
 
 
-async def _batches(store: Movable, standing: Standing, after: int) -> AsyncIterator[list[Stored]]:
-    """The rows above a revision, in order, as they stood."""
-    while rows := await store.export(_exporting(standing.project, after)):
+async def _batches(
+    store: SqlEngine, table: Table, standing: Standing, after: tuple[object, ...] | None
+) -> AsyncIterator[list[Stored]]:
+    """The rows of a project after a key, in order, as they stand."""
+    while rows := await store.read(_exporting(table, standing.project, after)):
         yield rows
-        after = rows[-1].revision
+        after = key_of(table, rows[-1])
+
+
+async def _whole(store: SqlEngine, table: Table) -> list[Stored]:
+    return await store.read(Reading(lambda sql: transfer.whole(sql, table)))
 
 
 # Each as a function of its own, so that a batch is bound when it is made.
 
 
-def _standing_after(after: str) -> Callable[[Statements], Steps[list[Standing]]]:
-    return lambda sql: transfer.standings(sql, after, _PROJECTS)
+def _standing_after(after: str) -> Reading[list[Standing]]:
+    return Reading(lambda sql: transfer.standings(sql, after, _PROJECTS))
 
 
-def _counting(standing: Standing) -> Callable[[Statements], Steps[int]]:
-    return lambda sql: transfer.count(sql, standing.project)
+def _exporting(table: Table, project: str, after: tuple[object, ...] | None) -> Reading[list[Stored]]:
+    return Reading(lambda sql: transfer.export(sql, table, project, after, _BATCH_ROWS, _BATCH_BYTES))
 
 
-def _exporting(project: str, after: int) -> Callable[[Statements], Steps[list[Stored]]]:
-    return lambda sql: transfer.export(sql, project, after, _BATCH_ROWS, _BATCH_BYTES)
-
-
-def _beginning(standing: Standing) -> Callable[[Statements], Steps[int]]:
+def _beginning(standing: Standing) -> transfer.Writing:
     return lambda sql: transfer.begin(sql, standing)
 
 
-def _putting(standing: Standing, rows: list[Stored]) -> Callable[[Statements], Steps[None]]:
-    return lambda sql: transfer.put(sql, standing, rows)
+def _putting(table: Table, standing: Standing, rows: list[Stored]) -> transfer.Writing:
+    return lambda sql: transfer.put(sql, table, standing, rows)
+
+
+def _putting_whole(table: Table, rows: list[Stored]) -> transfer.Writing:
+    return lambda sql: transfer.put_whole(sql, table, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +12,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from plaudit_server.errors import StartError, StoreUnavailable
-from plaudit_server.store.base import Store
+from plaudit_server.store.base import Engine
 
 logger = logging.getLogger("plaudit_server")
 
-SERVICE: Final = "plaudit.v1.FeedbackService"
 LIVENESS: Final = "liveness"
 """Not a service: SERVING while the process answers at all, whatever the store does. A restart mends no database."""
 
@@ -29,13 +29,15 @@ _PATROL_SECONDS: Final = 1.0
 class StoreHealth:
     """Tells `grpc.health.v1` whether the service (and the server as a whole, the empty name) can do its work."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Engine, services: Sequence[str]) -> None:
+        """`services` are the full names of those that need the store."""
         self.servicer = health.aio.HealthServicer()
         self.state = "starting"
         """In a word or two, for people: `serving`, or why the service can not do its work."""
         self.failed_checks = 0
         self._store = store
         self._unexpected = ""
+        self._services = (*services, "")
         self._probe: asyncio.Task[None] | None = None
         self._patrol: asyncio.Task[None] | None = None
 
@@ -100,8 +102,8 @@ class StoreHealth:
             self.state = state
 
     async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        await self.servicer.set(SERVICE, status)
-        await self.servicer.set("", status)
+        for service in self._services:
+            await self.servicer.set(service, status)
 
 
 def ask(target: str, service: str, timeout: float, ca: str | None = None) -> str:

@@ -15,9 +15,8 @@ from typing import Any, Final
 
 import grpc
 
-from plaudit.v1 import feedback_service_pb2
 from plaudit_server.config import Config
-from plaudit_server.rpc.chain import Call
+from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.quotas import Bucket
 
 calls_logger = logging.getLogger("plaudit_server.calls")
@@ -28,12 +27,6 @@ _WAITING_LINES: Final = 10_000
 # A server refuses when it has too much to do: a line for each refusal would be more of it (a third of what a refusal
 # costs), and would say the same thousands of times.
 _REFUSALS_A_SECOND: Final = 10
-
-_STREAMS: Final = frozenset(
-    method.name
-    for method in feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"].methods
-    if method.client_streaming or method.server_streaming
-)
 
 
 class JsonFormatter(logging.Formatter):
@@ -145,7 +138,7 @@ class CallLog:
             self._unlogged = 0
 
     def _is_worth_a_line(self, call: Call, code: grpc.StatusCode, seconds: float) -> bool:
-        if call.method in _STREAMS:
+        if call.rpc is not None and call.rpc.kind.streams:
             # They last as long as they are wanted, and most end when their client leaves.
             return code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED)
         return code is not grpc.StatusCode.OK or seconds >= self._slow

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import grpc
 from prometheus_client import (
@@ -19,13 +19,13 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from plaudit_server.auth.permission import RPC_RIGHTS, WRITES
-from plaudit_server.errors import Overloaded, QuotaExceeded, StoreUnavailable, WatcherTooSlow
-from plaudit_server.feedback.watch import Watches
-from plaudit_server.ops.health import SERVICE, SERVING, StoreHealth
-from plaudit_server.rpc.chain import OTHER, Call
-from plaudit_server.rpc.security import Admission
-from plaudit_server.store.base import Command, Create, Purge, Purged, Replace, WriteFailed, Written, rows_in
+from plaudit_server.errors import Overloaded, QuotaExceeded, StoreUnavailable
+from plaudit_server.feedback.errors import WatcherTooSlow
+from plaudit_server.ops.health import SERVING, StoreHealth
+from plaudit_server.rpc.admission import Admission
+from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.declare import OTHER, Registry
+from plaudit_server.store.base import Command, WriteFailed, Written
 from plaudit_server.store.writer import Writer
 
 SERVER_FAULTS: Final = frozenset(
@@ -50,7 +50,6 @@ _QUEUE: Final = "writer_queue"
 _SLOW_WATCHER: Final = "slow_watcher"
 
 _FAILURES: Final = (WriteFailed, StoreUnavailable)
-_COMMANDS: Final = {Create: "create", Replace: "replace"}
 
 
 @dataclass(slots=True)
@@ -79,16 +78,17 @@ class Sources(NamedTuple):
 
     admission: Admission
     writer: Writer
-    watches: Watches
+    numbers: Callable[[], Mapping[str, int]]
     health: StoreHealth
 
 
 class Metrics:
     """The metrics of one server. It is an observer of calls, and the Meter of a writer."""
 
-    def __init__(self, version: str, store: str) -> None:
-        """`version` of the server and the `store`'s kind are told as they are."""
-        self.rows = {kind: Rows() for kind in _COMMANDS}
+    def __init__(self, version: str, store: str, registry: Registry, commands: Iterable[type[Command[Any]]]) -> None:
+        """`version` of the server and the `store`'s kind are shown as they are; rows are counted by kind of command."""
+        self._rpcs = registry
+        self.rows = {command.kind: Rows() for command in commands if command.adds}
         self.calls = 0
         self.repeated = 0
         self.purged = 0
@@ -104,7 +104,7 @@ class Metrics:
             registry=self._registry,
         )
         self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
-        for method in RPC_RIGHTS:
+        for method in registry.rpcs:
             self._of(method, grpc.StatusCode.OK)
         self._commits = self._histogram(
             "plaudit_commit_duration_seconds",
@@ -145,7 +145,7 @@ class Metrics:
 
     def _of(self, method: str, code: grpc.StatusCode) -> Histogram:
         """The child for a call, made at the first one: looking its labels up costs as much as observing."""
-        name = OTHER if method == OTHER else f"{SERVICE}/{method}"
+        name = OTHER if method == OTHER else f"{self._rpcs.service_of[method]}/{method}"
         child = self._durations.labels("grpc", name, code.name, code.name if code in SERVER_FAULTS else "")
         self._by_call[method, code] = child
         return child
@@ -158,32 +158,31 @@ class Metrics:
                 self.refusals[_QUEUE] += 1
             case WatcherTooSlow():
                 self.refusals[_SLOW_WATCHER] += 1
-            case StoreUnavailable() if RPC_RIGHTS[method] not in WRITES:
+            case StoreUnavailable() if not self._rpcs.rpcs[method].writes:
                 self.failed_reads += 1
 
     # Writes
 
-    def accepted(self, command: Command) -> None:
+    def accepted(self, command: Command[Any]) -> None:
         """A command is in line."""
-        if not isinstance(command, Purge):
-            self.rows[type(command)].accepted += _size(command)
+        if command.adds:
+            self.rows[command.kind].accepted += command.rows
 
-    def committed(self, commands: Sequence[Command], written: Written, seconds: float) -> None:
+    def committed(self, commands: Sequence[Command[Any]], written: Written, seconds: float) -> None:
         """A group is durable, but for single commands whose outcomes say otherwise."""
         sizes = 0
         for command, outcome in zip(commands, written.outcomes, strict=True):
             failed = isinstance(outcome, _FAILURES)
             self.failed_writes += failed
-            if isinstance(command, Purge):
-                if isinstance(outcome, Purged) and not command.dry_run:
-                    self.purged += outcome.purged
+            if not command.adds:
+                self.purged += 0 if failed else command.removed(outcome)
                 continue
-            size, rows = _size(command), self.rows[type(command)]
+            size, rows = command.rows, self.rows[command.kind]
             sizes += size
             if failed:
                 rows.failed += size
             else:
-                stored = rows_in(outcome)
+                stored = command.stored(outcome)
                 rows.stored += stored
                 rows.refused += size - stored
         self.repeated += written.repeated
@@ -191,21 +190,17 @@ class Metrics:
         self._group_rows.observe(sizes)
         self._group_commands.observe(len(commands))
 
-    def failed(self, commands: Sequence[Command], seconds: float) -> None:
+    def failed(self, commands: Sequence[Command[Any]], seconds: float) -> None:
         """Nothing of a group was stored."""
         self.failed_writes += len(commands)
         for command in commands:
-            if not isinstance(command, Purge):
-                self.rows[type(command)].failed += _size(command)
+            if command.adds:
+                self.rows[command.kind].failed += command.rows
         self._commits.observe(seconds)
 
-    def acknowledged(self, kind: type[Create] | type[Replace], rows: int) -> None:
-        """An answer that tells of so many stored rows goes to its caller."""
+    def acknowledged(self, kind: str, rows: int) -> None:
+        """An answer with the given number of stored rows goes to its caller."""
         self.rows[kind].acknowledged += rows
-
-
-def _size(command: Create | Replace) -> int:
-    return len(command.records) if isinstance(command, Create) else 1
 
 
 class _Info(Collector):
@@ -231,6 +226,7 @@ class _Counted(Collector):
     def collect(self) -> Iterator[Metric]:
         """The numbers as they are now."""
         metrics, sources = self._metrics, self._sources
+        numbers = sources.numbers()
         yield _gauge(
             "plaudit_serving",
             "1 when health is SERVING; 0 without the store, and from the drain on.",
@@ -257,7 +253,7 @@ class _Counted(Collector):
                 f"plaudit_rows_{stage}_total",
                 help,
                 "command",
-                {_COMMANDS[kind]: getattr(rows, stage) for kind, rows in metrics.rows.items()},
+                {kind: getattr(rows, stage) for kind, rows in metrics.rows.items()},
             )
         yield _counter(
             "plaudit_rows_repeated_total",
@@ -272,7 +268,7 @@ class _Counted(Collector):
             {
                 "write": metrics.failed_writes,
                 "read": metrics.failed_reads,
-                "watch": sources.watches.failed_reads,
+                "watch": numbers.get("failed_watch_reads", 0),
                 "check": sources.health.failed_checks,
             },
         )
@@ -280,7 +276,7 @@ class _Counted(Collector):
             "plaudit_writer_pending_commands", "Commands in line or being committed.", sources.writer.pending_commands
         )
         yield _gauge("plaudit_writer_pending_bytes", "Bytes of these commands.", sources.writer.pending_bytes)
-        yield _gauge("plaudit_watchers", "Watches that stand.", sources.watches.watchers)
+        yield _gauge("plaudit_watchers", "Watches that stand.", numbers.get("watchers", 0))
 
 
 class _WithoutTimes(Collector):

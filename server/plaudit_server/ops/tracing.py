@@ -22,10 +22,10 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from plaudit_server.config import Tracing
-from plaudit_server.ops.health import SERVICE
 from plaudit_server.ops.metrics import SERVER_FAULTS
-from plaudit_server.rpc.chain import OTHER, TRACE_PARENT_METADATA, Call
-from plaudit_server.store.base import Command, Create, Outcome
+from plaudit_server.rpc.call import TRACE_PARENT_METADATA, Call
+from plaudit_server.rpc.declare import OTHER, Registry
+from plaudit_server.store.base import Command, Outcome
 from plaudit_server.store.writer import Writer
 
 _FLUSH_SECONDS: Final = 5.0
@@ -36,8 +36,9 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 class CallTracer:
     """A beginning and an observer of calls: each is a span, below the one whose context came with the call."""
 
-    def __init__(self, config: Tracing, version: str) -> None:
+    def __init__(self, config: Tracing, version: str, registry: Registry) -> None:
         """Spans go to the `otlp_endpoint` of the configuration, from a thread of their own; too many are dropped."""
+        self._rpcs = registry
         exporter = OTLPSpanExporter(config.otlp_endpoint, insecure=not config.otlp_endpoint.startswith("https://"))
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(config.sample_ratio)),
@@ -58,7 +59,7 @@ class CallTracer:
         if call.method == OTHER:
             attributes["rpc.method_original"] = call.original.removeprefix("/")[:_PATH_CHARACTERS]
         else:
-            attributes["rpc.method"] = name = f"{SERVICE}/{call.method}"
+            attributes["rpc.method"] = name = f"{self._rpcs.service_of[call.method]}/{call.method}"
         carrier = {key: str(call.metadata(key)) for key in (TRACE_PARENT_METADATA, "tracestate")}
         parent = _PROPAGATOR.extract({key: value for key, value in carrier.items() if value}, Context())
         call.span = self.tracer.start_span(name, parent, SpanKind.SERVER, attributes)
@@ -99,14 +100,14 @@ class TracedWriter(Writer):
         super().__init__(*args, **options)
         self._tracer = tracer
 
-    def enqueue(self, command: Command) -> asyncio.Future[Outcome]:
+    def enqueue(self, command: Command[Any]) -> asyncio.Future[Outcome]:
         """As a Writer does."""
         outcome = super().enqueue(command)
         span = self._tracer.start_span("commit")
         if span.is_recording():
-            span.set_attribute("plaudit.command", type(command).__name__.lower())
-            if isinstance(command, Create):
-                span.set_attribute("plaudit.rows", len(command.records))
+            span.set_attribute("plaudit.command", command.kind)
+            if command.adds:
+                span.set_attribute("plaudit.rows", command.rows)
 
             def end(done: asyncio.Future[Outcome]) -> None:
                 if not done.cancelled() and (error := done.exception()) is not None:

@@ -20,6 +20,7 @@ from typing import Final
 
 from plaudit_server.config import Config, ConfigError, split_address
 from plaudit_server.errors import StartError
+from plaudit_server.store.url import parse_url
 
 logger = logging.getLogger("plaudit_server")
 
@@ -52,7 +53,7 @@ def tell_ready() -> None:
 
 def check(config: Config) -> None:
     """Raises ConfigError when the store is of one process alone."""
-    if config.workers > 1 and config.store.startswith("sqlite:"):
+    if config.workers > 1 and parse_url(config.store).is_embedded:
         raise ConfigError(
             "workers is above 1: a SQLite store is served by one process; PostgreSQL by as many as wanted"
         )

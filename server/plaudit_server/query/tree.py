@@ -103,3 +103,7 @@ class SortKey:
 
 DEFAULT_ORDER: Final = (SortKey(COLUMNS["created_at"]), SortKey(COLUMNS["id"]))
 """The order of a request that names no key."""
+
+
+SortValue = str | int | float | None
+"""One part of a row's sort key, as page tokens carry it."""

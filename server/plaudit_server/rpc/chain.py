@@ -1,4 +1,4 @@
-"""What happens around every call of the service: one wrapper per RPC, made once, with its steps in a visible order.
+"""What happens around every call of a service: one wrapper per RPC, made once, with its steps in a visible order.
 
 grpc's own interceptors build a handler object per call; ours wrap each method when the server is assembled.
 Health and reflection are not wrapped: they touch no feedback.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
@@ -22,87 +19,20 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from plaudit._contract import limits
-from plaudit_server.auth.principals import ANONYMOUS, Principal
-from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, describe
+from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge
 from plaudit_server.rpc import elements
+from plaudit_server.rpc.call import REQUEST_ID_METADATA, Call, Context
+from plaudit_server.rpc.declare import OTHER, Rpc
+from plaudit_server.rpc.errors import describe
 
 logger = logging.getLogger("plaudit_server")
 
 T = TypeVar("T")
 
-REQUEST_ID_METADATA: Final = "x-request-id"
-TRACE_PARENT_METADATA: Final = "traceparent"
 PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
 STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
-OTHER: Final = "_OTHER"
-"""The method of every call whose method the server does not have, as OpenTelemetry names it."""
 
-_REQUEST_ID_CHARACTERS: Final = 64
-# Version ff is forbidden, and a later one than 00 may say more behind what we read.
-_TRACE_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _ABORT_SECONDS: Final = 5.0
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
-
-
-@dataclass(slots=True)
-class Call:
-    """One call on its way through the server; `started` is in seconds of a monotonic clock."""
-
-    method: str
-    context: Context
-    user_id: str = "anonymous"
-    started: float = field(default_factory=time.monotonic)
-    principal: Principal = ANONYMOUS
-    own_only: bool = False
-    admitted: bool = False
-    """Whether the call counts as in flight."""
-    rows: dict[str, int] = field(default_factory=dict)
-    """How many rows the requests so far were to write, by project."""
-    error: Exception | None = None
-    """What ended the call, while observers are told of it."""
-    reason: str = ""
-    """The name of its ErrorReason."""
-    original: str = ""
-    """The path that a call of no method asked for: text of the caller."""
-    span: Any = None
-    """The call's span, while calls are traced."""
-    _request_id: str = ""
-
-    @property
-    def owner(self) -> str | None:
-        """Whose records alone the caller may change; None for anyone's."""
-        return self.user_id if self.own_only else None
-
-    @property
-    def request_id(self) -> str:
-        """The caller's `x-request-id`, or one of our own."""
-        if not self._request_id:
-            given = self.metadata(REQUEST_ID_METADATA)
-            usable = (
-                isinstance(given, str)
-                and 0 < len(given) <= _REQUEST_ID_CHARACTERS
-                and given.isascii()  # it goes back in a header
-                and given.isprintable()
-            )
-            # It need not be hard to guess, and every call has one.
-            self._request_id = str(given) if usable else f"{random.getrandbits(128):032x}"
-        return self._request_id
-
-    @property
-    def trace_id(self) -> str:
-        """The id, in 32 hex digits, of the call's trace: while calls are traced, or its caller named one (W3C
-        traceparent); else empty.
-        """
-        if self.span is not None:
-            return f"{self.span.get_span_context().trace_id:032x}"
-        found = _TRACE_PARENT.fullmatch(str(self.metadata(TRACE_PARENT_METADATA)))
-        return found[1] if found is not None and found[1].strip("0") else ""
-
-    def metadata(self, key: str) -> str | bytes:
-        """The first value that came with the call under this key; empty when none did."""
-        return next((value for name, value in self.context.invocation_metadata() or () if name == key), "")
-
 
 Beginning = Callable[[Call], None]
 """Done when a call has come in, once, before anything may refuse it; it raises nothing."""
@@ -142,24 +72,24 @@ class Chain:
     beginnings: Sequence[Beginning] = ()
 
     def handler(
-        self, method: MethodDescriptor, behaviour: Any, send_timeout: float | None = None
+        self, rpc: Rpc, method: MethodDescriptor, behaviour: Any, send_timeout: float | None = None
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """A grpc handler on bytes for `behaviour(call, request)`.
+        """A grpc handler on bytes for `behaviour(call, request)`, the method that `rpc` declares.
 
         `behaviour` is a coroutine function, or for a stream of answers a generator function; for a stream of
         requests its `request` is an async iterator of messages, each of which has passed the steps. With
         `send_timeout` (seconds), SlowReader is thrown into a generator whose answer waits longer for its client.
         """
-        parse = _parser(method)
+        parse = _parser(rpc, method)
         if method.client_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._both_streams(method.name, parse, behaviour))
+            return grpc.stream_stream_rpc_method_handler(self._both_streams(rpc, parse, behaviour))
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method.name, parse, behaviour, send_timeout))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method.name, parse, behaviour))
+            return grpc.unary_stream_rpc_method_handler(self._stream(rpc, parse, behaviour, send_timeout))
+        return grpc.unary_unary_rpc_method_handler(self._unary(rpc, parse, behaviour))
 
-    def _unary(self, name: str, parse: Parser, behaviour: Unary) -> Any:
+    def _unary(self, rpc: Rpc, parse: Parser, behaviour: Unary) -> Any:
         async def run(raw: bytes, context: Context) -> bytes:
-            call = self._begun(Call(name, context))
+            call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> bytes:
                 return _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
@@ -168,9 +98,9 @@ class Chain:
 
         return run
 
-    def _stream(self, name: str, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
+    def _stream(self, rpc: Rpc, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
         async def run(raw: bytes, context: Context) -> None:
-            call = self._begun(Call(name, context))
+            call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> None:
                 request = await self._admitted(call, raw, parse)
@@ -180,9 +110,9 @@ class Chain:
 
         return run
 
-    def _both_streams(self, name: str, parse: Parser, behaviour: Streaming) -> Any:
+    def _both_streams(self, rpc: Rpc, parse: Parser, behaviour: Streaming) -> Any:
         async def run(raws: AsyncIterator[bytes], context: Context) -> None:
-            call = self._begun(Call(name, context))
+            call = self._begun(Call(rpc.method, context, rpc))
 
             async def requests() -> AsyncIterator[Message]:
                 async for raw in raws:
@@ -300,10 +230,10 @@ def _encoded(response: Message | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def _parser(method: MethodDescriptor) -> Parser:
+def _parser(rpc: Rpc, method: MethodDescriptor) -> Parser:
     message_class = GetMessageClass(method.input_type)
     full_name = method.input_type.full_name
-    check_elements = elements.checker(method.input_type)
+    check_elements = elements.checker(method.input_type, rpc.bounded)
 
     def parse(raw: bytes) -> Message:
         if len(raw) > limits.REQUEST_BYTES:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from plaudit._contract import limits
 from plaudit_server.errors import InvalidFields, InvalidQuery, Violation
+from plaudit_server.rpc.declare import Bounded
 
 # A tag and a length, or a value: what has fewer bytes than this for each element can not have too many.
 _ELEMENT_BYTES: Final = 2
@@ -41,13 +42,20 @@ class _Shape:
         self.children: dict[int, _Shape] = {}
 
 
-def checker(descriptor: Descriptor) -> Callable[[bytes], None]:
+def checker(descriptor: Descriptor, bounded: Sequence[Bounded] = ()) -> Callable[[bytes], None]:
     """A function that raises InvalidFields (InvalidQuery) for bytes of this type with too many elements in a message.
 
     Each encoded field is an element: a field that is set, and each entry of a list or a map. Bytes that are no message
-    pass as far as they can be read: whoever parses them gets no further.
+    pass as far as they can be read: whoever parses them gets no further. `bounded` are the fields of the request with
+    a bound of their own.
     """
     root = _shape(descriptor, {})
+    for declared in bounded:
+        if declared.most is None:
+            root.together = _NO_LIMIT
+        else:
+            root.most += declared.most
+            root.together += declared.most
 
     def check(raw: bytes) -> None:
         if len(raw) > _ELEMENT_BYTES * root.most:
@@ -65,11 +73,6 @@ def _shape(descriptor: Descriptor, made: dict[str, _Shape]) -> _Shape:
         shape = made[descriptor.full_name] = _Shape()
         for field in descriptor.fields:
             shape.names[field.number] = field.name
-            if field.name == "ids":
-                shape.most += limits.PURGE_ROWS
-                shape.together += limits.PURGE_ROWS
-            if field.name == "feedback":
-                shape.together = _NO_LIMIT
             inner: Descriptor | None = field.message_type
             if inner is not None and not inner.GetOptions().map_entry and any(map(_may_be_many, inner.fields)):
                 shape.children[field.number] = _shape(inner, made)

@@ -9,7 +9,7 @@ from hmac import compare_digest
 from typing import Final, NamedTuple, Protocol
 
 from plaudit_server.errors import InvalidPageToken
-from plaudit_server.store.base import SortValue
+from plaudit_server.query.tree import SortValue
 
 _VERSION: Final = b"\x01"
 _MAC_BYTES: Final = 16

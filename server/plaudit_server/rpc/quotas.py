@@ -1,19 +1,22 @@
-"""How much at a time: token buckets by project, and the calls in flight; pure state, the clock is passed in."""
+"""How much in a time: token buckets by project, and the step that charges each request to them."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.message import Message
+
 from plaudit._contract import limits
+from plaudit_server.config import Limits
 from plaudit_server.errors import QuotaExceeded
+from plaudit_server.rpc.call import Call
 
 # Each takes about 200 bytes. A project whose bucket is forgotten starts again with a full one.
 _BUCKETS: Final = 10_000
-
-_LONGEST_DELAY: Final = 5.0
 
 # A project that breaks the rules of its name is refused by validation; until then it must not fill the table.
 _PROJECT_CHARACTERS: Final = 2 * limits.PROJECT_PART_BYTES + 1
@@ -103,33 +106,16 @@ class ProjectQuotas:
             quota.take(project, cost, now)
 
 
-@dataclass(slots=True)
-class InFlight:
-    """How many calls run now, and how many may; those refused are told different times to come back.
+class Accounting:
+    """A step that charges each request to its project's quotas, and notes what it is about for the audit log."""
 
-    If all came back after the same while, refusing them again and again would cost more than the calls that run. So
-    they are told to come `retry_spacing` seconds after one another, the first after `retry_delay`, the last after
-    `_LONGEST_DELAY`.
-    """
+    def __init__(self, limits: Limits) -> None:
+        self._quotas = ProjectQuotas(limits.calls_per_second, limits.rows_per_second, limits.burst_seconds)
 
-    name: str
-    limit: int
-    retry_delay: float = 0.1
-    retry_spacing: float = 0.004
-    running: int = field(default=0, init=False)
-    _last: float = field(default=0.0, init=False)
-    """When the caller that was refused last may come back."""
-
-    def enter(self, now: float) -> None:
-        """Count a call that begins, at `now` in monotonic seconds.
-
-        Raises QuotaExceeded when too many run; then nothing is counted.
-        """
-        if self.running >= self.limit:
-            self._last = min(max(self._last + self.retry_spacing, now + self.retry_delay), now + _LONGEST_DELAY)
-            raise QuotaExceeded(self.name, math.ceil((self._last - now) * 100) / 100)
-        self.running += 1
-
-    def leave(self) -> None:
-        """Count a call that has ended."""
-        self.running -= 1
+    async def __call__(self, call: Call, request: Message) -> None:
+        """Let the request pass, or raise QuotaExceeded."""
+        rpc = call.rpc
+        assert rpc is not None
+        project, rows = rpc.project_of(request), rpc.rows(request)
+        call.rows[project] = call.rows.get(project, 0) + rows
+        self._quotas.admit(project, rows, time.monotonic())

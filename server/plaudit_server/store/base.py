@@ -1,187 +1,163 @@
-"""The interface of a store: commands in groups, and reads; no SQL and no protobuf here."""
+"""What a store is: an engine that runs reads and commits commands in groups; it sees tuples, and knows no resource."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import ClassVar, NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from plaudit_server.errors import DomainError
-from plaudit_server.feedback.records import Record, Row
-from plaudit_server.query.tree import Operation, SortKey
+if TYPE_CHECKING:
+    from plaudit_server.store.ledger import Ledger
+    from plaudit_server.store.prepared import Prepared
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class StoreError(Exception):
-    """The store can not be used as it is; the message tells the operator what to do."""
-
-
-class ChangeKind(IntEnum):
-    """What a change did; the numbers are stored."""
-
-    CREATED = 1
-    REPLACED = 2
-    PURGED = 3
-
-
-class Tombstone(NamedTuple):
-    """What is left of a purged record. `purged_at` in microseconds since 1970 UTC."""
-
-    id: str
-    ref: str
-    feedback_type: str
-    user_id: str
-    purged_at: int
-    revision: int
-
-
-class Change(NamedTuple):
-    """One step of a project's history: the record as it then became, or its tombstone."""
-
-    revision: int
-    kind: ChangeKind
-    row: Row | None
-    tombstone: Tombstone | None
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
-
-    With `atomic`, any refusal stores nothing and the outcome is BatchRejected. With `imported`, the
-    records' own created_at, updated_at and version are kept, and the project's clock does not move.
-    """
-
-    project: str
-    records: Sequence[Record]
-    atomic: bool = True
-    imported: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner.
-
-    `expected_version` 0 means any. With `owner`, only a record of that user_id is replaced.
-    """
-
-    project: str
-    record: Record
-    expected_version: int = 0
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """Remove records, by ids or by filter, at most `limit`. Outcome: Purged, or NotOwner.
-
-    `user_id` is who purges. With `owner`, a match of another user_id refuses the whole.
-    """
-
-    project: str
-    user_id: str
-    ids: Sequence[str] | None = None
-    filter: Operation | None = None
-    limit: int = 10_000
-    dry_run: bool = False
-    owner: str | None = None
-
-
-class Purged(NamedTuple):
-    """How many records were purged, and whether more match."""
-
-    purged: int
-    more: bool
+    """The store cannot be used as it is; the message says what the operator should do."""
 
 
 class WriteFailed(Exception):
     """The engine refused this one command for a reason that no rule foresees: a defect, not a DomainError."""
 
 
-Command = Create | Replace | Purge
-Outcome = list[Row | DomainError] | Row | Purged | DomainError
+class Placement(Enum):
+    """Where the rows of a table are, when the store is spread over machines."""
+
+    BY_PROJECT = "by project"
+    """The rows of a project together, on one of the machines."""
+    EVERYWHERE = "everywhere"
+    """On every machine; for small tables that are not about one project."""
 
 
-def rows_in(outcome: Outcome | WriteFailed) -> int:
-    """How many rows an outcome answers."""
-    if type(outcome) is list:
-        return sum([type(result) is Row for result in outcome])
-    return int(type(outcome) is Row)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Table:
+    """A table that a resource declares: what engines, migrations to Citus, copies and backups need to know of it.
+
+    `columns` are in the order of an Insert's rows. `types` are PostgreSQL's, of the columns that are not text.
+    `order` are the columns by which a row is found again and in which the table is copied; within a project they are
+    unique. `proof` are two columns or more that tell what one transaction wrote from what any other wrote, the
+    first of them being looked up. `large` are the columns whose bytes bound how many rows are copied at a time.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    placement: Placement
+    order: tuple[str, ...]
+    types: Mapping[str, str] = field(default_factory=dict)
+    proof: tuple[str, ...] = ()
+    large: tuple[str, ...] = ()
+    copied: bool = True
+    """Whether a copy of the store takes its rows along; otherwise the target makes its own."""
+
+    def place(self, column: str) -> int:
+        """Where a column stands in a row."""
+        return self.columns.index(column)
+
+
+class Statement(NamedTuple):
+    """A statement to run; the driver sends its rows.
+
+    With a `budget`, the first two columns are bytes, and the driver stops after the row with which their sum passes
+    the budget. `proof` are the values of the table's proof columns, when the statement writes a row that a
+    transaction may be known by.
+    """
+
+    sql: str
+    params: Sequence[Any] = ()
+    budget: int | None = None
+    proof: tuple[Table, tuple[Any, ...]] | None = None
+
+
+class Insert(NamedTuple):
+    """Rows for a table, in the order of its columns; the driver uses its fastest way."""
+
+    table: Table
+    rows: list[tuple[Any, ...]]
+
+
+Steps = Generator[Statement | Insert, list[Any], T]
+"""An algorithm that yields statements and is sent their rows: it does no I/O, so that every engine can run it."""
+
+
+class Read(ABC, Generic[T]):
+    """A question to a store, as a value; `steps` are how it is answered in SQL."""
+
+    __slots__ = ()
+
+    @property
+    def snapshot(self) -> bool:
+        """Whether its statements must see one state of the store, where the engine has to be asked for that."""
+        return False
+
+    @abstractmethod
+    def steps(self, sql: Prepared) -> Steps[T]:
+        """The statements that answer it, and the answer."""
+
+
+class Command(ABC, Generic[T_co]):
+    """Something to write in one project, as a value; its outcome is a T, or the DomainError that refused it."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """Its name in metrics and traces: `create`."""
+    adds: ClassVar[bool]
+    """Whether it adds or changes rows, and is counted by them; otherwise it removes some."""
+
+    project: str
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows it writes at most, about."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The bytes of the texts that it holds, about."""
+
+    @classmethod
+    @abstractmethod
+    def apply(cls, ledger: Ledger, commands: Sequence[Any]) -> Steps[list[Any]]:
+        """Apply commands of this class that follow each other, in the project that `ledger` has locked.
+
+        Gives an outcome for each: a T, or a DomainError, after which nothing of that command is stored.
+        """
+
+    def stored(self, outcome: Any) -> int:
+        """How many rows the outcome answers as stored."""
+        return 0
+
+    def removed(self, outcome: Any) -> int:
+        """How many rows were removed."""
+        return 0
+
+
+Outcome = Any
+"""What a command came to: its own T, or a DomainError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """A committed group: an outcome for each command, and each touched project's revision.
 
-    `repeated` counts the rows among the outcomes that a create or a replace found there as it would have made them.
+    `repeated` counts the rows among the outcomes that were found there as the command would have made them.
+    `erased` is whether bytes were removed that must not stay in the store's files.
     """
 
     outcomes: list[Outcome | WriteFailed]
     revisions: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
+    erased: bool = False
 
 
-SortValue = str | int | float | None
-"""One part of a row's sort key, as page tokens carry it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Select:
-    """Which rows of a project, in which order, and where to go on.
-
-    `order` ends with `id` (see query.parse.parse_order). `after` is the sort key of the last row seen, as a
-    Page gave it. At most `limit` rows and about `max_bytes` encoded bytes come back, but one row at least.
-    """
-
-    project: str
-    filter: Operation | None
-    order: tuple[SortKey, ...]
-    after: tuple[SortValue, ...] | None = None
-    offset: int = 0
-    limit: int = 1000
-    max_bytes: int = 4_000_000
-    with_total: bool = False
-
-
-class Page(NamedTuple):
-    """Rows in order. `last` is the last row's sort key when more rows may follow, else None.
-
-    `revision` is the project's, read before the rows; `total` counts all matches, if asked for.
-    """
-
-    rows: list[Row]
-    last: tuple[SortValue, ...] | None
-    revision: int
-    total: int | None
-
-
-class RefCount(NamedTuple):
-    """A ref, how many records are about it, and when the first and the last were stored (microseconds)."""
-
-    ref: str
-    feedback_count: int
-    first_created_at: int
-    last_created_at: int
-
-
-class Versions(NamedTuple):
-    """Versions of one record, oldest first, and after a purge the tombstone alone."""
-
-    rows: list[Row]
-    more: bool
-    tombstone: Tombstone | None
-
-
-class Changes(NamedTuple):
-    """Changes in revision order; everything up to and including `revision` has been looked at."""
-
-    changes: list[Change]
-    revision: int
-
-
-class Store(ABC):
-    """A place for feedback. All methods are called on one event loop; none blocks it.
+class Engine(ABC):
+    """A place for rows. All methods are called on one event loop; none blocks it.
 
     Failures of the engine itself are raised as StoreUnavailable; their text is logged, never sent.
     """
@@ -203,38 +179,12 @@ class Store(ABC):
         """Finish what runs and release everything. Safe to call twice."""
 
     @abstractmethod
-    async def write(self, group: Sequence[Command]) -> Written:
+    async def read(self, read: Read[T]) -> T:
+        """Answer a question."""
+
+    @abstractmethod
+    async def write(self, group: Sequence[Command[Any]]) -> Written:
         """Apply commands durably, each project's in order and in one transaction; a refused command changes nothing."""
-
-    @abstractmethod
-    async def get(self, project: str, id: str, version: int = 0) -> Row | None:
-        """One record; version 0 is the newest. None when it is not there (or purged)."""
-
-    @abstractmethod
-    async def select(self, select: Select) -> Page:
-        """Rows in order."""
-
-    @abstractmethod
-    async def count(self, project: str, filter: Operation | None) -> int:
-        """How many rows match."""
-
-    @abstractmethod
-    async def refs(self, project: str, filter: Operation | None, after: str | None, limit: int) -> list[RefCount]:
-        """Unique refs of matching rows in code point order, those above `after`."""
-
-    @abstractmethod
-    async def versions(self, project: str, id: str, after_version: int, limit: int) -> Versions:
-        """The record's versions above `after_version`."""
-
-    @abstractmethod
-    async def changes(
-        self, project: str, after: int, filter: Operation | None, limit: int, max_bytes: int = 4_000_000
-    ) -> Changes:
-        """Changes above revision `after`; those that pass the filter: on the new or the old version, or a purge."""
-
-    @abstractmethod
-    async def revision(self, project: str) -> int:
-        """The project's revision; 0 when nothing was ever written."""
 
     @abstractmethod
     async def check(self) -> None:
@@ -244,3 +194,35 @@ class Store(ABC):
     def erasure_pending(self) -> bool:
         """Whether purged bytes may still be in the store's files."""
         return False
+
+
+class SqlEngine(Engine):
+    """An engine that runs any steps; what is not of one project (keys, copies) is written by `transact`."""
+
+    @abstractmethod
+    async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
+        """Run writing steps in one transaction; they may run again when the transaction fails."""
+
+
+class Reading(Read[T]):
+    """A question made of steps alone, for what is asked in one place only."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Callable[[Prepared], Steps[T]]) -> None:
+        self._steps = steps
+
+    def steps(self, sql: Prepared) -> Steps[T]:
+        """As given."""
+        return self._steps(sql)
+
+
+def bounded(rows: Iterable[Any], budget: int) -> list[Any]:
+    """Rows up to and with the one that passes a Statement's budget, and one at least behind the first."""
+    taken = []
+    for row in rows:
+        taken.append(row)
+        budget -= len(row[0]) + len(row[1])
+        if budget < 0 and len(taken) > 1:
+            break
+    return taken

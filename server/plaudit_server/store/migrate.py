@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from plaudit_server.store.base import StoreError
+from plaudit_server.store.base import Placement, StoreError, Table
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -20,6 +20,26 @@ CREATE TABLE IF NOT EXISTS schema_migration (
   checksum TEXT NOT NULL
 )"""
 """Where a store remembers what was applied; the one table that no migration makes."""
+
+
+META: Final = Table(
+    name="meta",
+    title="settings of the store",
+    columns=("key", "value"),
+    placement=Placement.EVERYWHERE,
+    order=("key",),
+    types={"value": "bytea"},
+    copied=False,  # the store's own id, and declared indexes, which each store makes for itself
+)
+SCHEMA_MIGRATION: Final = Table(
+    name="schema_migration",
+    title="migrations",
+    columns=("number", "name", "checksum"),
+    placement=Placement.EVERYWHERE,
+    order=("number",),
+    types={"number": "int4"},
+    copied=False,
+)
 
 
 class Migration(NamedTuple):

@@ -1,37 +1,20 @@
-"""Everything of a project as rows in the order of their revisions, read from one SQL store and put into another.
-
-Generators without I/O, as in sql.py; what runs them is Movable, which every SQL store is.
-"""
+"""The rows of any declared table, read from one SQL store in order and put into another: steps without I/O."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
-from plaudit_server.feedback.steps import COLUMNS, Insert, Statement, Statements, Steps, lock
-from plaudit_server.query.compile.fragments import Sql
-from plaudit_server.store.base import StoreError
+from plaudit_server.store.base import Insert, Statement, Steps, StoreError, Table
+from plaudit_server.store.ledger import lock, move
+from plaudit_server.store.prepared import Prepared
 
-T = TypeVar("T")
-
-_TABLES: Final = ("feedback", "feedback_history")
-_REVISION: Final = COLUMNS.index("revision")
-_KEY_COLUMNS: Final = "id, principal, hash, role, projects, created_at, expires_at, revoked_at"
-# The first two columns are bytes, as a Statement's budget has it; the rest is in the order of COLUMNS.
-_PLAIN: Final = COLUMNS[:-2]
+Stored = tuple[Any, ...]
+"""A row, its values in the order of its table's columns."""
 
 
-class Movable(Protocol):
-    """A store whose rows can be read and written as they are."""
-
-    @abstractmethod
-    async def export(self, steps: Callable[[Statements], Steps[T]]) -> T:
-        """Run a reading generator."""
-
-    @abstractmethod
-    async def restore(self, steps: Callable[[Statements], Steps[T]]) -> T:
-        """Run a writing generator in one transaction; it may run again when the transaction fails."""
+Writing = Callable[[Prepared], Steps[None]]
+"""Steps that put rows, to be run in one transaction."""
 
 
 class Standing(NamedTuple):
@@ -42,23 +25,11 @@ class Standing(NamedTuple):
     last_created_at: int
 
 
-class Stored(NamedTuple):
-    """A row of a table, its values in the order of COLUMNS."""
-
-    table: str
-    values: tuple[Any, ...]
-
-    @property
-    def revision(self) -> int:
-        """The change that made it."""
-        return int(self.values[_REVISION])
-
-
-def standings(sql: Statements, after: str, limit: int) -> Steps[list[Standing]]:
+def standings(sql: Prepared, after: str, limit: int) -> Steps[list[Standing]]:
     """Where the projects above `after` stand, in code point order; those that were never written to are left out."""
     # The one statement that reads across projects: of the command alone, no server runs it.
     rows = yield Statement(
-        sql.engine.sql(
+        sql.traits.sql(
             "SELECT project, revision, last_created_at FROM project WHERE project > ? AND revision > 0"
             " ORDER BY project LIMIT ?"
         ),
@@ -67,76 +38,97 @@ def standings(sql: Statements, after: str, limit: int) -> Steps[list[Standing]]:
     return [Standing(*row) for row in rows]
 
 
-def count(sql: Statements, project: str) -> Steps[int]:
-    """How many rows a project has: live ones, replaced versions and tombstones."""
+def count(sql: Prepared, tables: Sequence[Table], project: str) -> Steps[int]:
+    """How many rows a project has in the tables."""
     total = 0
-    for table in _TABLES:
-        rows = yield Statement(sql.engine.sql(f"SELECT count(*) FROM {table} WHERE project = ?"), (project,))
+    for table in tables:
+        rows = yield Statement(sql.traits.sql(f"SELECT count(*) FROM {table.name} WHERE project = ?"), (project,))
         total += rows[0][0]
     return total
 
 
-def export(sql: Statements, project: str, after: int, limit: int, max_bytes: int) -> Steps[list[Stored]]:
-    """Rows above a revision: at most `limit` of them and about `max_bytes`, two at least where there are two."""
-    parts = []
-    for number, (table, alias) in enumerate(zip(_TABLES, "fh", strict=True)):
-        columns = ", ".join(f"{alias}.{column} AS {column}" for column in _PLAIN)
-        text = sql.engine.sql(
-            f"SELECT {alias}.head, {{payload:{alias}}}, {number} AS place, {columns}"
-            f" FROM {table} AS {alias} WHERE {alias}.project = ? AND {alias}.revision > ?"
-        )
-        parts.append(Sql(text, (project, after)))
-    rows = yield Statement(*sql.engine.merge(parts, "revision", limit), max_bytes)
-    return [Stored(_TABLES[place], (*plain, head, payload.decode())) for head, payload, place, *plain in rows]
+def export(
+    sql: Prepared, table: Table, project: str, after: Sequence[Any] | None, limit: int, max_bytes: int
+) -> Steps[list[Stored]]:
+    """Rows of a project after the one whose order columns are `after`, in that order.
+
+    At most `limit` of them and about `max_bytes` of the table's large columns, two rows at least where there are two.
+    """
+    traits = sql.traits
+    plain = [column for column in table.columns if column not in table.large]
+    heavy = [
+        f"t.{column}" if table.types.get(column) == "bytea" else traits.text_bytes.format(f"t.{column}")
+        for column in table.large
+    ]
+    order = ", ".join(f"t.{column}" for column in table.order)
+    text = (
+        f"SELECT {', '.join([*heavy, *(f't.{column}' for column in plain)])} FROM {table.name} AS t WHERE t.project = ?"
+    )
+    params: list[Any] = [project]
+    if after is not None:
+        text += f" AND ({order}) > ({', '.join('?' * len(after))})"
+        params += after
+    rows = yield Statement(
+        traits.sql(f"{text} ORDER BY {order} LIMIT ?"), (*params, limit), max_bytes if table.large else None
+    )
+    names = [*table.large, *plain]
+    places = [names.index(column) for column in table.columns]
+    texts = {names.index(column) for column in table.large if table.types.get(column) != "bytea"}
+    return [tuple(row[place].decode() if place in texts else row[place] for place in places) for row in rows]
 
 
-def position(sql: Statements, project: str) -> Steps[int]:
-    """The newest revision of a project's rows; 0 when it has none."""
-    newest = 0
-    for table in _TABLES:
-        rows = yield Statement(sql.engine.sql(f"SELECT max(revision) FROM {table} WHERE project = ?"), (project,))
-        newest = max(newest, rows[0][0] or 0)
-    return newest
+def key_of(table: Table, row: Stored) -> tuple[Any, ...]:
+    """A row's values in the columns by which the table is ordered."""
+    return tuple(row[table.place(column)] for column in table.order)
 
 
-def begin(sql: Statements, standing: Standing) -> Steps[int]:
-    """Make a project as it stands elsewhere, and answer up to which revision its rows are there already.
+def position(sql: Prepared, table: Table, project: str) -> Steps[tuple[Any, ...] | None]:
+    """The key of the project's last row in the table's order; None when it has none."""
+    columns = ", ".join(table.order)
+    backwards = ", ".join(f"{column} DESC" for column in table.order)
+    rows = yield Statement(
+        sql.traits.sql(f"SELECT {columns} FROM {table.name} WHERE project = ? ORDER BY {backwards} LIMIT 1"), (project,)
+    )
+    return tuple(rows[0]) if rows else None
+
+
+def begin(sql: Prepared, standing: Standing) -> Steps[None]:
+    """Make a project as it stands elsewhere.
 
     Raises StoreError when the project is there and stands elsewhere: then it was not made by this copy, or written to.
     """
     found = yield from lock(sql, standing.project)
     if found == (0, 0):
-        yield Statement(sql.raise_project, standing)
+        yield move(sql, *standing)
     elif found != standing[1:]:
         raise StoreError(
             f"the project {standing.project} is there already, at revision {found[0]} and not {standing.revision}: "
             "copy into a store that has not been written to, from one that is not being written to"
         )
-    return (yield from position(sql, standing.project))
 
 
-def put(sql: Statements, standing: Standing, rows: Sequence[Stored]) -> Steps[None]:
+def put(sql: Prepared, table: Table, standing: Standing, rows: Sequence[Stored]) -> Steps[None]:
     """Add rows as they are, those that are not there yet."""
-    there = yield from begin(sql, standing)
-    for table in _TABLES:
-        missing = [row.values for row in rows if row.table == table and row.revision > there]
-        if missing:
-            yield Insert(table, missing)
+    yield from begin(sql, standing)
+    there = yield from position(sql, table, standing.project)
+    missing = [row for row in rows if there is None or key_of(table, row) > there]
+    if missing:
+        yield Insert(table, missing)
 
 
-def keys(sql: Statements) -> Steps[list[tuple[Any, ...]]]:
-    """The API keys, as rows."""
-    rows = yield Statement(f"SELECT {_KEY_COLUMNS} FROM api_key ORDER BY id")
+def whole(sql: Prepared, table: Table) -> Steps[list[Stored]]:
+    """Every row of a small table that is not about one project."""
+    rows = yield Statement(f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {', '.join(table.order)}")
     return [tuple(row) for row in rows]
 
 
-def put_keys(sql: Statements, rows: Sequence[tuple[Any, ...]]) -> Steps[None]:
-    """Add API keys, and revoke those that are there and were revoked elsewhere."""
+def put_whole(sql: Prepared, table: Table, rows: Sequence[Stored]) -> Steps[None]:
+    """Add rows of such a table; those that are there become as they are elsewhere."""
+    others = [column for column in table.columns if column not in table.order]
+    text = sql.traits.sql(
+        f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"
+        f" ON CONFLICT ({', '.join(table.order)})"
+        f" DO UPDATE SET {', '.join(f'{column} = excluded.{column}' for column in others)}"
+    )
     for row in rows:
-        yield Statement(
-            sql.engine.sql(
-                f"INSERT INTO api_key ({_KEY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at"
-            ),
-            row,
-        )
+        yield Statement(text, row)

@@ -12,13 +12,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol, overload
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
-from plaudit_server.feedback.records import Row
-from plaudit_server.store.base import Command, Create, Outcome, Purge, Purged, Replace, Store, WriteFailed, Written
+from plaudit_server.store.base import Command, Engine, Outcome, WriteFailed, Written
 
 logger = logging.getLogger("plaudit_server")
+
+T = TypeVar("T")
 
 _RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
 _COMMAND_BYTES: Final = 512  # what a command costs beside its texts
@@ -36,26 +37,26 @@ _GATHER_ROWS: Final = 64
 class _Waiting(NamedTuple):
     """A command in the queue; `rows` and `size` (bytes) bound the group that takes it."""
 
-    command: Command
+    command: Command[Any]
     outcome: asyncio.Future[Outcome]
     rows: int
     size: int
 
 
-Acknowledged = Callable[[type[Create] | type[Replace], int], None]
-"""Told how many rows of a kind of command the answer holds that goes to the caller now."""
+Acknowledged = Callable[[str, int], None]
+"""Gets the kind of a command, and how many of its rows are in the answer that goes to the caller now."""
 
 
 class Meter(Protocol):
-    """Told of what passes through a writer; it counts, and does nothing that takes time or fails."""
+    """Counts what passes through a writer, and does nothing that takes time or fails."""
 
-    def accepted(self, command: Command) -> None:
+    def accepted(self, command: Command[Any]) -> None:
         """A command is in line."""
 
-    def committed(self, commands: Sequence[Command], written: Written, seconds: float) -> None:
-        """A group is durable; its outcomes may tell that single commands of it are not."""
+    def committed(self, commands: Sequence[Command[Any]], written: Written, seconds: float) -> None:
+        """A group is durable; its outcomes may say that single commands of it are not."""
 
-    def failed(self, commands: Sequence[Command], seconds: float) -> None:
+    def failed(self, commands: Sequence[Command[Any]], seconds: float) -> None:
         """The store failed, and nothing of a group was stored."""
 
 
@@ -69,7 +70,7 @@ class Writer:
 
     def __init__(
         self,
-        store: Store,
+        store: Engine,
         *,
         max_pending_commands: int = 8_192,
         max_pending_bytes: int = 64 * 1024 * 1024,
@@ -113,25 +114,20 @@ class Writer:
         if task is not None:
             await task
 
-    @overload
-    async def submit(self, command: Create) -> list[Row | DomainError] | DomainError: ...
-    @overload
-    async def submit(self, command: Replace) -> Row | DomainError: ...
-    @overload
-    async def submit(self, command: Purge) -> Purged | DomainError: ...
-    async def submit(self, command: Command) -> Outcome:
+    async def submit(self, command: Command[T]) -> T | DomainError:
         """Apply a command, durably; what the store's rules refuse is the outcome, not an exception.
 
         Raises Overloaded when too much is waiting, and StoreUnavailable when the store failed or the writer is
         closed: then nothing of the command was stored. When the caller is cancelled, it may yet be stored.
         """
-        return await self.enqueue(command)
+        outcome: T | DomainError = await self.enqueue(command)
+        return outcome
 
-    def enqueue(self, command: Command) -> asyncio.Future[Outcome]:
+    def enqueue(self, command: Command[Any]) -> asyncio.Future[Outcome]:
         """Put a command in line, and give what will be its outcome; raises as `submit` does."""
         if self._closing or self._task is None:
             raise StoreUnavailable(self._store.name, _RETRY_SECONDS[0])
-        rows, size = _weight(command)
+        rows, size = command.rows, _COMMAND_BYTES + command.size
         pending = self.pending_commands
         if pending and (pending >= self._max_pending_commands or self.pending_bytes + size > self._max_pending_bytes):
             self.refused_commands += 1
@@ -262,17 +258,3 @@ def _raise_in(outcome: asyncio.Future[Outcome], error: Exception) -> None:
     if not outcome.done():
         outcome.set_exception(error)
         outcome.exception()  # marks it as seen: nobody need be waiting any more
-
-
-def _weight(command: Command) -> tuple[int, int]:
-    """How many rows a command writes at most, about, and the bytes that it holds."""
-    if isinstance(command, Create):
-        records = command.records
-        size = _COMMAND_BYTES
-        for record in records:
-            size += len(record.body) + len(record.payload)
-        return len(records), size
-    if isinstance(command, Replace):
-        return 1, _COMMAND_BYTES + len(command.record.body) + len(command.record.payload)
-    ids = len(command.ids) if command.ids is not None else 0
-    return ids or command.limit, _COMMAND_BYTES + 64 * ids

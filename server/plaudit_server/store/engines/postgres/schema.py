@@ -14,15 +14,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from plaudit_server.config import without_password
-from plaudit_server.store.base import StoreError
+from plaudit_server.store.base import Placement, StoreError, Table
 from plaudit_server.store.migrate import LEDGER, Migration, migrations, pending
 
 Connection = AsyncConnection[tuple[Any, ...]]
-
-DISTRIBUTED: Final = ("project", "feedback", "feedback_history")
-"""The tables that Citus places by their column `project`, the rows of a project together."""
-REFERENCE: Final = ("meta", "schema_migration", "api_key")
-"""The server-wide tables, small, which Citus copies to every machine."""
 
 _OLDEST_VERSION: Final = 140_000
 _FOLDING: Final = ("pg_c_utf8", "und-x-icu")  # what folds case by Unicode, the best first
@@ -128,8 +123,8 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     return waiting
 
 
-async def distribute(connection: Connection) -> list[str]:
-    """Place the tables on the machines of a Citus cluster, and answer which were not yet placed.
+async def distribute(connection: Connection, tables: Sequence[Table]) -> list[str]:
+    """Place the declared tables on the machines of a Citus cluster, and answer which were not yet placed.
 
     Raises StoreError where the extension is not.
     """
@@ -138,18 +133,18 @@ async def distribute(connection: Connection) -> list[str]:
     cursor = await connection.execute("SELECT logicalrelid::text FROM pg_dist_partition")
     placed = {name.rpartition(".")[2] for (name,) in await cursor.fetchall()}
     done = []
-    for table in (*REFERENCE, *DISTRIBUTED):
+    everywhere = [table.name for table in tables if table.placement is Placement.EVERYWHERE]
+    first, *others = [table.name for table in tables if table.placement is Placement.BY_PROJECT]
+    for table in (*everywhere, first, *others):
         if table in placed:
             continue
-        if table in REFERENCE:
+        if table in everywhere:
             await connection.execute("SELECT create_reference_table(%s)", (table,))
-        elif table == DISTRIBUTED[0]:
-            await connection.execute(
-                "SELECT create_distributed_table(%s, 'project', colocate_with => 'none')", (table,)
-            )
         else:
+            # The rows of a project are together: each further table lies where the first one does.
+            beside = "none" if table == first else first
             await connection.execute(
-                "SELECT create_distributed_table(%s, 'project', colocate_with => %s)", (table, DISTRIBUTED[0])
+                "SELECT create_distributed_table(%s, 'project', colocate_with => %s)", (table, beside)
             )
         done.append(table)
     return done

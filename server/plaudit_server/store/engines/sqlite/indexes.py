@@ -12,8 +12,8 @@ from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.store import declared
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import Declaration, State
-from plaudit_server.store.dialect import SQLITE
-from plaudit_server.store.engines.sqlite.store import applied
+from plaudit_server.store.engines.sqlite.connection import applied
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from plaudit_server.store.migrate import migrations, pending
 
 # A server holds the file for the length of a write; an erasure or another index takes longer.

@@ -1,0 +1,325 @@
+"""What is written to feedback: create, replace and purge, each with its size and the steps that apply it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+from plaudit._contract.jsontext import same_content
+from plaudit_server.errors import DomainError
+from plaudit_server.feedback.errors import (
+    BatchRejected,
+    FeedbackNotFound,
+    NotOwner,
+    VersionMismatch,
+)
+from plaudit_server.feedback.held import Held, again, live, look_up
+from plaudit_server.feedback.matching import where
+from plaudit_server.feedback.records import (
+    CONTENT_COLUMNS,
+    FEEDBACK,
+    HISTORY,
+    ChangeKind,
+    Record,
+    Row,
+    content_of,
+    seal,
+)
+from plaudit_server.query.tree import Operation
+from plaudit_server.store.base import Command, Insert, Statement, Steps
+from plaudit_server.store.ledger import Ledger
+from plaudit_server.store.prepared import Traits
+
+_CREATED: Final = int(ChangeKind.CREATED)
+_REPLACED: Final = int(ChangeKind.REPLACED)
+_PURGED: Final = int(ChangeKind.PURGED)
+
+_ID_BYTES: Final = 64  # what an id to purge costs while it waits
+
+
+class WriteStatements:
+    """The fixed statements of the commands."""
+
+    def __init__(self, traits: Traits) -> None:
+        columns = ", ".join(FEEDBACK.columns)
+        sets = ", ".join(f"{column} = ?" for column in ("revision", "version", "kind", "updated_at", *CONTENT_COLUMNS))
+        sql = traits.sql
+        self.to_history = sql(
+            f"INSERT INTO feedback_history ({columns}) SELECT {columns} FROM feedback WHERE project = ? AND id = ?"
+        )
+        self.replace = sql(f"UPDATE feedback SET {sets}, head = ?, payload = ? WHERE project = ? AND id = ?")
+        self.purge_live = sql("DELETE FROM feedback WHERE project = ? AND id {in}")
+        self.purge_history = sql("DELETE FROM feedback_history WHERE project = ? AND id {in}")
+        self.purgeable = sql(
+            "SELECT f.id, f.ref, f.feedback_type, f.user_id, f.created_at FROM feedback AS f"
+            " WHERE f.project = ? AND f.id {in}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Command[list[Row | DomainError]]):
+    """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
+
+    With `atomic`, any refusal stores nothing and the outcome is BatchRejected. With `imported`, the
+    records' own created_at, updated_at and version are kept, and the project's clock does not move.
+    """
+
+    kind: ClassVar[str] = "create"
+    adds: ClassVar[bool] = True
+
+    project: str
+    records: Sequence[Record]
+    atomic: bool = True
+    imported: bool = False
+
+    @property
+    def rows(self) -> int:
+        """A row for each record."""
+        return len(self.records)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the records."""
+        size = 0
+        for record in self.records:
+            size += len(record.body) + len(record.payload)
+        return size
+
+    def stored(self, outcome: Any) -> int:
+        """The records that have a row."""
+        return sum([type(result) is Row for result in outcome]) if isinstance(outcome, list) else 0
+
+    @classmethod
+    def apply(cls, ledger: Ledger, commands: Sequence[Create]) -> Steps[list[list[Row | DomainError] | DomainError]]:
+        """Creates that follow each other share a look-up and an insert."""
+        given = [record.id for create in commands for record in create.records if not record.new_id]
+        held = (yield from look_up(ledger, given)) if given else {}
+        rows: list[tuple[Any, ...]] = []
+        outcomes: list[list[Row | DomainError] | DomainError] = [
+            _decide(ledger, create, held, rows) for create in commands
+        ]
+        if rows:
+            yield Insert(FEEDBACK, rows)
+        return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Replace(Command[Row]):
+    """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner.
+
+    `expected_version` 0 means any. With `owner`, only a record of that user_id is replaced.
+    """
+
+    kind: ClassVar[str] = "replace"
+    adds: ClassVar[bool] = True
+
+    project: str
+    record: Record
+    expected_version: int = 0
+    owner: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def size(self) -> int:
+        """The bytes of the record."""
+        return len(self.record.body) + len(self.record.payload)
+
+    def stored(self, outcome: Any) -> int:
+        """One, if it was replaced, or was so already."""
+        return int(type(outcome) is Row)
+
+    @classmethod
+    def apply(cls, ledger: Ledger, commands: Sequence[Replace]) -> Steps[list[Row | DomainError]]:
+        """One after the other."""
+        outcomes = []
+        for command in commands:
+            outcome = yield from command._apply(ledger)
+            outcomes.append(outcome)
+        return outcomes
+
+    def _apply(self, ledger: Ledger) -> Steps[Row | DomainError]:
+        record, project = self.record, self.project
+        found = yield from live(ledger, (record.id,))
+        if not found:
+            return FeedbackNotFound(project, record.id)
+        now = found[0]
+        if self.owner is not None and now.content[0] != self.owner:
+            return NotOwner(project, record.id)
+        expected = self.expected_version
+        content = content_of(record)
+        # Who stored the content is not part of it here: CONTENT_COLUMNS begins with user_id.
+        same = content[1:] == now.content[1:] and same_content(record.payload, now.row.payload.decode())
+        if same and expected in (0, now.version, now.version - 1):
+            ledger.repeated += 1
+            return now.row
+        if expected not in (0, now.version):
+            return VersionMismatch(project, record.id, expected, now.version)
+        updated_at = ledger.tick()
+        version = now.version + 1
+        ledger.revision = revision = ledger.revision + 1
+        row = seal(record.body, record.payload.encode(), now.created_at, updated_at, version, revision)
+        sql = ledger.sql.of(WriteStatements)
+        yield Statement(sql.to_history, (project, record.id))
+        yield Statement(
+            sql.replace,
+            (revision, version, _REPLACED, updated_at, *content, row.head, record.payload, project, record.id),
+            proof=(FEEDBACK, (record.id, revision, updated_at, row.head)),
+        )
+        return row
+
+
+class Purged(NamedTuple):
+    """How many records were purged, and whether more match."""
+
+    purged: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Purge(Command[Purged]):
+    """Remove records, by ids or by filter, at most `limit`. Outcome: Purged, or NotOwner.
+
+    `user_id` is who purges. With `owner`, a match of another user_id refuses the whole.
+    """
+
+    kind: ClassVar[str] = "purge"
+    adds: ClassVar[bool] = False
+
+    project: str
+    user_id: str
+    ids: Sequence[str] | None = None
+    filter: Operation | None = None
+    limit: int = 10_000
+    dry_run: bool = False
+    owner: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """The ids that are given, else as many as it may remove."""
+        return len(self.ids) if self.ids else self.limit
+
+    @property
+    def size(self) -> int:
+        """The bytes of the ids."""
+        return _ID_BYTES * len(self.ids) if self.ids is not None else 0
+
+    def removed(self, outcome: Any) -> int:
+        """The purged records."""
+        return outcome.purged if isinstance(outcome, Purged) and not self.dry_run else 0
+
+    @classmethod
+    def apply(cls, ledger: Ledger, commands: Sequence[Purge]) -> Steps[list[Purged | DomainError]]:
+        """One after the other."""
+        outcomes = []
+        for command in commands:
+            outcome = yield from command._apply(ledger)
+            outcomes.append(outcome)
+        return outcomes
+
+    def _apply(self, ledger: Ledger) -> Steps[Purged | DomainError]:
+        sql = ledger.sql.of(WriteStatements)
+        if self.ids is not None:
+            found = yield Statement(sql.purgeable, (self.project, ledger.sql.traits.bind_list(self.ids)))
+            found.sort(key=lambda row: (row[4], row[0]))
+        else:
+            found = yield from self._matching(ledger)
+        if self.owner is not None:
+            for id, _, _, user_id, _ in found:
+                if user_id != self.owner:
+                    return NotOwner(self.project, id)
+        more = len(found) > self.limit
+        found = found[: self.limit]
+        if self.dry_run or not found:
+            return Purged(len(found), more)
+        ids = ledger.sql.traits.bind_list([row[0] for row in found])
+        yield Statement(sql.purge_history, (self.project, ids))
+        yield Statement(sql.purge_live, (self.project, ids))
+        ledger.erased = True
+        purged_at = ledger.tick()
+        blank = (None,) * (len(CONTENT_COLUMNS) - 3)
+        tombstones = []
+        for id, ref, feedback_type, _, _ in found:
+            ledger.revision += 1
+            tombstones.append(
+                (
+                    self.project, id, ledger.revision, 0, _PURGED, purged_at, purged_at,
+                    self.user_id, ref, feedback_type, *blank, b"", "{}",
+                )
+            )  # fmt: skip
+        yield Insert(HISTORY, tombstones)
+        return Purged(len(found), more)
+
+    def _matching(self, ledger: Ledger) -> Steps[list[Any]]:
+        """What a purge by filter would remove, one more than its limit; with an owner, others' rows first."""
+        matching = yield from where(ledger.sql, self.project, self.filter)
+        order, params = "f.created_at, f.id", matching.params
+        if self.owner is not None:
+            order = ledger.sql.traits.sql(f"CASE WHEN f.user_id = ? THEN 1 ELSE 0 END, {order}")
+            params = (*params, self.owner)
+        return (
+            yield Statement(
+                f"SELECT f.id, f.ref, f.feedback_type, f.user_id, f.created_at FROM feedback AS f WHERE {matching.text}"
+                + ledger.sql.traits.sql(f" ORDER BY {order} LIMIT ?"),
+                (*params, self.limit + 1),
+            )
+        )
+
+
+COMMANDS: Final = (Create, Replace, Purge)
+
+
+def _decide(
+    ledger: Ledger, create: Create, held: dict[str, Held | None], rows: list[tuple[Any, ...]]
+) -> list[Row | DomainError] | BatchRejected:
+    """What becomes of each record; what is to be written is added to `rows`, and to the ids that are held."""
+    results: list[Row | DomainError] = []
+    before, length = ledger.mark(), len(rows)
+    repeated = 0
+    refused: dict[int, DomainError] = {}
+    for record in create.records:
+        content = content_of(record)
+        result: Row | DomainError
+        if record.new_id or record.id not in held:
+            result = _new(ledger, record, content, create.imported, rows)
+            if not record.new_id:
+                held[record.id] = Held(content, record.payload, result)
+        else:
+            result = again(record, content, held[record.id])
+            if isinstance(result, DomainError):
+                refused[len(results)] = result
+            else:
+                repeated += 1
+        results.append(result)
+    if refused and create.atomic:
+        ledger.rewind(before)
+        for row in rows[length:]:
+            held.pop(row[1], None)  # one whose id was made here is not in it
+        del rows[length:]
+        return BatchRejected(refused)
+    ledger.repeated += repeated
+    return results
+
+
+def _new(ledger: Ledger, record: Record, content: tuple[Any, ...], imported: bool, rows: list[tuple[Any, ...]]) -> Row:
+    """The row of a record that nothing holds the id of; it is added to `rows`."""
+    created_at = record.created_at if imported else None
+    if created_at is None:
+        created_at = ledger.tick()
+    updated_at, version = created_at, 1
+    if imported:
+        updated_at = created_at if record.updated_at is None else record.updated_at
+        version = record.version or 1
+    ledger.revision = revision = ledger.revision + 1
+    row = seal(record.body, record.payload.encode(), created_at, updated_at, version, revision)
+    rows.append(
+        (
+            ledger.project, record.id, revision, version, _CREATED, created_at, updated_at,
+            *content, row.head, record.payload,
+        )
+    )  # fmt: skip
+    return row

@@ -1,0 +1,67 @@
+"""The condition on the rows of `feedback`: the project, and the filter in the form that the declared indexes serve."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final
+
+from plaudit_server.query.compile.filters import compile_indexed
+from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.tree import Operation
+from plaudit_server.store import declared
+from plaudit_server.store.base import Statement, Steps
+from plaudit_server.store.ledger import revision
+from plaudit_server.store.prepared import Prepared
+
+# How long a declared index may go unnoticed.
+_INDEXES_SECONDS: Final = 5.0
+# How many rows are read in the order of time while one is fetched by an index and sorted.
+_FETCH_COST: Final = 4
+
+
+def where(sql: Prepared, project: str, filter: Operation | None, rows_in_time: int | None = None) -> Steps[Sql]:
+    """The condition of every read: the project, then the filter, put for the declared indexes that pay.
+
+    `rows_in_time` is how many matches are wanted in the order of time; None is for all, or for another order.
+    """
+    mine = sql.traits.sql("f.project = ?")
+    if filter is None:
+        return Sql(mine, (project,))
+    yield from _refresh(sql)
+    dialect = sql.traits.dialect
+    compiled = compile_indexed(filter, dialect, "f", sql.indexes)
+    if compiled.conditions and sql.traits.counts_first:
+        pays = _pays((yield from revision(sql, project)), rows_in_time)
+        without = []
+        for condition in compiled.conditions:
+            if condition.is_ordered:  # read in the order of time it ends as early as without an index
+                continue
+            [[found]] = yield Statement(
+                f"SELECT count(*) FROM (SELECT 1 FROM feedback AS f WHERE {mine} AND {condition.sql.text}"
+                + sql.traits.sql(" LIMIT ?)"),
+                (project, *condition.sql.params, pays),
+            )
+            if found == pays:
+                without.append(condition)
+        if without:
+            compiled = compile_indexed(filter, dialect, "f", sql.indexes, without)
+    return Sql(f"{mine} AND ({compiled.sql.text})", (project, *compiled.sql.params))
+
+
+def _pays(rows: int, rows_in_time: int | None) -> int:
+    """How many matches among `rows` make fetching them by an index as dear as reading rows in the order of time.
+
+    Where that ends after some matches, it reads the fewer rows the more of them match.
+    """
+    if rows_in_time is None:
+        return rows // _FETCH_COST + 1
+    return math.isqrt(rows * (rows_in_time + 1) // _FETCH_COST) + 1
+
+
+def _refresh(sql: Prepared) -> Steps[None]:
+    """Learn which indexes are declared, now and then."""
+    now = time.monotonic()
+    if now - sql.indexes_read >= _INDEXES_SECONDS:
+        sql.indexes_read = now  # others go on meanwhile with what is known
+        sql.indexes = declared.usable(sql.traits.dialect, (yield Statement(declared.READ)))

@@ -1,0 +1,278 @@
+"""The plain model of feedback, in dicts and lists: what the steps are tested against, not for keeping anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from plaudit._contract.jsontext import same_content
+from plaudit_server.errors import DomainError
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.errors import (
+    BatchRejected,
+    FeedbackExists,
+    FeedbackNotFound,
+    FeedbackPurged,
+    NotOwner,
+    VersionMismatch,
+)
+from plaudit_server.feedback.reads import (
+    Change,
+    Changes,
+    Count,
+    Get,
+    Page,
+    RefCount,
+    Select,
+    SelectChanges,
+    SelectRefs,
+    SelectVersions,
+    Versions,
+)
+from plaudit_server.feedback.records import CONTENT_COLUMNS, ChangeKind, Record, Row, Tombstone, content_of, seal
+from plaudit_server.query.evaluate import matches, sort_key
+from plaudit_server.query.tree import Operation
+from plaudit_server.store.ledger import ProjectRevision
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of a record, and the change that made it."""
+
+    record: Record
+    kind: ChangeKind
+    version: int
+    revision: int
+    created_at: int
+    updated_at: int
+
+    def row(self) -> Row:
+        record = self.record
+        payload = record.payload.encode()
+        return seal(record.body, payload, self.created_at, self.updated_at, self.version, self.revision)
+
+    def columns(self) -> Mapping[str, Any]:
+        """The record as queries see it."""
+        record = self.record
+        values: dict[str, Any] = {name: getattr(record, name) for name in CONTENT_COLUMNS}
+        for name in values:
+            if name.startswith("scorer_") and name != "scorer_trace_id":
+                values[name] = json.loads(values[name])
+        return values | {
+            "project": record.project,
+            "id": record.id,
+            "payload": record.payload,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "version": self.version,
+            "revision": self.revision,
+        }
+
+
+@dataclass(slots=True)
+class _Project:
+    """Everything of one project: each record's versions, oldest first, or its tombstone."""
+
+    records: dict[str, list[_Version]] = field(default_factory=dict)
+    tombstones: dict[str, Tombstone] = field(default_factory=dict)
+    revision: int = 0
+    time: int = 0
+
+    def copy(self) -> _Project:
+        twin = copy(self)
+        twin.records = {id: list(versions) for id, versions in self.records.items()}
+        twin.tombstones = dict(self.tombstones)
+        return twin
+
+    def matching(self, filter: Operation | None) -> list[_Version]:
+        newest = [versions[-1] for versions in self.records.values()]
+        return [version for version in newest if _passes(filter, version)]
+
+
+def _passes(filter: Operation | None, version: _Version) -> bool:
+    return filter is None or matches(filter, version.columns()) is True
+
+
+class FeedbackModel:
+    """Feedback in dicts and lists; `clock` gives microseconds since 1970 UTC."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._projects: dict[str, _Project] = {}
+        self.reads: dict[type[Any], Callable[[Any], Any]] = {
+            Get: lambda read: self.get(read.project, read.id, read.version),
+            Select: self.select,
+            Count: lambda read: self.count(read.project, read.filter),
+            SelectRefs: lambda read: self.refs(read.project, read.filter, read.after, read.limit),
+            SelectVersions: lambda read: self.versions(read.project, read.id, read.after_version, read.limit),
+            SelectChanges: lambda read: self.changes(read.project, read.after, read.filter, read.limit, read.max_bytes),
+            ProjectRevision: lambda read: self._project(read.project).revision,
+        }
+        self.commands: dict[type[Any], Callable[[Any], Any]] = {
+            Create: self._create,
+            Replace: self._replace,
+            Purge: self._purge,
+        }
+
+    def revision(self, project: str) -> int:
+        """The project's revision."""
+        return self._project(project).revision
+
+    def _project(self, name: str) -> _Project:
+        return self._projects.setdefault(name, _Project())
+
+    def _tick(self, project: _Project) -> int:
+        project.time = max(self._clock(), project.time + 1)
+        return project.time
+
+    def _create(self, command: Create) -> Any:
+        before = self._project(command.project).copy()
+        results = [self._create_one(record, command.imported) for record in command.records]
+        refused = {index: result for index, result in enumerate(results) if isinstance(result, DomainError)}
+        if refused and command.atomic:
+            self._projects[command.project] = before
+            return BatchRejected(refused)
+        return results
+
+    def _create_one(self, record: Record, imported: bool) -> Row | DomainError:
+        project = self._project(record.project)
+        if record.id in project.tombstones:
+            return FeedbackPurged(record.project, record.id)
+        if record.id in project.records:
+            first, newest = project.records[record.id][0], project.records[record.id][-1]
+            same = content_of(first.record) == content_of(record)
+            if same and same_content(first.record.payload, record.payload):
+                return newest.row()
+            return FeedbackExists(record.project, record.id)
+        project.revision += 1
+        given = record if imported else None
+        created_at = given.created_at if given is not None and given.created_at is not None else self._tick(project)
+        updated_at = given.updated_at if given is not None and given.updated_at is not None else created_at
+        number = given.version if given is not None and given.version else 1
+        version = _Version(record, ChangeKind.CREATED, number, project.revision, created_at, updated_at)
+        project.records[record.id] = [version]
+        return version.row()
+
+    def _replace(self, command: Replace) -> Any:
+        project, record = self._project(command.project), command.record
+        if record.id not in project.records:
+            return FeedbackNotFound(command.project, record.id)
+        newest = project.records[record.id][-1]
+        if command.owner is not None and newest.record.user_id != command.owner:
+            return NotOwner(command.project, record.id)
+        expected = command.expected_version
+        if _same_but_for_the_user(record, newest.record) and expected in (0, newest.version, newest.version - 1):
+            return newest.row()
+        if expected not in (0, newest.version):
+            return VersionMismatch(command.project, record.id, expected, newest.version)
+        project.revision += 1
+        version = _Version(
+            record,
+            ChangeKind.REPLACED,
+            newest.version + 1,
+            project.revision,
+            newest.created_at,
+            self._tick(project),
+        )
+        project.records[record.id].append(version)
+        return version.row()
+
+    def _purge(self, command: Purge) -> Any:
+        project = self._project(command.project)
+        found = sorted(project.matching(command.filter), key=lambda version: (version.created_at, version.record.id))
+        if command.ids is not None:
+            found = [version for version in found if version.record.id in command.ids]
+        if command.owner is not None:
+            for version in found:
+                if version.record.user_id != command.owner:
+                    return NotOwner(command.project, version.record.id)
+        doomed, more = found[: command.limit], len(found) > command.limit
+        if doomed and not command.dry_run:
+            at = self._tick(project)
+            for version in doomed:
+                record = version.record
+                project.revision += 1
+                project.tombstones[record.id] = Tombstone(
+                    record.id, record.ref, record.feedback_type, command.user_id, at, project.revision
+                )
+                del project.records[record.id]
+        return Purged(len(doomed), more)
+
+    def get(self, project: str, id: str, version: int = 0) -> Row | None:
+        """One record."""
+        versions = self._project(project).records.get(id, [])
+        if version == 0:
+            return versions[-1].row() if versions else None
+        return next((v.row() for v in versions if v.version == version), None)
+
+    def select(self, select: Select) -> Page:
+        """A page of rows."""
+        project = self._project(select.project)
+        found = project.matching(select.filter)
+        total = len(found) if select.with_total else None
+        keyed = sorted(((sort_key(select.order, v.columns()), v) for v in found), key=lambda pair: pair[0])
+        if select.after is not None:
+            keyed = [pair for pair in keyed if pair[0] > select.after]
+        keyed = keyed[select.offset :]
+        rows: list[Row] = []
+        size = 0
+        for _, version in keyed[: max(select.limit, 0)]:
+            row = version.row()
+            size += len(row.head) + len(row.payload)
+            if rows and size > select.max_bytes:
+                break
+            rows.append(row)
+        last = keyed[len(rows) - 1][0] if 0 < len(rows) < len(keyed) else None
+        return Page(rows, last, project.revision, total)
+
+    def count(self, project: str, filter: Operation | None) -> int:
+        """How many rows match."""
+        return len(self._project(project).matching(filter))
+
+    def refs(self, project: str, filter: Operation | None, after: str | None, limit: int) -> list[RefCount]:
+        """Unique refs of matching rows."""
+        times: dict[str, list[int]] = {}
+        for version in self._project(project).matching(filter):
+            times.setdefault(version.record.ref, []).append(version.created_at)
+        counted = [RefCount(ref, len(at), min(at), max(at)) for ref, at in sorted(times.items())]
+        return [count for count in counted if after is None or count.ref > after][:limit]
+
+    def versions(self, project: str, id: str, after_version: int, limit: int) -> Versions:
+        """The versions of one record."""
+        held = self._project(project)
+        rows = [version.row() for version in held.records.get(id, []) if version.version > after_version]
+        return Versions(rows[:limit], len(rows) > limit, held.tombstones.get(id))
+
+    def changes(
+        self, project: str, after: int, filter: Operation | None, limit: int, max_bytes: int = 4_000_000
+    ) -> Changes:
+        """Changes above a revision."""
+        held = self._project(project)
+        passing = sorted(change for change in _changes(held, filter) if change.revision > after)
+        taken: list[Change] = []
+        size = 0
+        for change in passing:
+            size += sum(map(len, change.row)) if change.row else 0
+            if len(taken) == limit or (taken and size > max_bytes):
+                return Changes(taken, taken[-1].revision if taken else after)
+            taken.append(change)
+        return Changes(taken, held.revision)
+
+
+def _same_but_for_the_user(a: Record, b: Record) -> bool:
+    names = [name for name in CONTENT_COLUMNS if name != "user_id"]
+    return all(getattr(a, name) == getattr(b, name) for name in names) and same_content(a.payload, b.payload)
+
+
+def _changes(project: _Project, filter: Operation | None) -> Iterator[Change]:
+    for tombstone in project.tombstones.values():
+        yield Change(tombstone.revision, ChangeKind.PURGED, None, tombstone)
+    for versions in project.records.values():
+        before: _Version | None = None
+        for version in versions:
+            if _passes(filter, version) or (before is not None and _passes(filter, before)):
+                yield Change(version.revision, version.kind, version.row(), None)
+            before = version

@@ -1,0 +1,309 @@
+"""What is asked of feedback: one record, a page, a count, refs, versions and changes, each a value with its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from plaudit_server.feedback.matching import where
+from plaudit_server.feedback.records import ChangeKind, Row, Tombstone
+from plaudit_server.query.compile.filters import compile_filter
+from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.compile.order import compile_order
+from plaudit_server.query.fields import COLUMNS as FIELDS
+from plaudit_server.query.tree import Operation, SortKey, SortValue
+from plaudit_server.store.base import Read, Statement, Steps
+from plaudit_server.store.ledger import revision
+from plaudit_server.store.prepared import Prepared, Traits
+
+_PAGE_BYTES: Final = 4_000_000
+_WATCH_WINDOW: Final = 10_000  # revisions looked at in one read, so that a rare filter does not hold a snapshot long
+
+_REPLACED: Final = int(ChangeKind.REPLACED)
+_PURGED: Final = int(ChangeKind.PURGED)
+
+
+class ReadStatements:
+    """The fixed statements of the reads."""
+
+    def __init__(self, traits: Traits) -> None:
+        sql = traits.sql
+        self.get = sql("SELECT f.head, {payload:f} FROM feedback AS f WHERE f.project = ? AND f.id = ?")
+        self.get_version = sql(
+            "SELECT f.head, {payload:f} FROM feedback AS f WHERE f.project = ? AND f.id = ? AND f.version = ?"
+            " UNION ALL SELECT h.head, {payload:h} FROM feedback_history AS h"
+            " WHERE h.project = ? AND h.id = ? AND h.version = ?"
+        )
+        self.versions = sql(
+            "SELECT h.head, {payload:h}, h.version AS version FROM feedback_history AS h"
+            " WHERE h.project = ? AND h.id = ? AND h.version > ?"
+            " UNION ALL SELECT f.head, {payload:f}, f.version FROM feedback AS f"
+            " WHERE f.project = ? AND f.id = ? AND f.version > ? ORDER BY version LIMIT ?"
+        )
+        self.tombstone = sql(
+            "SELECT id, ref, feedback_type, user_id, updated_at, revision FROM feedback_history"
+            " WHERE project = ? AND id = ? AND version = 0"
+        )
+
+
+class Page(NamedTuple):
+    """Rows in order. `last` is the last row's sort key when more rows may follow, else None.
+
+    `revision` is the project's, read before the rows; `total` counts all matches, if asked for.
+    """
+
+    rows: list[Row]
+    last: tuple[SortValue, ...] | None
+    revision: int
+    total: int | None
+
+
+class RefCount(NamedTuple):
+    """A ref, how many records are about it, and when the first and the last were stored (microseconds)."""
+
+    ref: str
+    feedback_count: int
+    first_created_at: int
+    last_created_at: int
+
+
+class Versions(NamedTuple):
+    """Versions of one record, oldest first, and after a purge the tombstone alone."""
+
+    rows: list[Row]
+    more: bool
+    tombstone: Tombstone | None
+
+
+class Change(NamedTuple):
+    """One step of a project's history: the record as it then became, or its tombstone."""
+
+    revision: int
+    kind: ChangeKind
+    row: Row | None
+    tombstone: Tombstone | None
+
+
+class Changes(NamedTuple):
+    """Changes in revision order; everything up to and including `revision` has been looked at."""
+
+    changes: list[Change]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Get(Read[Row | None]):
+    """One record; version 0 is the newest. None when it is not there (or purged)."""
+
+    project: str
+    id: str
+    version: int = 0
+
+    def steps(self, sql: Prepared) -> Steps[Row | None]:
+        """One row by its key."""
+        statements = sql.of(ReadStatements)
+        if self.version == 0:
+            rows = yield Statement(statements.get, (self.project, self.id))
+        elif self.version > 0:
+            key = (self.project, self.id, self.version)
+            rows = yield Statement(statements.get_version, (*key, *key))
+        else:
+            rows = []
+        return Row(*rows[0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Read[Page]):
+    """Which rows of a project, in which order, and where to go on.
+
+    `order` ends with `id` (see query.parse.parse_order). `after` is the sort key of the last row seen, as a
+    Page gave it. At most `limit` rows and about `max_bytes` encoded bytes come back, but one row at least.
+    """
+
+    project: str
+    filter: Operation | None
+    order: tuple[SortKey, ...]
+    after: tuple[SortValue, ...] | None = None
+    offset: int = 0
+    limit: int = 1000
+    max_bytes: int = 4_000_000
+    with_total: bool = False
+
+    @property
+    def snapshot(self) -> bool:
+        """The total and the rows must be of one state."""
+        return self.with_total
+
+    def steps(self, sql: Prepared) -> Steps[Page]:
+        """A page of rows, with the revision and the total of the same snapshot."""
+        at = yield from revision(sql, self.project)
+        total = (yield from _count(sql, self.project, self.filter)) if self.with_total else None
+        if self.limit <= 0:
+            return Page([], None, at, total)
+        in_time = self.order[0].ref == FIELDS["created_at"]
+        matching = yield from where(sql, self.project, self.filter, self.limit if in_time else None)
+        order = compile_order(self.order, sql.traits.dialect, "f")
+        text = (
+            f"SELECT f.head, {sql.traits.text_bytes.format('f.payload')}, {order.columns.text}"
+            f" FROM feedback AS f WHERE {matching.text}"
+        )
+        params = (*order.columns.params, *matching.params)
+        if self.after is not None:
+            after = order.after(self.after)
+            text += f" AND ({after.text})"
+            params += after.params
+        text += f" ORDER BY {order.order_by.text}" + sql.traits.sql(" LIMIT ? OFFSET ?")
+        params += (*order.order_by.params, self.limit + 1, self.offset)
+        found = yield Statement(text, params, self.max_bytes)
+        kept, more = within(found, self.limit, self.max_bytes)
+        rows = [Row(row[0], row[1]) for row in kept]
+        return Page(rows, plain_key(kept[-1][2:]) if more else None, at, total)
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Read[int]):
+    """How many rows match."""
+
+    project: str
+    filter: Operation | None
+
+    def steps(self, sql: Prepared) -> Steps[int]:
+        """One statement."""
+        return _count(sql, self.project, self.filter)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectRefs(Read[list[RefCount]]):
+    """Unique refs of matching rows in code point order, those above `after`, at most `limit`."""
+
+    project: str
+    filter: Operation | None
+    after: str | None
+    limit: int
+
+    def steps(self, sql: Prepared) -> Steps[list[RefCount]]:
+        """One statement."""
+        matching = yield from where(sql, self.project, self.filter)
+        text, params = matching.text, matching.params
+        if self.after is not None:
+            text += sql.traits.sql(" AND f.ref > ?")
+            params = (*params, self.after)
+        rows = yield Statement(
+            "SELECT f.ref, count(*), min(f.created_at), max(f.created_at) FROM feedback AS f"
+            f" WHERE {text} GROUP BY f.ref ORDER BY f.ref" + sql.traits.sql(" LIMIT ?"),
+            (*params, self.limit),
+        )
+        return [RefCount(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectVersions(Read[Versions]):
+    """The record's versions above `after_version`, or its tombstone; about 4 MB of them at most."""
+
+    project: str
+    id: str
+    after_version: int
+    limit: int
+
+    @property
+    def snapshot(self) -> bool:
+        """The tombstone and the versions must be of one state."""
+        return True
+
+    def steps(self, sql: Prepared) -> Steps[Versions]:
+        """The tombstone first: after a purge there is nothing else."""
+        statements = sql.of(ReadStatements)
+        tombstones = yield Statement(statements.tombstone, (self.project, self.id))
+        if tombstones:
+            return Versions([], False, Tombstone(*tombstones[0]))
+        key = (self.project, self.id, max(self.after_version, 0))
+        found = yield Statement(statements.versions, (*key, *key, self.limit + 1), _PAGE_BYTES)
+        kept, more = within(found, self.limit, _PAGE_BYTES)
+        return Versions([Row(row[0], row[1]) for row in kept], more, None)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectChanges(Read[Changes]):
+    """Changes above revision `after`; those that pass the filter: on the new or the old version, or a purge.
+
+    Looks at a bounded number of them, so the caller goes on until it is level. No snapshot is needed: what is read
+    after the revision holds at least all up to it.
+    """
+
+    project: str
+    after: int
+    filter: Operation | None
+    limit: int
+    max_bytes: int = 4_000_000
+
+    def steps(self, sql: Prepared) -> Steps[Changes]:
+        """Both tables by revision, merged."""
+        newest = yield from revision(sql, self.project)
+        upto = min(newest, self.after + _WATCH_WINDOW)
+        if upto <= self.after or self.limit <= 0:
+            return Changes([], min(self.after, newest))
+        parts = []
+        for table, alias in (("feedback", "f"), ("feedback_history", "h")):
+            passes = _passes(sql, self.project, self.filter, alias)
+            text = sql.traits.sql(
+                f"SELECT {alias}.head, {{payload:{alias}}}, {alias}.revision AS revision, {alias}.kind, {alias}.id,"
+                f" {alias}.ref, {alias}.feedback_type, {alias}.user_id, {alias}.updated_at FROM {table} AS {alias}"
+                f" WHERE {alias}.project = ? AND {alias}.revision > ? AND {alias}.revision <= ?"
+            )
+            parts.append(Sql(text + passes.text, (self.project, self.after, upto, *passes.params)))
+        found = yield Statement(*sql.traits.merge(parts, "revision", self.limit + 1), self.max_bytes)
+        kept, more = within(found, self.limit, self.max_bytes)
+        return Changes([_change(row) for row in kept], kept[-1][2] if more else upto)
+
+
+def _count(sql: Prepared, project: str, filter: Operation | None) -> Steps[int]:
+    """How many rows match."""
+    matching = yield from where(sql, project, filter)
+    rows = yield Statement(f"SELECT count(*) FROM feedback AS f WHERE {matching.text}", matching.params)
+    return int(rows[0][0])
+
+
+def _change(row: Sequence[Any]) -> Change:
+    head, payload, revision, kind, id, ref, feedback_type, user_id, at = row
+    if kind == _PURGED:
+        return Change(revision, ChangeKind.PURGED, None, Tombstone(id, ref, feedback_type, user_id, at, revision))
+    return Change(revision, ChangeKind(kind), Row(head, payload), None)
+
+
+def _passes(sql: Prepared, project: str, filter: Operation | None, alias: str) -> Sql:
+    """The filter of a watch, as a further condition: on a version or the one before it; a purge always passes."""
+    if filter is None:
+        return Sql("")
+    new = compile_filter(filter, sql.traits.dialect, alias)
+    old = compile_filter(filter, sql.traits.dialect, "o")
+    text = (
+        f" AND ({alias}.kind = {_PURGED} OR ({new.text}) OR ({alias}.kind = {_REPLACED} AND EXISTS ("
+        f"SELECT 1 FROM feedback_history AS o WHERE o.project = {sql.traits.placeholder} AND o.id = {alias}.id"
+        f" AND o.version = {alias}.version - 1 AND ({old.text}))))"
+    )
+    return Sql(text, (*new.params, project, *old.params))
+
+
+def within(found: list[Any], limit: int, max_bytes: int) -> tuple[list[Any], bool]:
+    """The rows that fit, at least one, and whether there were more."""
+    size = 0
+    for index, row in enumerate(found[:limit]):
+        size += len(row[0]) + len(row[1])
+        if size > max_bytes and index:
+            return found[:index], True
+    return found[:limit], len(found) > limit
+
+
+def plain_key(key: Sequence[Any]) -> tuple[SortValue, ...]:
+    """A sort key as page tokens carry it: a numeric is a whole number of 64 bits, or came from a double."""
+    return tuple(map(_plain, key))
+
+
+def _plain(value: Any) -> SortValue:
+    if isinstance(value, Decimal):
+        whole = -(2**63) <= value < 2**63 and value == value.to_integral_value()
+        return int(value) if whole else float(value)
+    plain: SortValue = value
+    return plain

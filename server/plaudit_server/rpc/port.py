@@ -1,0 +1,96 @@
+"""The gRPC port: its settings, its handlers with everything around them, reflection and TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from plaudit._contract import limits
+from plaudit_server.config import Config
+from plaudit_server.errors import StartError
+from plaudit_server.rpc.chain import Chain
+from plaudit_server.rpc.declare import Kind, Registry
+
+_SPARE_CALLS: Final = 1024
+_PENDING_CALLS: Final = 10_000
+
+
+def register(
+    server: grpc.aio.Server, registry: Registry, servicers: Mapping[str, Any], chain: Chain, config: Config
+) -> None:
+    """Add a handler for each declared method; `servicers` are by the full name of their service."""
+    # Only a watcher holds a place that others could use; a reader of StreamFeedback takes the time it needs.
+    send_seconds = {Kind.WATCH: config.connections.watch_stall_seconds}
+    for service in registry.services:
+        servicer = servicers[service.name]
+        handlers = {
+            rpc.method: chain.handler(rpc, method, getattr(servicer, rpc.method), send_seconds.get(rpc.kind))
+            for rpc, method in service.methods()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, handlers),))
+
+
+def options(config: Config) -> list[tuple[str, int]]:
+    """The settings of grpc; each default answers a way in which a server was hurt, see docs/attacks.md."""
+    connections = config.connections
+    return [
+        # Only for workers, who mean to: else two servers would share a port unnoticed.
+        ("grpc.so_reuseport", int(config.workers > 1)),
+        ("grpc.max_receive_message_length", limits.GRPC_RECEIVE_BYTES),
+        ("grpc.max_send_message_length", 2 * limits.RESPONSE_BYTES),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_concurrent_streams", connections.max_concurrent_streams),
+        # Beyond these grpc ends calls with CANCELLED, by chance and then all, which tells no client to come back: ours
+        # are bounded by what runs, and refused with a reason.
+        ("grpc.server.max_pending_requests", _PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_CALLS),
+        ("grpc.server_handshake_timeout_ms", round(connections.handshake_timeout_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", round(connections.max_idle_seconds * 1000)),
+        ("grpc.max_connection_age_ms", round(connections.max_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(connections.max_age_grace_seconds * 1000)),
+        (
+            "grpc.http2.min_recv_ping_interval_without_data_ms",
+            round(connections.min_ping_interval_seconds * 1000),
+        ),
+    ]
+
+
+def most_calls(config: Config) -> int:
+    """grpc's own bound: above ours, which answers with a reason, and with room for health and reflection."""
+    return config.limits.in_flight_calls + config.limits.in_flight_watches + _SPARE_CALLS
+
+
+def bind(server: grpc.aio.Server, config: Config) -> int:
+    """Open the port and give its number. Raises StartError when the address cannot be listened on."""
+    listen = config.listen
+    try:
+        if config.tls.certificate:
+            from plaudit_server.auth.tls import server_credentials
+
+            port = server.add_secure_port(listen, server_credentials(config.tls))
+        else:
+            port = server.add_insecure_port(listen)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise StartError(f"can not listen on {listen}: the address is in use or not ours; choose another with --listen")
+    return port
+
+
+def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    """Reflection under v1 and v1alpha: the messages are the same, grpcio-reflection ships the older name only."""
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    servicer = reflection.aio.ReflectionServicer((*services, health_name, reflection.SERVICE_NAME))
+    info = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    names = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
+    server.add_generic_rpc_handlers(
+        tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": info}) for name in names)
+    )

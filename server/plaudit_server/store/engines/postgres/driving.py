@@ -1,0 +1,119 @@
+"""Steps on a connection: how statements and rows go to the database, in a transaction that ends whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from operator import itemgetter
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import AsyncCursor
+from psycopg.pq import TransactionStatus
+
+from plaudit_server.store.base import Insert, Statement, Steps, Table
+from plaudit_server.store.engines.postgres.schema import Connection
+
+T = TypeVar("T")
+
+# Rows that one statement inserts faster than a COPY, which takes two more round trips.
+_FEW_ROWS: Final = 4
+# Rows fetched at a time where bytes are counted: payloads may have a megabyte each.
+_CHUNK_ROWS: Final = 16 if psycopg.capabilities.has_stream_chunked() else 1
+
+Mark = tuple[Any, ...]
+"""What a transaction wrote, so that it can be told from any other: a table and the values of its proof columns."""
+
+
+async def drive(connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None) -> T:
+    """Run a generator's statements and send it the rows, until it returns; `marks` gets what was written."""
+    cursor = connection.cursor(binary=True)
+    rows: list[Any] = []
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Insert):
+                rows = []
+                await _insert(cursor, step)
+                if marks is not None and step.table.proof:
+                    proof = itemgetter(*map(step.table.place, step.table.proof))
+                    marks.setdefault(step.table, []).extend(map(proof, step.rows))
+            elif step.budget is not None:
+                rows = await _bounded(cursor, step, step.budget)
+            else:
+                await cursor.execute(step.sql.encode(), step.params)
+                rows = await cursor.fetchall() if cursor.description else []
+                if marks is not None and step.proof is not None:
+                    table, mark = step.proof
+                    marks.setdefault(table, []).append(mark)
+            step = steps.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def proofs(table: Table) -> str:
+    """The statement that finds the proof columns of rows of a project, by a list of values of the first of them."""
+    return f"SELECT {', '.join(table.proof)} FROM {table.name} WHERE project = %s AND {table.proof[0]} = ANY(%s)"
+
+
+@asynccontextmanager
+async def transaction(connection: Connection, begin: str) -> AsyncIterator[None]:
+    """Begin; roll back if what is within fails, and leave the commit to the caller."""
+    await connection.execute(begin.encode())
+    try:
+        yield
+    except BaseException:
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                await connection.rollback()
+        raise
+
+
+async def _insert(cursor: AsyncCursor[Any], step: Insert) -> None:
+    table, rows = step.table, step.rows
+    columns = ", ".join(table.columns)
+    if len(rows) <= _FEW_ROWS:
+        places = f"({', '.join(['%s'] * len(table.columns))})"
+        query = f"INSERT INTO {table.name} ({columns}) VALUES {', '.join([places] * len(rows))}"
+        await cursor.execute(query.encode(), [value for row in rows for value in row])
+        return
+    async with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+        copy.set_types([table.types.get(column, "text") for column in table.columns])
+        for row in rows:
+            await copy.write_row(row)
+
+
+async def _bounded(cursor: AsyncCursor[Any], step: Statement, budget: int) -> list[Any]:
+    """Rows up to and with the one that passes the budget, two at least; the others are not sent."""
+    taken: list[Any] = []
+    stream = cursor.stream(step.sql.encode(), step.params, binary=True, size=_CHUNK_ROWS)
+    async with aclosing(stream) as rows:  # type: ignore[type-var]
+        async for row in rows:
+            taken.append(row)
+            budget -= len(row[0]) + len(row[1])
+            if budget < 0 and len(taken) > 1:
+                break
+    return taken
+
+
+@contextmanager
+def severed_at(connection: Connection, deadline: float | None) -> Iterator[None]:
+    """Cut a connection off at a time of the loop's clock, whatever it waits for; what waits gets an error."""
+    if deadline is None:
+        yield
+        return
+    timer = asyncio.get_running_loop().call_at(deadline, _sever, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _sever(connection: Connection) -> None:
+    if not connection.closed:
+        with socket.socket(fileno=os.dup(connection.fileno())) as stream, suppress(OSError):
+            stream.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,346 @@
+"""The store in a PostgreSQL database, for several servers at once; no session state and no locks but rows'."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, PoolClosed
+
+from plaudit_server.config import without_password
+from plaudit_server.errors import StoreUnavailable
+from plaudit_server.store.base import (
+    Command,
+    Outcome,
+    Read,
+    SqlEngine,
+    Steps,
+    StoreError,
+    Table,
+    WriteFailed,
+    Written,
+)
+from plaudit_server.store.engines.postgres.dialect import postgres
+from plaudit_server.store.engines.postgres.driving import Mark, drive, proofs, severed_at, transaction
+from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_rollback, is_unavailable
+from plaudit_server.store.engines.postgres.schema import (
+    Connection,
+    applied,
+    connected,
+    connection_string,
+    folding,
+    migrate,
+)
+from plaudit_server.store.ledger import lock, microseconds, write_group
+from plaudit_server.store.migrate import migrations, pending
+from plaudit_server.store.prepared import Prepared, Traits
+
+logger = logging.getLogger("plaudit_server")
+
+T = TypeVar("T")
+
+# Below the client's ten seconds, so that it hears from us what happened.
+_WRITE_SECONDS: Final = 8.0
+_READ_SECONDS: Final = 5.0  # how long a read looks for a database that answers; one that runs may take longer
+_CHECK_SECONDS: Final = 1.0
+_TRANSACT_SECONDS: Final = 60.0  # for a copy, in which nobody waits for an answer
+_POOL_WAIT_SECONDS: Final = 1.0
+_RECONNECT_SECONDS: Final = 0.5
+_FIRST_DELAY: Final = 0.005
+_LONGEST_DELAY: Final = 0.25
+
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+def traits(fold_collation: str) -> Traits:
+    """What PostgreSQL does in its own way; `fold_collation` folds case by Unicode."""
+    return Traits(
+        dialect=postgres(fold_collation),
+        make_project="INSERT INTO project (project, revision, last_created_at) VALUES (?, 0, 0)"
+        " ON CONFLICT (project) DO NOTHING",
+        in_list="= ANY(?)",
+        bind_list=list,
+        text_bytes="convert_to({}, 'UTF8')",
+        placeholder="%s",
+        orders_each=True,
+    )
+
+
+class PostgresEngine(SqlEngine):
+    """A store in the database that `url` names (`postgresql://…`), over at most `connections` connections.
+
+    A write is retried for `write_seconds` at most. `open` makes the schema in an empty database; one that an older
+    version made is left for `plaudit-server migrate`.
+    """
+
+    name = "postgresql"
+    poll_seconds = 0.1
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], int] = microseconds,
+        connections: int = 10,
+        write_seconds: float = _WRITE_SECONDS,
+    ) -> None:
+        self._url = url
+        self._clock = clock
+        self._size = max(connections, 2)
+        self._write_seconds = write_seconds
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._checking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises StoreError for a database that can not be reached or used, or that waits for migration."""
+        async with connected(self._url) as connection:
+            collation = await folding(connection)
+            found = await applied(connection)
+            if not found:
+                await migrate(connection)
+            elif waiting := pending(migrations("postgres"), found):
+                raise StoreError(
+                    f"the store {self._shown} waits for {len(waiting)} migrations of its schema; "
+                    "run plaudit-server migrate"
+                )
+            await self._check_durability(connection)
+            cursor = await connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
+            [(self.store_id,)] = await cursor.fetchall()
+        self._sql = Prepared(traits(collation))
+        self._writing = asyncio.Semaphore(max(1, self._size // 2))
+        self._pool = AsyncConnectionPool(
+            connection_string(self._url),
+            kwargs={"autocommit": True, "prepare_threshold": None},
+            min_size=1,
+            max_size=self._size,
+            open=False,
+            timeout=_POOL_WAIT_SECONDS,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            name="plaudit",
+        )
+        # It would say of each connection, and at each attempt, what we say once.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Release the connections. Safe to call twice."""
+        pool, self._pool = self._pool, None
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.gather(self._checking, return_exceptions=True)
+            self._checking = None
+        if pool is not None:
+            await pool.close()
+
+    async def write(self, group: Sequence[Command[Any]]) -> Written:
+        """Apply a group, each project's commands in a transaction of their own, the projects side by side."""
+        deadline = asyncio.get_running_loop().time() + self._write_seconds
+        by_project: dict[str, list[int]] = {}
+        for index, command in enumerate(group):
+            by_project.setdefault(command.project, []).append(index)
+        parts = await asyncio.gather(
+            *(self._write_project([group[index] for index in indexes], deadline) for indexes in by_project.values())
+        )
+        outcomes: list[Outcome | WriteFailed] = [[]] * len(group)
+        revisions: dict[str, int] = {}
+        for indexes, part in zip(by_project.values(), parts, strict=True):
+            for index, outcome in zip(indexes, part.outcomes, strict=True):
+                outcomes[index] = outcome
+            revisions |= part.revisions
+        if outcomes and all(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
+            raise StoreUnavailable(self.name)
+        return Written(outcomes, revisions, sum(part.repeated for part in parts), any(part.erased for part in parts))
+
+    async def read(self, read: Read[T]) -> T:
+        """Answer a question, again when the connection is lost; in one snapshot where that matters."""
+
+        async def attempt(connection: Connection) -> T:
+            if not read.snapshot:
+                return await self._drive(connection, read.steps(self._sql))
+            async with transaction(connection, _BEGIN_SNAPSHOT):
+                result = await self._drive(connection, read.steps(self._sql))
+            await connection.execute("COMMIT")
+            return result
+
+        deadline = asyncio.get_running_loop().time() + _READ_SECONDS
+        return await self._retrying(attempt, deadline)
+
+    async def check(self) -> None:
+        """Write something and wait until it is on disk."""
+
+        async def probe(connection: Connection) -> None:
+            await connection.execute("UPDATE meta SET value = %s WHERE key = 'probe'", (os.urandom(8),), binary=True)
+
+        deadline = asyncio.get_running_loop().time() + _CHECK_SECONDS
+        await self._retrying(probe, deadline, sever=True)
+
+    async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
+        """Run writing steps in one transaction; again when it may have failed."""
+
+        async def attempt(connection: Connection) -> T:
+            async with transaction(connection, _BEGIN):
+                result = await self._drive(connection, steps(self._sql))
+            await connection.execute("COMMIT")
+            return result
+
+        deadline = asyncio.get_running_loop().time() + _TRANSACT_SECONDS
+        return await self._retrying(attempt, deadline, sever=True)
+
+    # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _write_project(self, commands: Sequence[Command[Any]], deadline: float) -> Written:
+        """Commands of one project in one transaction; when one of them breaks it, each in its own."""
+        async with self._writing:
+            try:
+                return await self._commit(commands, deadline)
+            except StoreUnavailable as error:
+                return Written([StoreUnavailable(self.name, error.retry_delay) for _ in commands])
+            except Exception as error:
+                logger.exception("store %s: %d commands of %s failed", self._shown, len(commands), commands[0].project)
+                if len(commands) == 1:
+                    return Written([WriteFailed(str(error))])
+        outcomes: list[Outcome | WriteFailed] = []
+        revisions: dict[str, int] = {}
+        repeated, erased = 0, False
+        for command in commands:
+            part = await self._write_project((command,), deadline)
+            outcomes += part.outcomes
+            revisions |= part.revisions
+            repeated += part.repeated
+            erased = erased or part.erased
+        return Written(outcomes, revisions, repeated, erased)
+
+    async def _commit(self, commands: Sequence[Command[Any]], deadline: float) -> Written:
+        """Write in a transaction, again until it has committed, once: an unclear commit is looked up first."""
+        project = commands[0].project
+        unclear: _Committing | None = None
+
+        async def attempt(connection: Connection) -> Written:
+            nonlocal unclear
+            if unclear is not None and await self._has_committed(connection, project, unclear):
+                return unclear.written
+            unclear = None
+            committing = await self._apply(connection, commands)
+            if committing.marks:
+                unclear = committing
+            try:
+                await connection.execute("COMMIT")
+            except psycopg.Error as error:
+                if is_rollback(error):
+                    unclear = None
+                raise
+            return committing.written
+
+        return await self._retrying(attempt, deadline, sever=True)
+
+    async def _apply(self, connection: Connection, commands: Sequence[Command[Any]]) -> _Committing:
+        """Everything of a transaction but its commit."""
+        async with transaction(connection, _BEGIN):
+            marks: dict[Table, list[Mark]] = {}
+            written = await self._drive(connection, write_group(self._sql, commands, self._clock), marks)
+            return _Committing(written, marks)
+
+    async def _has_committed(self, connection: Connection, project: str, unclear: _Committing) -> bool:
+        """Whether a transaction whose commit was not answered did commit: whether a row that it wrote is there.
+
+        Locking the project first waits until that transaction has ended, if the server still works on it.
+        """
+        async with transaction(connection, _BEGIN):
+            await self._drive(connection, lock(self._sql, project))
+            cursor = connection.cursor(binary=True)
+            found = False
+            for table, marks in unclear.marks.items():
+                await cursor.execute(proofs(table).encode(), (project, [mark[0] for mark in marks]))
+                found = found or not set(await cursor.fetchall()).isdisjoint(marks)
+        await connection.execute("COMMIT")
+        return found
+
+    async def _drive(self, connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None) -> T:
+        return await drive(connection, steps, marks)
+
+    # ── Driving ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool = False) -> T:
+        """Do work on a connection, and again on another while what fails passes by itself, until the deadline.
+
+        With `sever`, a connection on which the work is not done by the deadline is cut off. Raises StoreUnavailable,
+        and what the database says about one command as it is.
+        """
+        delay = _FIRST_DELAY
+        while True:
+            pool = self._pool
+            if pool is None:
+                raise StoreUnavailable(self.name)
+            try:
+                async with pool.connection() as connection:
+                    try:
+                        with severed_at(connection, deadline if sever else None):
+                            return await work(connection)
+                    except psycopg.Error as error:
+                        await self._after(connection, error)
+                        raise
+            except psycopg.Error as error:
+                if not is_unavailable(error):
+                    raise
+                passing = is_passing(error) and not isinstance(error, PoolClosed)
+                if not passing or asyncio.get_running_loop().time() + delay > deadline:
+                    logger.error("store %s: %s: %s", self._shown, type(error).__name__, str(error).strip())
+                    raise StoreUnavailable(self.name, retry_delay=1.0 if passing else None) from error
+                logger.debug("store %s: again after %s: %s", self._shown, type(error).__name__, error)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    async def _after(self, connection: Connection, error: psycopg.Error) -> None:
+        """Leave a connection fit for the pool, or closed; when it was lost, the others are looked at too."""
+        if error.sqlstate in ESTRANGED:
+            await connection.close()
+        if connection.closed:
+            if self._checking is None or self._checking.done():
+                logger.warning("store %s: a connection was lost: %s", self._shown, " ".join(str(error).split()))
+                self._checking = asyncio.create_task(self._check_pool())
+        elif connection.info.transaction_status != TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                await connection.rollback()
+
+    async def _check_pool(self) -> None:
+        """Discard the connections that broke while they were idle, so that nobody has to find them one by one."""
+        if self._pool is not None:
+            with suppress(psycopg.Error):
+                await self._pool.check()
+
+    async def _check_durability(self, connection: Connection) -> None:
+        """Warn of settings under which an acknowledged write may be lost. Raises StoreError for the plainest one."""
+        cursor = await connection.execute(
+            "SELECT current_setting('synchronous_commit'), current_setting('fsync'),"
+            " current_setting('full_page_writes')"
+        )
+        [(commit, fsync, pages)] = await cursor.fetchall()
+        if commit == "off":
+            raise StoreError(
+                f"the store {self._shown} answers before a write is on disk: synchronous_commit is off; "
+                "turn it on, as by ALTER ROLE … SET synchronous_commit = on"
+            )
+        if "off" in (fsync, pages):
+            logger.warning("store %s: fsync or full_page_writes is off: a crash may lose everything", self._shown)
+
+    @property
+    def _shown(self) -> str:
+        return without_password(self._url)
+
+
+class _Committing:
+    """A transaction on its way: what is answered when it commits, and what it wrote."""
+
+    __slots__ = ("marks", "written")
+
+    def __init__(self, written: Written, marks: dict[Table, list[Mark]]) -> None:
+        self.written = written
+        self.marks = marks

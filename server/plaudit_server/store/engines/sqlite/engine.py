@@ -1,0 +1,346 @@
+"""The embedded store: one SQLite file, one writer thread, a few reader threads; no SQL of its own but for the file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from plaudit_server.errors import StoreUnavailable
+from plaudit_server.store.base import (
+    Command,
+    Outcome,
+    Read,
+    SqlEngine,
+    Statement,
+    Steps,
+    StoreError,
+    WriteFailed,
+    Written,
+)
+from plaudit_server.store.engines.sqlite.connection import (
+    APPLICATION_ID,
+    BUSY_MS,
+    UNAVAILABLE,
+    check_file,
+    configured,
+    roll_back,
+)
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
+from plaudit_server.store.engines.sqlite.reading import STATEMENTS_CACHED, Asked, Reader, drive
+from plaudit_server.store.engines.sqlite.threads import Threads
+from plaudit_server.store.ledger import microseconds, write_group
+from plaudit_server.store.migrate import LEDGER, migrations, newer, pending
+from plaudit_server.store.prepared import Prepared, Traits
+
+logger = logging.getLogger("plaudit_server")
+
+T = TypeVar("T")
+
+_ERASE_WAIT_MS: Final = 50
+_ERASE_RETRY_SECONDS: Final = (0.05, 1.0)
+
+_WRITER_CACHE_KIB: Final = 65_536
+_READER_CACHE_KIB: Final = 8_192  # of each reader: filled by the first long stream, and kept
+# Reads that overlap without a pause keep the log from starting over; above this size it is made to.
+_LOG_BYTES: Final = 64 * 1024 * 1024
+_LOG_RETRY_SECONDS: Final = 1.0
+TRAITS: Final = Traits(
+    dialect=SQLITE,
+    in_list="IN (SELECT value FROM json_each(?))",
+    bind_list=json.dumps,
+    text_bytes="CAST({} AS BLOB)",
+    counts_first=True,
+)
+
+
+class SqliteEngine(SqlEngine):
+    """A store in the file `path`, which is made when it is not there; its directory must be."""
+
+    name = "sqlite"
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Callable[[], int] = microseconds, readers: int = 2
+    ) -> None:
+        self._path = Path(path).absolute()
+        self._clock = clock
+        self._reader_count = readers
+        self._sql = Prepared(TRAITS)
+        self._writer: Threads | None = None
+        self._readers: Threads | None = None
+        self._idle: deque[Reader] = deque()
+        self._connection: apsw.Connection | None = None
+        self._suspect = False
+        self._unerased = False
+        self._log_checked = 0.0
+        self._eraser: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open the file, or make it. Raises StoreError, and leaves a file that can not be used as it is."""
+        self._writer = Threads(1, "plaudit-writer")
+        self._readers = Threads(self._reader_count, "plaudit-reader")
+        try:
+            await self._run(self._writer, self._open)
+        except BaseException:
+            await self.close()
+            raise
+        self._erase_in_background()
+
+    async def close(self) -> None:
+        """Let what runs finish, write everything into the one file, and release it."""
+        if self._eraser is not None:
+            self._eraser.cancel()
+            await asyncio.gather(self._eraser, return_exceptions=True)
+            self._eraser = None
+        readers, self._readers = self._readers, None
+        writer, self._writer = self._writer, None
+        if readers is not None:
+            await readers.close()
+        if writer is not None:
+            await writer.run(self._close)
+            await writer.close()
+
+    async def write(self, group: Sequence[Command[Any]]) -> Written:
+        """Apply a group in one transaction; when one command breaks it, each in its own."""
+        written = await self._run(self._writer, self._write, group)
+        if self._unerased:
+            self._erase_in_background()
+        return written
+
+    async def read(self, read: Read[T]) -> T:
+        """Answer a question on a reader thread; when nobody waits any more, it is interrupted."""
+        asked = Asked(read.steps(self._sql), self._idle)
+        try:
+            return await self._run(self._readers, asked.run)
+        except asyncio.CancelledError:
+            asked.cancel(asyncio.get_running_loop())
+            raise
+
+    async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
+        """Run writing steps in one transaction."""
+        return await self._run(self._writer, self._transaction, steps(self._sql))
+
+    async def check(self) -> None:
+        """Write something and wait until it is on disk."""
+        await self._run(self._writer, self._probe)
+
+    @property
+    def erasure_pending(self) -> bool:
+        """Whether a purge still waits for its checkpoint."""
+        return self._unerased
+
+    async def _run(self, threads: Threads | None, work: Callable[..., T], *args: object) -> T:
+        """Do blocking work on one of our threads, and hide what the engine says when it fails."""
+        if threads is None:
+            raise StoreUnavailable(self.name)
+        try:
+            return await threads.run(work, *args)
+        except UNAVAILABLE as error:
+            logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
+            raise StoreUnavailable(self.name) from error
+
+    # ── On the writer thread ─────────────────────────────────────────────────────────────────────────────
+
+    def _open(self) -> None:
+        check_file(self._path)
+        try:
+            self._connection = self._connect()
+            self._prepare(self._connection)
+            # Readers stay open: were the writer alone, closing it after a failure would replay the log.
+            for _ in range(self._reader_count):
+                self._idle.append(Reader(self._connect_reader))
+            self._unerased = not self._erase()
+        except (apsw.Error, OSError) as error:
+            raise StoreError(f"the store {self._path} can not be opened: {error}") from error
+
+    def _connect(self) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=STATEMENTS_CACHED)
+        return configured(connection, _WRITER_CACHE_KIB, "temp_store = MEMORY")
+
+    def _connect_reader(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+        return configured(connection, _READER_CACHE_KIB, "query_only = ON")
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        """Make or migrate the schema, and read the store's id.
+
+        A new file is made with a rollback journal, in one transaction: so its header says whose it is from
+        the first moment on, and not only after a checkpoint.
+        """
+        known = migrations("sqlite")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if connection.pragma("user_version") > len(known):
+                raise StoreError(f"{self._path}: {newer(connection.pragma('user_version'), len(known))}")
+            connection.execute(LEDGER)
+            remembered: list[Any] = connection.execute("SELECT number, checksum FROM schema_migration").fetchall()
+            waiting = pending(known, remembered)
+            for migration in waiting:
+                for statement in migration.statements():
+                    connection.execute(statement)
+                connection.execute(
+                    "INSERT INTO schema_migration (number, name, checksum) VALUES (?, ?, ?)", migration[:3]
+                )
+            if waiting:
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {len(known)}")
+                connection.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (os.urandom(32),))
+                connection.execute("INSERT INTO meta VALUES ('probe', x'') ON CONFLICT DO NOTHING")
+            connection.execute("COMMIT")
+        except BaseException:
+            roll_back(connection)
+            raise
+        if connection.pragma("journal_mode", "wal") != "wal":
+            raise StoreError(f"the store {self._path} can not keep a write-ahead log: is it on a network file system?")
+        [(self.store_id,)] = connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
+
+    def _close(self) -> None:
+        if self._connection is None:
+            return
+        while self._idle:
+            self._idle.pop().close()
+        if self._unerased:
+            self._erase()
+        try:
+            self._connection.close()
+        except apsw.Error as error:
+            logger.warning("store %s: closing: %s", self._path, error)
+        self._connection = None
+
+    def _write(self, group: Sequence[Command[Any]]) -> Written:
+        try:
+            written = self._transaction(write_group(self._sql, group, self._clock))
+        except UNAVAILABLE:
+            raise
+        except Exception:
+            logger.exception("store %s: a group of %d failed, each is tried alone", self._path, len(group))
+            written = self._one_by_one(group)
+        if written.erased:
+            self._unerased = not self._erase()
+        else:
+            self._bound_log()
+        return written
+
+    def _one_by_one(self, group: Sequence[Command[Any]]) -> Written:
+        outcomes: list[Outcome | WriteFailed] = []
+        revisions: dict[str, int] = {}
+        repeated, erased = 0, False
+        for command in group:
+            try:
+                written = self._transaction(write_group(self._sql, (command,), self._clock))
+            except UNAVAILABLE as error:
+                logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
+                outcomes.append(StoreUnavailable(self.name))
+            except Exception as error:
+                logger.exception("store %s: one command of %s failed", self._path, command.project)
+                outcomes.append(WriteFailed(str(error)))
+            else:
+                outcomes += written.outcomes
+                revisions |= written.revisions
+                repeated += written.repeated
+                erased = erased or written.erased
+        return Written(outcomes, revisions, repeated, erased)
+
+    def _transaction(self, steps: Steps[T]) -> T:
+        """Run a writing generator, and come back only when the commit is on disk."""
+        connection = self._writable()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = drive(connection, steps)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            roll_back(connection)
+            if isinstance(error, UNAVAILABLE) and not isinstance(error, apsw.BusyError):
+                self._suspect = True
+                self._recover_if_possible()
+            raise
+        return result
+
+    def _writable(self) -> apsw.Connection:
+        if self._suspect:
+            self._recover()
+        if self._connection is None:
+            raise apsw.CantOpenError("the store is closed")
+        return self._connection
+
+    def _recover(self) -> None:
+        """After a failure: a new connection, and a small commit over whatever the failed one left in the log.
+
+        A commit that failed as late as its sync is in the log, whole: forgotten by the running processes,
+        but a restart would replay it, unless something is written in its place.
+        """
+        if self._connection is not None:
+            self._connection.close(True)
+            self._connection = None
+        self._connection = connection = self._connect()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            drive(connection, _probe_steps())
+            connection.execute("COMMIT")
+        except BaseException:
+            roll_back(connection)
+            raise
+        self._suspect = False
+
+    def _recover_if_possible(self) -> None:
+        try:
+            self._recover()
+        except UNAVAILABLE as error:
+            logger.warning("store %s: still failing: %s: %s", self._path, type(error).__name__, error)
+
+    def _probe(self) -> None:
+        self._transaction(_probe_steps())
+
+    # ── Erasure ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _erase(self) -> bool:
+        """Move the log into the file and truncate it; False when a reader's snapshot is in the way."""
+        connection = self._connection
+        if connection is None:
+            return False
+        connection.set_busy_timeout(_ERASE_WAIT_MS)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except UNAVAILABLE as error:
+            if not isinstance(error, apsw.BusyError):
+                logger.warning("store %s: erasure: %s: %s", self._path, type(error).__name__, error)
+            return False
+        finally:
+            connection.set_busy_timeout(BUSY_MS)
+        return True
+
+    def _bound_log(self) -> None:
+        """Keep the log from growing without end; at most once in a while, since writes wait meanwhile."""
+        now = time.monotonic()
+        if now - self._log_checked >= _LOG_RETRY_SECONDS:
+            self._log_checked = now
+            if os.stat(f"{self._path}-wal").st_size > _LOG_BYTES:
+                self._erase()
+
+    def _erase_in_background(self) -> None:
+        if self._unerased and (self._eraser is None or self._eraser.done()):
+            self._eraser = asyncio.create_task(self._retry_erasure())
+
+    async def _retry_erasure(self) -> None:
+        delay, longest = _ERASE_RETRY_SECONDS
+        while self._unerased:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, longest)
+            await self._run(self._writer, self._erase_again)
+
+    def _erase_again(self) -> None:
+        if self._unerased:
+            self._unerased = not self._erase()
+
+
+def _probe_steps() -> Steps[None]:
+    yield Statement("UPDATE meta SET value = randomblob(8) WHERE key = 'probe'")
