@@ -18,8 +18,9 @@ from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
 from plaudit_server.feedback.errors import FeedbackPurged
 from plaudit_server.feedback.reads import Count, Select, SelectChanges, SelectVersions
 from plaudit_server.feedback.records import ChangeKind, Row, message
+from plaudit_server.store.base import WriteFailed
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
-from plaudit_server.store.ledger import ProjectRevision
+from plaudit_server.store.ledger import LedgerStatements, ProjectRevision
 from tests.postgres.cluster import Database
 from tests.postgres.proxy import Fate, Proxy
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
@@ -199,7 +200,7 @@ def fails(database: Database, error: str, times: int) -> None:
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
 def test_errors_that_pass_are_tried_again(database: Database, error: str) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         fails(database, error, times=3)
         # One command at fault would be found by trying each by itself: here all are done, in the one transaction.
         written = await store.write([Create(PROJECT, [record(n)]) for n in range(3)])
@@ -212,20 +213,20 @@ def test_errors_that_pass_are_tried_again(database: Database, error: str) -> Non
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
 def test_errors_that_do_not_pass_by_the_deadline_make_the_store_unavailable(database: Database, error: str) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         fails(database, error, times=1_000_000)
         with pytest.raises(StoreUnavailable):
             await store.write([Create(PROJECT, [record(1)])])
         [(tries,)] = database.execute("SELECT last_value FROM fault")
         assert tries > 1
-        assert await store.revision(PROJECT) == 0
+        assert await store.read(ProjectRevision(PROJECT)) == 0
 
     through_a_proxy(database, scenario, write_seconds=0.3)
 
 
 @pytest.mark.parametrize("error", FINAL.values(), ids=FINAL.keys())
 def test_errors_about_a_command_are_not_tried_again(database: Database, error: str) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         fails(database, error, times=1)
         assert isinstance(await only(store, Create(PROJECT, [record(1)])), WriteFailed)
         assert database.execute("SELECT last_value FROM fault") == [(1,)]
@@ -236,17 +237,17 @@ def test_errors_about_a_command_are_not_tried_again(database: Database, error: s
 def test_writers_that_read_the_same_revision_do_not_give_it_out_twice(
     empty_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scenario(store: PostgresStore, proxy: Proxy) -> None:
+    async def scenario(store: PostgresEngine, proxy: Proxy) -> None:
         await only(store, Create(PROJECT, [record(0)]))
         # As if the lock did not hold: everybody reads, and only then goes on.
-        store._sql.lock_project = (
-            "SELECT revision, last_created_at FROM project, pg_sleep(0.02) WHERE project = %s -- not a lock"
-        )
+        store._sql.of(
+            LedgerStatements
+        ).lock = "SELECT revision, last_created_at FROM project, pg_sleep(0.02) WHERE project = %s -- not a lock"
         with caplog.at_level(logging.DEBUG, "plaudit_server"):
             written = await asyncio.gather(*(only(store, Create(PROJECT, [record(n)])) for n in range(1, 9)))
         assert "again after UniqueViolation" in caplog.text
         assert sorted(message(row).revision for [row] in written) == list(range(2, 10))
-        changes = (await store.changes(PROJECT, 0, None, 100)).changes
+        changes = (await store.read(SelectChanges(PROJECT, 0, None, 100))).changes
         assert [change.revision for change in changes] == list(range(1, 10))
 
     through_a_proxy(empty_database, scenario)

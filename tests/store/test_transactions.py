@@ -10,11 +10,12 @@ from typing import Any, Final
 import apsw
 import pytest
 
-from plaudit_server.auth.keystore import open_keys
+from plaudit_server.feedback.commands import Purge
 from plaudit_server.query.indexes.declared import declare
-from plaudit_server.store.base import Purge
 from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
-from plaudit_server.store.engines.sqlite.store import SqliteStore
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.ledger import LedgerStatements
+from tests.keys import opened_keys
 from tests.store.factory import PROJECT
 from tests.store.transactions import Recorder, write_everything, write_keys
 
@@ -40,9 +41,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def with_store(path: Path, scenario: Callable[[SqliteStore], Any]) -> None:
+def with_store(path: Path, scenario: Callable[[SqliteEngine], Any]) -> None:
     async def run() -> None:
-        store = SqliteStore(path)
+        store = SqliteEngine(path)
         await store.open()
         try:
             await scenario(store)
@@ -53,7 +54,7 @@ def with_store(path: Path, scenario: Callable[[SqliteStore], Any]) -> None:
 
 
 def test_every_transaction_of_the_store_begins_with_a_write(tmp_path: Path, recorder: Recorder) -> None:
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         assert recorder.firsts() >= {MIGRATION}
         recorder.transactions.clear()
         await write_everything(store)
@@ -74,25 +75,24 @@ def test_keys_and_indexes_are_written_by_transactions_that_begin_with_a_write(
 ) -> None:
     path = tmp_path / "plaudit.db"
     with_store(path, write_everything)
-    recorder.transactions.clear()
-    keys = open_keys(f"sqlite:{path}")
-    write_keys(keys)
-    keys.close()
+    with opened_keys(f"sqlite:{path}") as keys:
+        recorder.transactions.clear()
+        write_keys(keys)
     index = declare("payload.a", "number")
     assert sqlite_indexes.create(str(path), index)
     assert not sqlite_indexes.create(str(path), index)
     assert sqlite_indexes.drop(str(path), index)
     assert not sqlite_indexes.drop(str(path), index)
-    assert sum(transaction.begin == "BEGIN IMMEDIATE" for transaction in recorder.transactions) == 4
+    assert sum(transaction.begin == "BEGIN IMMEDIATE" for transaction in recorder.transactions) == 3 + 4
     assert recorder.offences() == []
 
 
 def test_a_transaction_that_begins_with_a_look_is_found(tmp_path: Path, recorder: Recorder) -> None:
     look = "SELECT revision, last_created_at FROM project WHERE project = ?"
 
-    async def scenario(store: SqliteStore) -> None:
+    async def scenario(store: SqliteEngine) -> None:
         recorder.transactions.clear()
-        store._sql.lock_project = look
+        store._sql.of(LedgerStatements).lock = look
         await store.write([Purge(PROJECT, "p", dry_run=True)])
         assert recorder.offences() == [look]
 

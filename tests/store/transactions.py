@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from plaudit_server.auth.keys import new_key
-from plaudit_server.auth.keystore import StoredKeys
+from plaudit_server.auth.keystore import API_KEY
 from plaudit_server.config.grants import Role
+from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.records import FEEDBACK
 from plaudit_server.store import transfer
-from plaudit_server.store.base import Create, Purge, Replace
+from plaudit_server.store.base import Reading, SqlEngine
 from plaudit_server.store.transfer import Standing
+from tests.keys import BlockingKeys
 from tests.store import suite
 from tests.store.factory import PROJECT, id_of, record
 
@@ -21,7 +24,7 @@ _ROW_LOCK: Final = re.compile(r"\bfor\s+((no\s+key\s+)?update|(key\s+)?share)\b"
 
 
 SqlStore = Any
-"""A Store that is Movable too."""
+"""A Engine that is Movable too."""
 
 
 class Ran(NamedTuple):
@@ -78,7 +81,7 @@ class Recorder:
         return [found for found in self.transactions if found.statements and found.is_for_writing(self._reads_only)]
 
 
-async def write_everything(store: SqlStore) -> None:
+async def write_everything(store: SqlEngine) -> None:
     """Each thing that a store writes, also where nothing is left to write, or it is refused."""
     other = "acme/other"
     await store.write(
@@ -100,14 +103,14 @@ async def write_everything(store: SqlStore) -> None:
     ):
         await store.write([command])
     await store.check()
-    rows = await store.export(lambda sql: transfer.export(sql, PROJECT, 0, 100, 1_000_000))
-    moved = [row._replace(values=("acme/copy", *row.values[1:])) for row in rows]
-    await store.restore(lambda sql: transfer.put(sql, Standing("acme/copy", 99, 7), moved))
+    rows = await store.read(Reading(lambda sql: transfer.export(sql, FEEDBACK, PROJECT, None, 100, 1_000_000)))
+    moved = [("acme/copy", *row[1:]) for row in rows]
+    await store.transact(lambda sql: transfer.put(sql, FEEDBACK, Standing("acme/copy", 99, 7), moved))
     key = ("id", "judge", b"hash", "writer", "[]", 1, None, None)
-    await store.restore(lambda sql: transfer.put_keys(sql, [key]))
+    await store.transact(lambda sql: transfer.put_whole(sql, API_KEY, [key]))
 
 
-def write_keys(keys: StoredKeys) -> None:
+def write_keys(keys: BlockingKeys) -> None:
     """Each thing that is written about API keys."""
     _, key = new_key("judge", Role.WRITER, ("acme/*",), 7)
     keys.add(replace(key, id="first"))

@@ -12,17 +12,18 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from plaudit_server.errors import StoreUnavailable
 from plaudit_server.ops import health
-from plaudit_server.ops.health import LIVENESS, SERVICE, SERVING, StoreHealth
-from plaudit_server.store.engines.memory import MemoryStore
+from plaudit_server.ops.health import LIVENESS, SERVING, StoreHealth
+from plaudit_server.store.engines.memory import MemoryEngine
 
+SERVICE = "plaudit.v1.FeedbackService"
 UP, DOWN = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
-class ProbedStore(MemoryStore):
+class ProbedStore(MemoryEngine):
     """A store whose probe raises what it is given, each time until it is given something else."""
 
     def __init__(self) -> None:
-        super().__init__(clock=lambda: 0)
+        super().__init__()
         self.raises: Exception | None = None
         self.probes = 0
         self._probed = asyncio.Event()
@@ -65,7 +66,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(store: ProbedStore, scenario: Callable[[StoreHealth], Awaitable[None]]) -> None:
     async def whole() -> None:
-        following = StoreHealth(store)
+        following = StoreHealth(store, [SERVICE])
         await following.serving()
         following.start()
         try:
