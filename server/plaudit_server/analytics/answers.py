@@ -26,7 +26,7 @@ from plaudit_server.analytics.describe import FieldCount
 from plaudit_server.analytics.overview import Overview, ReactionSummary
 from plaudit_server.analytics.pairs import PairAgreement
 from plaudit_server.analytics.records import Aggregate, Group, Kind, Measure, Measured
-from plaudit_server.feedback.records import set_timestamp
+from plaudit_server.rpc.wire import set_timestamp
 
 
 def group_message(question: Aggregate, group: Group) -> AggregateGroup:

@@ -23,16 +23,18 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
 )
 from plaudit_server.errors import InvalidFields, InvalidQuery
+from plaudit_server.feedback import resource
 from plaudit_server.rpc import elements
 from plaudit_server.rpc.wire import varint
 
+BOUNDED = {method.input_type.full_name: rpc.bounded for rpc, method in resource.SERVICE.methods()}
 MOST = limits.MESSAGE_ELEMENTS
 PROJECT = b"\x0a\x03a/b"
 
 
 def check(message_class: type[Message], raw: bytes) -> None:
     descriptor: Any = message_class.DESCRIPTOR
-    elements.checker(descriptor)(raw)
+    elements.checker(descriptor, BOUNDED.get(descriptor.full_name, ()))(raw)
 
 
 def refused(message_class: type[Message], raw: bytes) -> list[str]:
