@@ -78,9 +78,9 @@ def orders(case: Case, store: Store, target: str) -> Orders:
 
 
 @contextmanager
-def running(case: Case, store: Store) -> Iterator[ServerProcess]:
-    """The server, which does not outlive this, whatever happens."""
-    server = ServerProcess(store.url, "127.0.0.1:0", *server_flags(case))
+def running(store: Store, *flags: str) -> Iterator[ServerProcess]:
+    """A server that does not outlive this, whatever happens."""
+    server = ServerProcess(store.url, "127.0.0.1:0", *flags)
     try:
         yield server
     finally:
@@ -114,7 +114,7 @@ def measure(case: Case, store: Store, sink: str, rounds: Rounds, budget: Budget,
     figures = Figures(case)
     observed = figures.observed
     with ExitStack() as stack:
-        server = stack.enter_context(running(case, store))
+        server = stack.enter_context(running(store, *server_flags(case)))
         pids = [server.process.pid, *store.pids]
         told = orders(case, store, server.target)
         beside, attackers = (stack.enter_context(told.process(target)) for target in (sink, server.target))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ class Originals:
                 copy.execute(f"ALTER DATABASE {copy.name} SET statement_timeout = '{statement_timeout}'")
             yield Store(copy.url, keys, self._cluster)
         finally:
-            copy.drop()
+            _drop(copy, self._cluster)
 
     def _fill(self, url: str) -> Keys:
         """Store the attackers' project by way of a server, so that nothing is known here of how it is stored."""
@@ -125,6 +126,16 @@ class Originals:
         with ThreadPoolExecutor(_KEYS_AT_A_TIME) as pool:
             caller, *attackers = pool.map(_make_key, [url] * len(projects), principals, projects)
         return Keys(caller, tuple(attackers))
+
+
+def _drop(database: Database, cluster: Cluster) -> None:
+    """Drop it; where statements are left in it that cannot be interrupted, not even for this, they are killed first."""
+    try:
+        database.drop()
+    except psycopg.errors.ObjectInUse:
+        cluster.stop(signal.SIGKILL)
+        cluster.start()
+        database.drop()
 
 
 def _make_key(url: str, principal: str, project: str) -> str:
