@@ -22,7 +22,7 @@ class DomainError(Exception):
 
 
 class StartError(Exception):
-    """The server can not start as it is told to; the message tells the operator what to do."""
+    """The server cannot start as it is told to; the message tells the operator what to do."""
 
 
 class InvalidFields(DomainError):
@@ -84,7 +84,7 @@ class Overloaded(DomainError):
 
 
 class StoreUnavailable(DomainError):
-    """The store can not be reached or written to; nothing of the request was stored."""
+    """The store cannot be reached or written to; nothing of the request was stored."""
 
     def __init__(self, store: str, retry_delay: float | None = None) -> None:
         super().__init__(store)

@@ -230,7 +230,7 @@ class RestServer(Server):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 why = (done.stderr.strip().splitlines() or ["?"])[-1]
-                raise NotMeasured(f"{line} can not be installed: {why}")
+                raise NotMeasured(f"{line} cannot be installed: {why}")
         stamp.write_text(line)
 
     @abstractmethod

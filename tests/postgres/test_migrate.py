@@ -143,7 +143,7 @@ def test_a_database_that_keeps_text_otherwise_is_refused(cluster: Cluster) -> No
 def test_a_database_that_can_not_fold_case_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a build without ICU before PostgreSQL 17: none of the collations exists.
     monkeypatch.setattr(postgres_schema, "_FOLDING", ("pg_c_utf8_not_here", "C"))
-    with pytest.raises(StoreError, match="can not fold case by Unicode"):
+    with pytest.raises(StoreError, match="cannot fold case by Unicode"):
         asyncio.run(migrate(database.url))
     assert database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
 

@@ -263,6 +263,6 @@ def test_workers_are_refused_on_sqlite_and_on_a_port_that_is_taken(shared_databa
         ServerProcess(tmp_path / "plaudit.db", "127.0.0.1:0", "--workers", "2")
     with (
         server_process(shared_database.url) as first,
-        pytest.raises(RuntimeError, match="can not listen on"),
+        pytest.raises(RuntimeError, match="cannot listen on"),
     ):
         ServerProcess(shared_database.url, first.target, "--workers", "2")

@@ -280,7 +280,7 @@ def test_a_server_whose_issuers_keys_can_not_be_read_does_not_start(
     if content is not None:
         path.write_text(content)
     with (
-        pytest.raises(StartError, match=r"jwt\.keys: .*jwks\.json can not be used"),
+        pytest.raises(StartError, match=r"jwt\.keys: .*jwks\.json cannot be used"),
         secured(replace(config, jwt=replace(config.jwt, keys=str(path)))),
     ):
         pass

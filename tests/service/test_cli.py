@@ -88,14 +88,14 @@ def test_config_prints_what_is_in_force_and_from_where() -> None:
     ("arguments", "environment", "told"),
     [
         (("serve", "--listen", "0.0.0.0:1"), {}, "say --insecure"),
-        (("serve", "--config", "/nowhere.toml"), {}, "/nowhere.toml: can not be read"),
+        (("serve", "--config", "/nowhere.toml"), {}, "/nowhere.toml: cannot be read"),
         (("serve", "--store", "mysql:x"), {}, "unknown store"),
         (("serve",), {"PLAUDIT_STROE": "x"}, "unknown variable PLAUDIT_STROE"),
         (("serve", "--tls-certificate", "/nowhere.pem"), {}, "go together"),
         (("config", "--limits-in-flight-calls", "0"), {}, "use 1 to 4096"),
         (("keys", "list", "--store", "mysql:x"), {}, "unknown store"),
         (("keys", "create", "a", "--role", "reader", "--project", "acme"), {}, "'acme' is no project pattern"),
-        (("keys", "create", "", "--role", "reader", "--project", "*"), {}, "can not be a principal's name"),
+        (("keys", "create", "", "--role", "reader", "--project", "*"), {}, "cannot be a principal's name"),
     ],
 )
 def test_what_an_operator_can_repair_is_one_line_and_exit_code_1(

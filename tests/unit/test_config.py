@@ -120,7 +120,7 @@ def test_a_variable_and_its_file_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_secret_file_is_named() -> None:
-    with pytest.raises(ConfigError, match="PLAUDIT_STORE_FILE: can not read the file /nowhere"):
+    with pytest.raises(ConfigError, match="PLAUDIT_STORE_FILE: cannot read the file /nowhere"):
         load({}, {"PLAUDIT_STORE_FILE": "/nowhere"})
 
 

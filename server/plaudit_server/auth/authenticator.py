@@ -118,6 +118,6 @@ class Authenticator:
         try:
             await keys.start()
         except (OSError, ValueError) as error:
-            raise StartError(f"jwt.keys: {config.keys} can not be used: {error}") from error
+            raise StartError(f"jwt.keys: {config.keys} cannot be used: {error}") from error
         self._refreshed.append(keys)
         self._verify_token = TokenVerifier(config, keys.get, keys.soon).verify

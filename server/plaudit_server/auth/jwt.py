@@ -158,7 +158,7 @@ class TokenVerifier:
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         name = claims["sub"]
         if not usable_name(name):
-            raise Unauthenticated("the token's sub can not be a principal's name")
+            raise Unauthenticated("the token's sub cannot be a principal's name")
         return Principal(name, self._grants(claims), CREDENTIAL, float(claims["exp"]) + self._config.leeway_seconds)
 
     def _grants(self, claims: Mapping[str, Any]) -> tuple[Grant, ...]:

@@ -55,10 +55,10 @@ def new_key(
 ) -> tuple[str, ApiKey]:
     """A fresh key: the text for its bearer, shown once and kept nowhere, and what is stored of it.
 
-    Times in microseconds. Raises ValueError for a name or a pattern that can not be used.
+    Times in microseconds. Raises ValueError for a name or a pattern that cannot be used.
     """
     if not usable_name(principal):
-        raise ValueError(f"{principal!r} can not be a principal's name; use 1 to 256 bytes of printable text")
+        raise ValueError(f"{principal!r} cannot be a principal's name; use 1 to 256 bytes of printable text")
     grant = Grant(role, tuple(projects))
     if not grant.projects:
         raise ValueError("a key needs one project pattern at least, as acme/chat or acme/*")

@@ -62,7 +62,7 @@ class CertificateFiles:
                 configuration = self.read()
             except (OSError, ValueError) as error:
                 if self._refused != (refused := self._stat_or_none()):
-                    logger.warning("the new TLS files can not be used, the old ones stay in force: %s", error)
+                    logger.warning("the new TLS files cannot be used, the old ones stay in force: %s", error)
                 self._refused = refused
                 return None
             logger.info("TLS certificate read again from %s", self._paths[0])
@@ -84,9 +84,9 @@ def server_credentials(config: Tls) -> grpc.ServerCredentials:
     try:
         first = files.read()
     except OSError as error:
-        raise StartError(f"can not read {error.filename}: {error.strerror}; check the paths under [tls]") from error
+        raise StartError(f"cannot read {error.filename}: {error.strerror}; check the paths under [tls]") from error
     except ValueError as error:
-        raise StartError(f"the TLS files can not be used: {error}") from error
+        raise StartError(f"the TLS files cannot be used: {error}") from error
     return grpc.dynamic_ssl_server_credentials(
         first,
         # None is what grpc's documentation asks for when nothing has changed; its stubs do not know.
@@ -106,7 +106,7 @@ def certificate_principal(context: AuthContext) -> Principal | None:
     if not name:
         if any(uri.lower().startswith(b"spiffe:") for uri in context.get("peer_uri", ())):
             # Not valid as an SVID, so grpc gave no SPIFFE id: the subject must not stand in for it.
-            raise Unauthenticated("the certificate's SPIFFE id can not be used; it must be its only URI")
+            raise Unauthenticated("the certificate's SPIFFE id cannot be used; it must be its only URI")
         name = _first(context, "x509_subject")
     if not usable_name(name):
         raise Unauthenticated("the certificate has neither a SPIFFE id nor a subject that can be a name")

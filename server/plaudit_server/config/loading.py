@@ -58,7 +58,7 @@ def _from_file(path: Path) -> dict[str, Given]:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: can not be read ({error.strerror}); check the path given as --config") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path given as --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is no TOML file: {error}") from error
     sections = {setting.section for setting in SETTINGS if setting.section}
@@ -100,4 +100,4 @@ def _content(path: str, variable: str) -> str:
     try:
         return Path(path).read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{variable}: can not read the file {path}") from error
+        raise ConfigError(f"{variable}: cannot read the file {path}") from error

@@ -33,7 +33,7 @@ class StoreHealth:
         """`services` are the full names of those that need the store."""
         self.servicer = health.aio.HealthServicer()
         self.state = "starting"
-        """In a word or two, for people: `serving`, or why the service can not do its work."""
+        """In a word or two, for people: `serving`, or why the service cannot do its work."""
         self.failed_checks = 0
         self._store = store
         self._unexpected = ""
@@ -109,7 +109,7 @@ class StoreHealth:
 def ask(target: str, service: str, timeout: float, ca: str | None = None) -> str:
     """What a server says of a service within `timeout` seconds: SERVING, NOT_SERVING, SERVICE_UNKNOWN or no answer.
 
-    `ca` is the path of the certificates to trust, for TLS. Raises StartError when it can not be read.
+    `ca` is the path of the certificates to trust, for TLS. Raises StartError when it cannot be read.
     """
     if ca is None:
         channel = grpc.insecure_channel(target)
@@ -117,7 +117,7 @@ def ask(target: str, service: str, timeout: float, ca: str | None = None) -> str
         try:
             credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes())
         except OSError as error:
-            raise StartError(f"can not read {ca}: {error.strerror}") from error
+            raise StartError(f"cannot read {ca}: {error.strerror}") from error
         channel = grpc.secure_channel(target, credentials)
     with channel:
         check = health_pb2_grpc.HealthStub(channel).Check

@@ -62,7 +62,7 @@ def check(config: Config) -> None:
 def supervise(config: Config) -> int:
     """Run the workers until SIGINT or SIGTERM; one that ends by itself is started anew. The exit code.
 
-    Raises StartError when the address can not be listened on, or a worker does not start at all.
+    Raises StartError when the address cannot be listened on, or a worker does not start at all.
     """
     with _reserved(config.listen) as reserved:
         host = config.listen.rpartition(":")[0]
@@ -162,5 +162,5 @@ def _reserved(listen: str) -> socket.socket:
         shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared.bind(address)
     except OSError as error:
-        raise StartError(f"can not listen on {listen}: {error.strerror}; choose another with --listen") from error
+        raise StartError(f"cannot listen on {listen}: {error.strerror}; choose another with --listen") from error
     return shared

@@ -299,7 +299,7 @@ class Reader:
 
     def _is_scalar(self, operand: Operand, at: str) -> bool:
         if (kind := kind_of(operand)) in ("array", "map"):
-            self.refuse(at, f"is {_article(kind)}, which can not be compared as a whole")
+            self.refuse(at, f"is {_article(kind)}, which cannot be compared as a whole")
             return False
         return True
 

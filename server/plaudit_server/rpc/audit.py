@@ -44,7 +44,7 @@ class AuditLog:
     """Where audit lines go: written by a thread of its own, so that a slow disk stops no call."""
 
     def __init__(self, config: Config) -> None:
-        """Open the log that `audit_log` names. Raises StartError when its file can not be written."""
+        """Open the log that `audit_log` names. Raises StartError when its file cannot be written."""
         handler: logging.Handler
         if config.audit_log in ("auto", "stderr", "off"):
             handler = logging.StreamHandler(sys.stderr)
@@ -52,7 +52,7 @@ class AuditLog:
             try:
                 handler = WatchedFileHandler(config.audit_log, encoding="utf-8")
             except OSError as error:
-                raise StartError(f"can not write the audit log {config.audit_log}: {error.strerror}") from error
+                raise StartError(f"cannot write the audit log {config.audit_log}: {error.strerror}") from error
         handler.setFormatter(logging.Formatter("%(message)s"))
         lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._handler = handler

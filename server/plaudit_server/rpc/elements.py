@@ -17,7 +17,7 @@ from plaudit._contract import limits
 from plaudit_server.errors import InvalidFields, InvalidQuery, Violation
 from plaudit_server.rpc.declare import Bounded
 
-# A tag and a length, or a value: what has fewer bytes than this for each element can not have too many.
+# A tag and a length, or a value: what has fewer bytes than this for each element cannot have too many.
 _ELEMENT_BYTES: Final = 2
 # How far to look, so that looking costs less than what it guards against. Outer messages come first, and those whose
 # parsing costs most are outer ones: records.

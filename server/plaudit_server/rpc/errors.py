@@ -204,7 +204,7 @@ def _store_unavailable(error: StoreUnavailable) -> Problem:
     return Problem(
         grpc.StatusCode.UNAVAILABLE,
         reason(ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
-        "the store can not be reached or written to",
+        "the store cannot be reached or written to",
         {"store": error.store},
         retry_delay=error.retry_delay,
     )

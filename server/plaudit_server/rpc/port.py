@@ -77,7 +77,7 @@ def bind(server: grpc.aio.Server, config: Config) -> int:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise StartError(f"can not listen on {listen}: the address is in use or not ours; choose another with --listen")
+        raise StartError(f"cannot listen on {listen}: the address is in use or not ours; choose another with --listen")
     return port
 
 

@@ -63,7 +63,7 @@ def create(dialect: Dialect, declared: Declaration, how: str = "") -> str:
 
 
 def read(rows: Iterable[tuple[Any, ...]]) -> list[Declaration]:
-    """The declarations that READ found, but for those of another version that this one can not read."""
+    """The declarations that READ found, but for those of another version that this one cannot read."""
     found = []
     for key, value in rows:
         kind, _, path = key.removeprefix(_FIRST_KEY).partition(" ")

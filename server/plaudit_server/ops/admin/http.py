@@ -51,7 +51,7 @@ class PageServer:
         try:
             self._server = await asyncio.start_server(self._connected, host, port, limit=_HEAD_BYTES)
         except OSError as error:
-            raise StartError(f"can not listen on {listen}: {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {listen}: {error.strerror or error}") from error
         return f"{listen.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

@@ -60,7 +60,7 @@ class AdminPorts:
         try:
             port = server.add_insecure_port(listen)
         except RuntimeError as error:
-            raise StartError(f"can not listen on {listen}: the address is in use or not ours") from error
+            raise StartError(f"cannot listen on {listen}: the address is in use or not ours") from error
         await server.start()
         self._grpc = server
         return f"{listen.rpartition(':')[0]}:{port}"

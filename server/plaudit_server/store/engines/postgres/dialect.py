@@ -34,7 +34,7 @@ def _numeral(text: str) -> str:
     )
 
 
-# No cast before the pattern has said that it can not fail.
+# No cast before the pattern has said that it cannot fail.
 _TEXT_NUMBER: Final = (
     "case when length(t) <= 40 and t ~ '^[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9][0-9]?)?$' then "
     + _numeral("t")

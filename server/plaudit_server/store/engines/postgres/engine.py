@@ -100,7 +100,7 @@ class PostgresEngine(SqlEngine):
         self._checking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect. Raises StoreError for a database that can not be reached or used, or that waits for migration."""
+        """Connect. Raises StoreError for a database that cannot be reached or used, or that waits for migration."""
         async with connected(self._url) as connection:
             collation = await folding(connection)
             found = await applied(connection)

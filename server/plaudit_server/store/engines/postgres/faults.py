@@ -13,7 +13,7 @@ _PASSING: Final = frozenset(
     {"40001", "40P01", "40003", "55P03", "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53300"}
 )
 _PASSING_CLASSES: Final = ("08", "XX")
-# What says that the engine can not do its work, whatever it was asked; all else is about one command.
+# What says that the engine cannot do its work, whatever it was asked; all else is about one command.
 _UNAVAILABLE: Final = frozenset({"25006", "25P03", "42501", "55P03", "57014"})
 _UNAVAILABLE_CLASSES: Final = ("08", "28", "3D", "40", "53", "57", "58", "XX")
 # The unique indexes of revisions; Citus adds a shard's number, and names them in the message alone.

@@ -46,7 +46,7 @@ _RACE: Final = (
 
 
 def connection_string(url: str) -> str:
-    """A store's URL with our defaults, for the driver. Raises StoreError when it can not be read."""
+    """A store's URL with our defaults, for the driver. Raises StoreError when it cannot be read."""
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error as error:
@@ -77,7 +77,7 @@ async def applied(connection: Connection) -> list[tuple[int, str]]:
 
 
 async def folding(connection: Connection) -> str:
-    """The collation that folds case by Unicode here. Raises StoreError when the database can not hold a store."""
+    """The collation that folds case by Unicode here. Raises StoreError when the database cannot hold a store."""
     version, encoding = await _one(
         connection, "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')"
     )
@@ -93,7 +93,7 @@ async def folding(connection: Connection) -> str:
         if name in there and await _folds(connection, name):
             return name
     raise StoreError(
-        "the database can not fold case by Unicode, which $contains needs: "
+        "the database cannot fold case by Unicode, which $contains needs: "
         "use PostgreSQL 17 or later, or a build with ICU, as distributions ship it"
     )
 
@@ -101,7 +101,7 @@ async def folding(connection: Connection) -> str:
 async def migrate(connection: Connection) -> Sequence[Migration]:
     """Carry the schema forward, and answer what was applied: one server at a time, all of it or nothing.
 
-    Raises StoreError for a database that can not hold a store, or whose schema is of a newer version.
+    Raises StoreError for a database that cannot hold a store, or whose schema is of a newer version.
     """
     await folding(connection)
     known = migrations("postgres")

@@ -23,7 +23,7 @@ _HEADER_BYTES: Final = 100
 BUSY_MS: Final = 5_000
 _CHECKPOINT_PAGES: Final = 4_000
 
-# What says that the engine can not do its work, whatever it was asked; all else is about one command.
+# What says that the engine cannot do its work, whatever it was asked; all else is about one command.
 UNAVAILABLE: Final = (
     apsw.BusyError,
     apsw.CantOpenError,
@@ -68,13 +68,13 @@ def configured(connection: apsw.Connection, cache_kib: int, *pragmas: str) -> ap
 
 
 def check_file(path: Path) -> None:
-    """Refuse what can not be our store, by its bytes alone: SQLite would leave traces. Raises StoreError."""
+    """Refuse what cannot be our store, by its bytes alone: SQLite would leave traces. Raises StoreError."""
     directory = path.parent
     if not directory.is_dir():
         raise StoreError(f"the directory {directory} of the store does not exist; make it first")
     if not path.exists():
         if not os.access(directory, os.W_OK | os.X_OK):
-            raise StoreError(f"the directory {directory} of the store can not be written to")
+            raise StoreError(f"the directory {directory} of the store cannot be written to")
         return
     if not path.is_file():
         raise StoreError(f"the store {path} is not a file")
@@ -82,7 +82,7 @@ def check_file(path: Path) -> None:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except OSError as error:
-        raise StoreError(f"the store {path} can not be read: {error.strerror}") from error
+        raise StoreError(f"the store {path} cannot be read: {error.strerror}") from error
     if header:
         if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
             raise StoreError(f"{path} is not a store of plaudit; it was left as it is")
@@ -93,7 +93,7 @@ def check_file(path: Path) -> None:
     if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path, os.W_OK):
         raise StoreError(f"the store {path} is read-only")
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise StoreError(f"the directory {directory} of the store can not be written to")
+        raise StoreError(f"the directory {directory} of the store cannot be written to")
 
 
 def applied(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
@@ -111,6 +111,6 @@ def applied(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
         remembered: list[Any] = connection.execute("SELECT number, checksum FROM schema_migration").fetchall()
         return remembered
     except apsw.Error as error:
-        raise StoreError(f"the store {file} can not be read: {error}") from error
+        raise StoreError(f"the store {file} cannot be read: {error}") from error
     finally:
         connection.close()

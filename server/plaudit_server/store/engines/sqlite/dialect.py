@@ -130,7 +130,7 @@ SQLITE: Final = Dialect(
             "(select instr(t, {needle}) > 0 or instr(t, '\\') > 0 or typeof(t) <> 'text' from (select {value} as t))"
         ),
     ),
-    # Neither subqueries nor registered functions, which an index can not hold or other programs do not have.
+    # Neither subqueries nor registered functions, which an index cannot hold or other programs do not have.
     indexed=Indexed(
         json=_sqlite_json,
         as_number=(

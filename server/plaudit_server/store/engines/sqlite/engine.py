@@ -84,7 +84,7 @@ class SqliteEngine(SqlEngine):
         self._eraser: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Open the file, or make it. Raises StoreError, and leaves a file that can not be used as it is."""
+        """Open the file, or make it. Raises StoreError, and leaves a file that cannot be used as it is."""
         self._writer = Threads(1, "plaudit-writer")
         self._readers = Threads(self._reader_count, "plaudit-reader")
         try:
@@ -159,7 +159,7 @@ class SqliteEngine(SqlEngine):
                 self._idle.append(Reader(self._connect_reader))
             self._unerased = not self._erase()
         except (apsw.Error, OSError) as error:
-            raise StoreError(f"the store {self._path} can not be opened: {error}") from error
+            raise StoreError(f"the store {self._path} cannot be opened: {error}") from error
 
     def _connect(self) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -200,7 +200,7 @@ class SqliteEngine(SqlEngine):
             roll_back(connection)
             raise
         if connection.pragma("journal_mode", "wal") != "wal":
-            raise StoreError(f"the store {self._path} can not keep a write-ahead log: is it on a network file system?")
+            raise StoreError(f"the store {self._path} cannot keep a write-ahead log: is it on a network file system?")
         [(self.store_id,)] = connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
 
     def _close(self) -> None:

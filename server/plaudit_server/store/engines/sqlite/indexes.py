@@ -108,7 +108,7 @@ def _connected(path: str, begin: str = "BEGIN IMMEDIATE") -> Iterator[apsw.Conne
     try:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     except apsw.Error as error:
-        raise StoreError(f"the store {path} can not be opened: {error}") from error
+        raise StoreError(f"the store {path} cannot be opened: {error}") from error
     try:
         connection.set_busy_timeout(_BUSY_MS)
         for setting in ("secure_delete = ON", "synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
