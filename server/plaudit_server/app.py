@@ -28,6 +28,7 @@ from plaudit_server.resources import RESOURCES, registry
 from plaudit_server.rpc import port
 from plaudit_server.rpc.audit import AuditLog
 from plaudit_server.rpc.chain import Chain
+from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Registry
 from plaudit_server.rpc.resource import Parts, Resource
 from plaudit_server.rpc.security import security
@@ -56,7 +57,7 @@ class Server:
         self._writer = make_writer(
             store, on_commit=self._committed, on_failure=self._health.store_failed, meter=self.metrics
         )
-        parts = Parts(store, self._writer, version("plaudit"), self.metrics.acknowledged)
+        parts = Parts(store, self._writer, version("plaudit"), self.metrics.acknowledged, Deadlines(config.limits))
         self._running = [resource.start(parts) for resource in resources]
         self._on_commit = [running.committed for running in self._running if running.committed is not None]
         self._authenticator = Authenticator(config, store)

@@ -83,6 +83,14 @@ class Overloaded(DomainError):
         self.retry_delay = retry_delay
 
 
+class QueryTooExpensive(DomainError):
+    """A query was stopped since it was not done within its `seconds`; the same would take as long again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"stopped after {seconds:g} s")
+        self.seconds = seconds
+
+
 class StoreUnavailable(DomainError):
     """The store cannot be reached or written to; nothing of the request was stored."""
 

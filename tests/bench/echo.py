@@ -76,9 +76,7 @@ async def _serve_chain() -> None:
             return row.head + row.payload
 
     def start(parts: Parts) -> Running:
-        watches = Watches(parts.store)
-        answering = Answering(parts.store, parts.writer, watches, parts.version, parts.acknowledged)
-        return Running({resource.SERVICE.name: answering})
+        return Running({resource.SERVICE.name: Answering(parts, Watches(parts.store))})
 
     store = MemoryEngine(FeedbackModel(microseconds))
     server = Server(Config(listen="127.0.0.1:0"), store, [replace(resource.RESOURCE, start=start)])

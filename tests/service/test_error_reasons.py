@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 import plaudit_server.testing
+from plaudit import ResourceExhaustedError
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
@@ -30,7 +31,7 @@ from plaudit.v1 import (
     ReplaceFeedbackRequest,
     WatchFeedbackRequest,
 )
-from plaudit_server.config import Config, Connections
+from plaudit_server.config import Config, Connections, Limits
 from plaudit_server.store.base import Command, Written
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.testing import RunningServer
@@ -191,6 +192,28 @@ def test_watcher_too_slow() -> None:
         assert seen == list(range(1, total + 1))
 
 
+def test_query_too_expensive() -> None:
+    """A count that takes longer than it may is stopped, and neither RetryInfo nor the client asks for it again."""
+    with plaudit_server.testing.server(config=Config(limits=Limits(read_seconds=0.05))) as running:
+        client = running.client(PROJECT)
+        client.create_batch(
+            {"ref": REF, "feedback_type": "t", "payload": {"text": f"{n} " * 4_000}} for n in range(500)
+        )
+        text = {"$getField": "payload.text"}
+        leaves = [{"$contains": {"input": text, "substr": {"$literal": f"word{n}"}}} for n in range(100)]
+        before = running.server.calls
+        with pytest.raises(ResourceExhaustedError) as caught:
+            client.count({"$expr": {"$or": leaves}})
+        assert caught.value.__cause__ is not None
+        refused = Refusal(caught.value.__cause__)
+        check("QUERY_TOO_EXPENSIVE", refused)
+        assert refused.metadata["seconds"] == "0.05"
+        assert refused.retry_seconds is None
+        assert "grpc-retry-pushback-ms" not in refused.trailers
+        assert client.count() == 500
+        assert running.server.calls == before + 2
+
+
 def check(reason: str, refused: Refusal) -> None:
     code, keys = documented()[reason]
     assert (refused.reason, refused.code.name, set(refused.metadata)) == (reason, code, keys)
@@ -216,7 +239,7 @@ def test_reason(reason: str, stub: FeedbackServiceStub, running: RunningServer) 
 
 
 def test_every_reason_is_produced_by_a_test() -> None:
-    here = {*PRODUCED, "STORE_UNAVAILABLE", "OVERLOADED", "INTERNAL", "WATCHER_TOO_SLOW"}
+    here = {*PRODUCED, "STORE_UNAVAILABLE", "OVERLOADED", "INTERNAL", "WATCHER_TOO_SLOW", "QUERY_TOO_EXPENSIVE"}
     elsewhere = {"UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"}
     names = {name.removeprefix("ERROR_REASON_") for name in list(ErrorReason.keys())} - {"UNSPECIFIED"}
     assert names == here | elsewhere

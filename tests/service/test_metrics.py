@@ -33,6 +33,7 @@ from plaudit_server.errors import StoreUnavailable
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.store.base import Command, Read, Written
 from plaudit_server.store.engines.memory import MemoryEngine
+from plaudit_server.store.work import SERVER, Work
 from plaudit_server.testing import server
 from tests.service.operators import Scraped, scrape, with_admin
 
@@ -161,10 +162,10 @@ class Unsteady(MemoryEngine):
             await self.held.wait()
         return await super().write(group)
 
-    async def read(self, read: Read[T]) -> T:
+    async def read(self, read: Read[T], work: Work = SERVER) -> T:
         if self.fails:
             raise StoreUnavailable(self.name)
-        return await super().read(read)
+        return await super().read(read, work)
 
     async def check(self) -> None:
         if self.fails:

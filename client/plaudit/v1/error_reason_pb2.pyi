@@ -109,6 +109,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         {"quota": "rows_per_second", "retry_delay_ms": "80"}
     """
+    ERROR_REASON_QUERY_TOO_EXPENSIVE: _ErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED: a query was stopped since it took too long, and would take as long again; declare an index for
+    its paths, or narrow its filter. There is no RetryInfo.
+
+        {"seconds": "10"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons. Each comment begins with the status code, and ends with an example of the metadata."""
@@ -199,5 +205,11 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 17
 """RESOURCE_EXHAUSTED: a project's or the server's quota is used up; RetryInfo says when to come back.
 
     {"quota": "rows_per_second", "retry_delay_ms": "80"}
+"""
+ERROR_REASON_QUERY_TOO_EXPENSIVE: ErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED: a query was stopped since it took too long, and would take as long again; declare an index for
+its paths, or narrow its filter. There is no RetryInfo.
+
+    {"seconds": "10"}
 """
 global___ErrorReason = ErrorReason

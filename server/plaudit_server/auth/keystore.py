@@ -9,6 +9,7 @@ from plaudit_server.auth.keys import ApiKey
 from plaudit_server.config.grants import known_role
 from plaudit_server.store.base import Placement, Reading, SqlEngine, Statement, Steps, Table
 from plaudit_server.store.prepared import Prepared
+from plaudit_server.store.work import Lane
 
 API_KEY: Final = Table(
     name="api_key",
@@ -55,11 +56,11 @@ class StoredKeys:
 
     async def all(self) -> list[ApiKey]:
         """Every key, oldest first. Raises StoreUnavailable."""
-        return await self._store.read(Reading(_all))
+        return await self._store.read(Reading(_all, Lane.POINT))
 
     async def stamp(self) -> tuple[int, int]:
         """How many keys there are and how many of them are revoked: keys are never removed."""
-        return await self._store.read(Reading(_stamp))
+        return await self._store.read(Reading(_stamp, Lane.POINT))
 
 
 def _all(sql: Prepared) -> Steps[list[ApiKey]]:

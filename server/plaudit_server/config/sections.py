@@ -84,6 +84,10 @@ class Limits:
         maximum=4096,
     )
     in_flight_watches: int = setting(2048, "Watches that may run at a time.", minimum=1, maximum=100_000)
+    read_seconds: float = setting(
+        10.0, "The longest time that a read may take; a query that takes longer is stopped.", minimum=0.01, maximum=3600
+    )
+    write_seconds: float = setting(10.0, "The longest time that a write may take.", minimum=0.01, maximum=3600)
     calls_per_second: float = setting(0.0, "Calls a second of each project; 0: no limit.", minimum=0)
     rows_per_second: float = setting(0.0, "Rows written a second by each project; 0: no limit.", minimum=0)
     burst_seconds: float = setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
 from plaudit._contract.jsontext import same_content
@@ -30,6 +30,7 @@ from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import Command, Insert, Statement, Steps
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Traits
+from plaudit_server.store.work import SERVER, Work
 
 _CREATED: Final = int(ChangeKind.CREATED)
 _REPLACED: Final = int(ChangeKind.REPLACED)
@@ -72,6 +73,7 @@ class Create(Command[list[Row | DomainError]]):
     records: Sequence[Record]
     atomic: bool = True
     imported: bool = False
+    work: Work = field(default=SERVER, compare=False)
 
     @property
     def rows(self) -> int:
@@ -118,6 +120,7 @@ class Replace(Command[Row]):
     record: Record
     expected_version: int = 0
     owner: str | None = None
+    work: Work = field(default=SERVER, compare=False)
 
     @property
     def rows(self) -> int:
@@ -197,6 +200,7 @@ class Purge(Command[Purged]):
     limit: int = 10_000
     dry_run: bool = False
     owner: str | None = None
+    work: Work = field(default=SERVER, compare=False)
 
     @property
     def rows(self) -> int:

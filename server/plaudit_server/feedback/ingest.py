@@ -14,9 +14,11 @@ from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.records import Record
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
+from plaudit_server.rpc.resource import Parts
 from plaudit_server.store.base import Engine, Outcome
 from plaudit_server.store.ledger import ProjectRevision
-from plaudit_server.store.writer import Acknowledged, Writer
+from plaudit_server.store.work import Work
+from plaudit_server.store.writer import Writer
 
 # Enough for the next groups to form while one commits; more would only wait in memory.
 _IN_FLIGHT: Final = 4
@@ -38,12 +40,10 @@ class _Batch:
 
 
 async def answers(
-    store: Engine,
-    writer: Writer,
+    parts: Parts,
     requests: AsyncIterator[_Request],
     call: Call,
     draining: asyncio.Event,
-    acknowledged: Acknowledged,
     *,
     imported: bool,
 ) -> AsyncGenerator[bytes, None]:
@@ -61,8 +61,9 @@ async def answers(
                 places, records, refused = _checked(request, call.user_id, imported=imported)
                 batch = _Batch(request, places, refused)
                 if records:
-                    command = Create(request.project, records, atomic=False, imported=imported)
-                    batch.outcome = await _enqueue(writer, command)
+                    work = parts.deadlines.write(call, request.project)
+                    command = Create(request.project, records, atomic=False, imported=imported, work=work)
+                    batch.outcome = await _enqueue(parts.writer, command)
                 await line.put(batch)
             await line.put(None)
         except Exception as error:
@@ -79,9 +80,9 @@ async def answers(
         while (batch := await line.get()) is not None:
             if isinstance(batch, _Failure):
                 raise batch
-            yield await _answer(store, batch)
+            yield await _answer(parts.store, batch, parts.deadlines.read(call, batch.request.project))
             # Only now: grpc has taken the answer.
-            acknowledged(Create.kind, len(batch.request.feedback) - len(batch.refused))
+            parts.acknowledged(Create.kind, len(batch.request.feedback) - len(batch.refused))
     finally:
         drain.cancel()
         reader.cancel()
@@ -121,7 +122,7 @@ async def _enqueue(writer: Writer, command: Create) -> asyncio.Future[Outcome]:
             await asyncio.sleep(error.retry_delay)
 
 
-async def _answer(store: Engine, batch: _Batch) -> bytes:
+async def _answer(store: Engine, batch: _Batch, work: Work) -> bytes:
     refused = batch.refused
     if batch.outcome is not None:
         outcome = await batch.outcome
@@ -138,7 +139,7 @@ async def _answer(store: Engine, batch: _Batch) -> bytes:
             RejectedFeedback(index=index, status=describe(refused[index]).status(room=_STATUS_BYTES))
             for index in sorted(refused)
         ],
-        revision=await store.read(ProjectRevision(batch.request.project)),
+        revision=await store.read(ProjectRevision(batch.request.project), work),
     )
     # ImportFeedbackResponse has the same fields under the same numbers.
     return response.SerializeToString()

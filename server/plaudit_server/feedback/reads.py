@@ -17,6 +17,7 @@ from plaudit_server.query.tree import Operation, SortKey, SortValue
 from plaudit_server.store.base import Read, Statement, Steps
 from plaudit_server.store.ledger import revision
 from plaudit_server.store.prepared import Prepared, Traits
+from plaudit_server.store.work import Lane
 
 _PAGE_BYTES: Final = 4_000_000
 _WATCH_WINDOW: Final = 10_000  # revisions looked at in one read, so that a rare filter does not hold a snapshot long
@@ -100,6 +101,11 @@ class Get(Read[Row | None]):
     project: str
     id: str
     version: int = 0
+
+    @property
+    def lane(self) -> Lane:
+        """One row by its key."""
+        return Lane.POINT
 
     def steps(self, sql: Prepared) -> Steps[Row | None]:
         """One row by its key."""
@@ -208,6 +214,11 @@ class SelectVersions(Read[Versions]):
     limit: int
 
     @property
+    def lane(self) -> Lane:
+        """A bounded number of rows of one id."""
+        return Lane.POINT
+
+    @property
     def snapshot(self) -> bool:
         """The tombstone and the versions must be of one state."""
         return True
@@ -237,6 +248,11 @@ class SelectChanges(Read[Changes]):
     filter: Operation | None
     limit: int
     max_bytes: int = 4_000_000
+
+    @property
+    def lane(self) -> Lane:
+        """A slice of what a watch has missed."""
+        return Lane.CATCHING_UP
 
     def steps(self, sql: Prepared) -> Steps[Changes]:
         """Both tables by revision, merged."""

@@ -82,7 +82,7 @@ SERVICE: Final = Service(
 
 def _start(parts: Parts) -> Running:
     watches = Watches(parts.store, poll=parts.store.poll_seconds)
-    servicer = FeedbackService(parts.store, parts.writer, watches, parts.version, parts.acknowledged)
+    servicer = FeedbackService(parts, watches)
 
     def drain() -> None:
         watches.close()

@@ -42,8 +42,7 @@ from plaudit_server.feedback.watch import Watches
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
-from plaudit_server.store.base import Engine
-from plaudit_server.store.writer import Acknowledged, Writer
+from plaudit_server.rpc.resource import Parts
 
 T = TypeVar("T")
 
@@ -57,14 +56,14 @@ _STREAM_BYTES: Final = limits.MIB
 class FeedbackService:
     """One coroutine, or generator, per RPC, under the RPC's name."""
 
-    def __init__(
-        self, store: Engine, writer: Writer, watches: Watches, version: str, acknowledged: Acknowledged
-    ) -> None:
-        self._store = store
-        self._writer = writer
+    def __init__(self, parts: Parts, watches: Watches) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._writer = parts.writer
         self._watches = watches
-        self._version = version
-        self._acknowledged = acknowledged
+        self._version = parts.version
+        self._acknowledged = parts.acknowledged
+        self._deadlines = parts.deadlines
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
@@ -77,7 +76,9 @@ class FeedbackService:
         record = rules.new_record(request.feedback, request.project, call.user_id, out)
         refuse(out)
         assert record is not None
-        outcome = await self._writer.submit(Create(request.project, (record,), atomic=False))
+        outcome = await self._writer.submit(
+            Create(request.project, (record,), atomic=False, work=self._deadlines.write(call, request.project))
+        )
         [row] = _accepted(outcome)
         answer = encoded(_accepted(row))
         self._acknowledged(Create.kind, 1)
@@ -104,7 +105,8 @@ class FeedbackService:
         refuse(out)
         if good:
             records = tuple(record for _, record in good)
-            outcome = await self._writer.submit(Create(request.project, records, atomic=not request.partial))
+            work = self._deadlines.write(call, request.project)
+            outcome = await self._writer.submit(Create(request.project, records, atomic=not request.partial, work=work))
             for (index, _), row in zip(good, _accepted(outcome), strict=True):
                 results[index] = row
         answer = batch_response(results)
@@ -112,14 +114,10 @@ class FeedbackService:
         return answer
 
     def IngestFeedback(self, call: Call, requests: AsyncIterator[IngestFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(
-            self._store, self._writer, requests, call, self._draining, self._acknowledged, imported=False
-        )
+        return ingest.answers(self._parts, requests, call, self._draining, imported=False)
 
     def ImportFeedback(self, call: Call, requests: AsyncIterator[ImportFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(
-            self._store, self._writer, requests, call, self._draining, self._acknowledged, imported=True
-        )
+        return ingest.answers(self._parts, requests, call, self._draining, imported=True)
 
     async def GetFeedback(self, call: Call, request: GetFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -127,7 +125,9 @@ class FeedbackService:
         id = rules.check_id_lookup(request.id, out)
         rules.check_version(request.version, out)
         refuse(out)
-        row = await self._store.read(Get(request.project, id, request.version))
+        row = await self._store.read(
+            Get(request.project, id, request.version), self._deadlines.read(call, request.project)
+        )
         if row is None:
             raise FeedbackNotFound(request.project, request.id)
         return encoded(row)
@@ -154,7 +154,8 @@ class FeedbackService:
                 limit=rows_wanted,
                 max_bytes=_PAGE_BYTES,
                 with_total=request.include_total_count,
-            )
+            ),
+            self._deadlines.read(call, request.project),
         )
         tail = QueryFeedbackResponse(revision=page.revision)
         if page.total is not None:
@@ -175,7 +176,8 @@ class FeedbackService:
             # Page by page, so that no reader's snapshot outlives one: a purge is not kept from erasing.
             wanted = limits.PAGE_ROWS if remaining is None else min(limits.PAGE_ROWS, remaining)
             page = await self._store.read(
-                Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES)
+                Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES),
+                self._deadlines.read(call, request.project),
             )
             if page.rows:
                 yield joined(page.rows)
@@ -189,7 +191,8 @@ class FeedbackService:
         out: list[Violation] = []
         filter = filter_of(request, out)
         refuse(out)
-        return CountFeedbackResponse(count=await self._store.read(Count(request.project, filter)))
+        work = self._deadlines.read(call, request.project)
+        return CountFeedbackResponse(count=await self._store.read(Count(request.project, filter), work))
 
     async def ListRefs(self, call: Call, request: ListRefsRequest) -> ListRefsResponse:
         out: list[Violation] = []
@@ -200,7 +203,8 @@ class FeedbackService:
         after = None
         if request.page_token:
             after = str(paging.unseal(request.page_token, scope, self._store.store_id).after[0])
-        found = await self._store.read(SelectRefs(request.project, filter, after, size + 1))
+        work = self._deadlines.read(call, request.project)
+        found = await self._store.read(SelectRefs(request.project, filter, after, size + 1), work)
         response = ListRefsResponse(refs=[summary(ref) for ref in found[:size]])
         if len(found) > size:
             cursor = paging.Cursor((found[size - 1].ref,), None)
@@ -214,7 +218,8 @@ class FeedbackService:
         record = rules.new_record(request.feedback, request.project, call.user_id, out, id_lookup=True)
         refuse(out)
         assert record is not None
-        replace = Replace(request.project, record, request.expected_version, call.owner)
+        work = self._deadlines.write(call, request.project)
+        replace = Replace(request.project, record, request.expected_version, call.owner, work)
         outcome = await self._writer.submit(replace)
         answer = encoded(_accepted(outcome))
         self._acknowledged(Replace.kind, 1)
@@ -230,7 +235,8 @@ class FeedbackService:
         after = 0
         if request.page_token:
             after = int(paging.unseal(request.page_token, scope, self._store.store_id).after[0] or 0)
-        versions = await self._store.read(SelectVersions(request.project, id, after, size))
+        work = self._deadlines.read(call, request.project)
+        versions = await self._store.read(SelectVersions(request.project, id, after, size), work)
         if not versions.rows and versions.tombstone is None and not after:
             raise FeedbackNotFound(request.project, request.id)
         tail = ListFeedbackVersionsResponse()
@@ -277,6 +283,7 @@ class FeedbackService:
                 limit=limits.PURGE_ROWS,
                 dry_run=request.dry_run,
                 owner=call.owner,
+                work=self._deadlines.write(call, request.project),
             )
         )
         done = _accepted(purged)

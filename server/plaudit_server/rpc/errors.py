@@ -20,6 +20,7 @@ from plaudit_server.errors import (
     MessageTooLarge,
     Overloaded,
     PermissionDenied,
+    QueryTooExpensive,
     QuotaExceeded,
     StoreUnavailable,
     Unauthenticated,
@@ -196,6 +197,18 @@ def _overloaded(error: Overloaded) -> Problem:
         "too many writes are waiting; retry after the delay",
         {"retry_delay_ms": str(round(error.retry_delay * 1000))},
         retry_delay=error.retry_delay,
+    )
+
+
+@describe.register
+def _query_too_expensive(error: QueryTooExpensive) -> Problem:
+    # Without RetryInfo: the same query would be stopped again.
+    seconds = f"{error.seconds:.3g}"
+    return Problem(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reason(ErrorReason.ERROR_REASON_QUERY_TOO_EXPENSIVE),
+        f"the query was stopped after {seconds} s; a declared index for its paths, or a narrower filter, would help",
+        {"seconds": seconds},
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Service
 from plaudit_server.store.base import Command, Engine, Table
 from plaudit_server.store.writer import Acknowledged, Writer
@@ -18,6 +19,7 @@ class Parts(NamedTuple):
     writer: Writer
     version: str
     acknowledged: Acknowledged
+    deadlines: Deadlines
 
 
 @dataclass(frozen=True, slots=True)

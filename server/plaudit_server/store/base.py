@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from plaudit_server.store.work import SERVER, Lane, Work
+
 if TYPE_CHECKING:
     from plaudit_server.store.ledger import Ledger
     from plaudit_server.store.prepared import Prepared
@@ -90,6 +92,11 @@ class Read(ABC, Generic[T]):
     __slots__ = ()
 
     @property
+    def lane(self) -> Lane:
+        """Which line it waits in."""
+        return Lane.QUERY
+
+    @property
     def snapshot(self) -> bool:
         """Whether its statements must see one state of the store, where the engine has to be asked for that."""
         return False
@@ -110,6 +117,7 @@ class Command(ABC, Generic[T_co]):
     """Whether it adds or changes rows, and is counted by them; otherwise it removes some."""
 
     project: str
+    work: Work
 
     @property
     @abstractmethod
@@ -179,8 +187,11 @@ class Engine(ABC):
         """Finish what runs and release everything. Safe to call twice."""
 
     @abstractmethod
-    async def read(self, read: Read[T]) -> T:
-        """Answer a question."""
+    async def read(self, read: Read[T], work: Work = SERVER) -> T:
+        """Answer a question for whoever owns the work, until its deadline; a read that is cancelled ends at once.
+
+        Raises QueryTooExpensive when the deadline passes while it runs, and Overloaded when it had not begun by then.
+        """
 
     @abstractmethod
     async def write(self, group: Sequence[Command[Any]]) -> Written:
@@ -207,10 +218,16 @@ class SqlEngine(Engine):
 class Reading(Read[T]):
     """A question made of steps alone, for what is asked in one place only."""
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_lane", "_steps")
 
-    def __init__(self, steps: Callable[[Prepared], Steps[T]]) -> None:
+    def __init__(self, steps: Callable[[Prepared], Steps[T]], lane: Lane = Lane.QUERY) -> None:
         self._steps = steps
+        self._lane = lane
+
+    @property
+    def lane(self) -> Lane:
+        """As given."""
+        return self._lane
 
     def steps(self, sql: Prepared) -> Steps[T]:
         """As given."""

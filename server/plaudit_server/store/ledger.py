@@ -19,6 +19,7 @@ from plaudit_server.store.base import (
     Written,
 )
 from plaudit_server.store.prepared import Prepared, Traits
+from plaudit_server.store.work import Lane
 
 PROJECT: Final = Table(
     name="project",
@@ -118,6 +119,11 @@ class ProjectRevision(Read[int]):
     """Which revision a project has; 0 when nothing was ever written."""
 
     project: str
+
+    @property
+    def lane(self) -> Lane:
+        """One row by its key."""
+        return Lane.POINT
 
     def steps(self, sql: Prepared) -> Steps[int]:
         """One row by its key."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from plaudit_server.store.base import Command, Engine, Outcome, Read, WriteFailed, Written
+from plaudit_server.store.work import SERVER, Work
 
 T = TypeVar("T")
 
@@ -39,8 +40,8 @@ class MemoryEngine(Engine):
     async def check(self) -> None:
         """Memory can always be written to."""
 
-    async def read(self, read: Read[T]) -> T:
-        """Ask the model that knows the read."""
+    async def read(self, read: Read[T], work: Work = SERVER) -> T:
+        """Ask the model that knows the read, which takes no time worth a limit."""
         for model in self._models:
             if (answer := model.reads.get(type(read))) is not None:
                 result: T = answer(read)

@@ -41,6 +41,7 @@ from plaudit_server.store.engines.postgres.schema import (
 from plaudit_server.store.ledger import lock, microseconds, write_group
 from plaudit_server.store.migrate import migrations, pending
 from plaudit_server.store.prepared import Prepared, Traits
+from plaudit_server.store.work import SERVER, Work
 
 logger = logging.getLogger("plaudit_server")
 
@@ -159,7 +160,7 @@ class PostgresEngine(SqlEngine):
             raise StoreUnavailable(self.name)
         return Written(outcomes, revisions, sum(part.repeated for part in parts), any(part.erased for part in parts))
 
-    async def read(self, read: Read[T]) -> T:
+    async def read(self, read: Read[T], work: Work = SERVER) -> T:
         """Answer a question, again when the connection is lost; in one snapshot where that matters."""
 
         async def attempt(connection: Connection) -> T:

@@ -40,6 +40,7 @@ from plaudit_server.store.engines.sqlite.threads import Threads
 from plaudit_server.store.ledger import microseconds, write_group
 from plaudit_server.store.migrate import LEDGER, migrations, newer, pending
 from plaudit_server.store.prepared import Prepared, Traits
+from plaudit_server.store.work import SERVER, Work
 
 logger = logging.getLogger("plaudit_server")
 
@@ -115,9 +116,9 @@ class SqliteEngine(SqlEngine):
             self._erase_in_background()
         return written
 
-    async def read(self, read: Read[T]) -> T:
-        """Answer a question on a reader thread; when nobody waits any more, it is interrupted."""
-        asked = Asked(read.steps(self._sql), self._idle)
+    async def read(self, read: Read[T], work: Work = SERVER) -> T:
+        """Answer a question on a reader thread; past its deadline, or when nobody waits any more, it is interrupted."""
+        asked = Asked(read.steps(self._sql), self._idle, work.deadline)
         try:
             return await self._run(self._readers, asked.run)
         except asyncio.CancelledError:

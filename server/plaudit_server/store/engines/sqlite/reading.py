@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -12,12 +14,15 @@ from typing import Any, Final, Generic, TypeVar
 
 import apsw
 
+from plaudit_server.errors import QueryTooExpensive
 from plaudit_server.store.base import Insert, Steps, bounded
 from plaudit_server.store.engines.sqlite.connection import UNAVAILABLE, roll_back
 
 T = TypeVar("T")
 
 _INTERRUPT_SECONDS: Final = 0.01
+# How often a statement looks at the clock, in instructions of the engine's virtual machine: about every millisecond.
+_INSTRUCTIONS: Final = 10_000
 # One statement for many rows: the interpreter lock changes hands once for each statement, and not for each row.
 _INSERT_ROWS: Final = 64
 # Every number of rows has a statement of its own, in two tables, beside all that are not inserts.
@@ -47,15 +52,21 @@ class Reader:
 class Asked(Generic[T]):
     """One read on its way through the reader threads."""
 
-    def __init__(self, steps: Steps[T], idle: deque[Reader]) -> None:
+    def __init__(self, steps: Steps[T], idle: deque[Reader], deadline: float | None = None) -> None:
+        """`deadline` is in seconds of `time.monotonic()`."""
         self._steps = steps
         self._idle = idle
+        self._asked = time.monotonic()
+        self._deadline = math.inf if deadline is None else deadline
         self._lock = threading.Lock()
         self._connection: apsw.Connection | None = None
         self._cancelled = False
 
     def run(self) -> T:
-        """Read in one snapshot. Raises InterruptError when it was cancelled."""
+        """Read in one snapshot.
+
+        Raises InterruptError when it was cancelled, and QueryTooExpensive when it is not done by its deadline.
+        """
         # There is one for each thread; the one used last has the pages that are asked for again.
         reader = self._idle.pop()
         try:
@@ -65,9 +76,15 @@ class Asked(Generic[T]):
                     raise apsw.InterruptError("nobody waits for this read")
                 self._connection = connection
             try:
+                connection.set_progress_handler(self._is_over, _INSTRUCTIONS)
                 connection.execute("BEGIN")
                 return drive(connection, self._steps)
+            except apsw.InterruptError as error:
+                if self._cancelled:
+                    raise
+                raise QueryTooExpensive(self._deadline - self._asked) from error
             finally:
+                connection.set_progress_handler(None)
                 with self._lock:
                     self._connection = None
                 roll_back(connection)
@@ -76,6 +93,9 @@ class Asked(Generic[T]):
             raise
         finally:
             self._idle.append(reader)
+
+    def _is_over(self) -> bool:
+        return self._cancelled or time.monotonic() > self._deadline
 
     def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop the read: interrupt it again and again until it has ended.
