@@ -42,16 +42,16 @@ def created(
             error = failure.moved(batch.positions)
             if not partial:
                 raise _with_note(error, len(outcomes)) from failure.__cause__
-            results: Iterable[Feedback | PlauditError] = [error] * len(batch.positions)
+            results: list[Feedback | PlauditError] = [error] * len(batch.positions)
         else:
-            results = map(_outcome, response.results)
-        for position, item, outcome in zip(batch.positions, batch.request.feedback, results, strict=True):
-            outcomes[position] = outcome
-            if isinstance(outcome, PlauditError):
-                if is_passing(outcome):
+            results = list(map(_outcome, response.results))
+        outcomes.update(zip(batch.positions, results, strict=True))
+        for index, result in enumerate(results):
+            if isinstance(result, PlauditError):
+                if is_passing(result):
                     pending += 1
                 else:
-                    refused.append(Refused(position, item.id, outcome))
+                    refused.append(Refused(batch.positions[index], batch.request.feedback[index].id, result))
     refused.sort(key=lambda one: one.position)
     return BatchResult([outcomes[position] for position in range(len(outcomes))], refused, pending)
 
