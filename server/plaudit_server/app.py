@@ -24,7 +24,7 @@ from plaudit_server.ops.admin.ports import AdminPorts
 from plaudit_server.ops.health import StoreHealth
 from plaudit_server.ops.logs import CallLog
 from plaudit_server.ops.metrics import Metrics, Sources
-from plaudit_server.resources import RESOURCES, registry
+from plaudit_server.resources import RESOURCES, commands, registry
 from plaudit_server.rpc import port
 from plaudit_server.rpc.audit import AuditLog
 from plaudit_server.rpc.chain import Chain
@@ -48,10 +48,9 @@ class Server:
     def __init__(self, config: Config, store: Engine, resources: Sequence[Resource] = RESOURCES) -> None:
         self.store = store
         self._config = config
-        self._registry = registry(tuple(resources))
+        self._registry = registry(resources)
         self._health = StoreHealth(store, [service.name for service in self._registry.services])
-        commands = [command for resource in resources for command in resource.commands]
-        self.metrics = Metrics(version("plaudit"), store.name, self._registry, commands)
+        self.metrics = Metrics(version("plaudit"), store.name, self._registry, commands(resources))
         self._tracer = _call_tracer(config, self._registry)
         make_writer = Writer if self._tracer is None else self._tracer.writer
         self._writer = make_writer(

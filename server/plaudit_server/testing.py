@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,8 @@ import uvloop
 
 from plaudit_server.app import Server, build_server
 from plaudit_server.config import Config
+from plaudit_server.resources import RESOURCES
+from plaudit_server.rpc.resource import Resource
 from plaudit_server.store.base import Engine
 from plaudit_server.store.url import open_store
 
@@ -49,10 +51,15 @@ class RunningServer:
 
 
 @contextmanager
-def server(store: str | Path | Engine | None = None, config: Config | None = None) -> Iterator[RunningServer]:
+def server(
+    store: str | Path | Engine | None = None,
+    config: Config | None = None,
+    *,
+    resources: Sequence[Resource] = RESOURCES,
+) -> Iterator[RunningServer]:
     """Run a server until the block ends; without `store` (a file's path, a URL, or an Engine) on a temporary file.
 
-    Raises StoreError and StartError like `plaudit-server serve`.
+    `resources` are what the server serves. Raises StoreError and StartError like `plaudit-server serve`.
     """
     with ExitStack() as stack:
         if isinstance(store, str) and "://" in store:
@@ -74,7 +81,7 @@ def server(store: str | Path | Engine | None = None, config: Config | None = Non
             loop.close()
 
         stack.callback(end_loop)
-        running = build_server(config, store)
+        running = build_server(config, store, resources)
         try:
             target = on_loop(running.start())
         finally:

@@ -15,7 +15,7 @@ from plaudit_server.feedback.records import Record
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
 from plaudit_server.rpc.resource import Parts
-from plaudit_server.store.base import Engine, Outcome
+from plaudit_server.store.base import Engine, Outcome, accepted
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.work import Work
 from plaudit_server.store.writer import Writer
@@ -125,9 +125,7 @@ async def _enqueue(writer: Writer, command: Create) -> asyncio.Future[Outcome]:
 async def _answer(store: Engine, batch: _Batch, work: Work) -> bytes:
     refused = batch.refused
     if batch.outcome is not None:
-        outcome = await batch.outcome
-        if isinstance(outcome, DomainError):
-            raise outcome
+        outcome = accepted(await batch.outcome)
         assert isinstance(outcome, list)
         for place, result in zip(batch.places, outcome, strict=True):
             if isinstance(result, DomainError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Final
 
 from plaudit._contract import limits
 from plaudit.v1 import (
@@ -43,8 +43,7 @@ from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
 from plaudit_server.rpc.resource import Parts
-
-T = TypeVar("T")
+from plaudit_server.store.base import accepted
 
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
@@ -79,8 +78,8 @@ class FeedbackService:
         outcome = await self._writer.submit(
             Create(request.project, (record,), atomic=False, work=self._deadlines.write(call, request.project))
         )
-        [row] = _accepted(outcome)
-        answer = encoded(_accepted(row))
+        [row] = accepted(outcome)
+        answer = encoded(accepted(row))
         self._acknowledged(Create.kind, 1)
         return answer
 
@@ -107,7 +106,7 @@ class FeedbackService:
             records = tuple(record for _, record in good)
             work = self._deadlines.write(call, request.project)
             outcome = await self._writer.submit(Create(request.project, records, atomic=not request.partial, work=work))
-            for (index, _), row in zip(good, _accepted(outcome), strict=True):
+            for (index, _), row in zip(good, accepted(outcome), strict=True):
                 results[index] = row
         answer = batch_response(results)
         self._acknowledged(Create.kind, sum([isinstance(result, Row) for result in results]))
@@ -221,7 +220,7 @@ class FeedbackService:
         work = self._deadlines.write(call, request.project)
         replace = Replace(request.project, record, request.expected_version, call.owner, work)
         outcome = await self._writer.submit(replace)
-        answer = encoded(_accepted(outcome))
+        answer = encoded(accepted(outcome))
         self._acknowledged(Replace.kind, 1)
         return answer
 
@@ -286,7 +285,7 @@ class FeedbackService:
                 work=self._deadlines.write(call, request.project),
             )
         )
-        done = _accepted(purged)
+        done = accepted(purged)
         return PurgeFeedbackResponse(purged_count=done.purged, more=done.more)
 
     async def GetServerInfo(self, call: Call, request: GetServerInfoRequest) -> GetServerInfoResponse:
@@ -296,10 +295,3 @@ class FeedbackService:
             limits=limits.as_mapping(),
             erasure_pending=self._store.erasure_pending,
         )
-
-
-def _accepted(outcome: T | DomainError) -> T:
-    """What a command came to; what the store's rules refused is raised."""
-    if isinstance(outcome, DomainError):
-        raise outcome
-    return outcome

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from plaudit_server.auth.permission import WRITES, Right
 
@@ -158,6 +159,12 @@ class Service:
             raise Undeclared(f"{rpc.method}: only a method that takes a stream of requests is a {Kind.STREAM_WRITE}")
         if (method.server_streaming and not method.client_streaming) != (rpc.kind in (Kind.STREAM_READ, Kind.WATCH)):
             raise Undeclared(f"{rpc.method}: its kind is {rpc.kind}, which does not fit how its answers come")
+        if rpc.kind in (Kind.WRITE, Kind.STREAM_WRITE) and not rpc.writes:
+            raise Undeclared(f"{rpc.method}: it writes, and the right {rpc.right} would keep it out of the audit log")
+        try:
+            rpc.rows(GetMessageClass(method.input_type)())
+        except AttributeError as error:
+            raise Undeclared(f"{rpc.method}: its rows cannot be counted: {error}") from error
 
 
 class Registry:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from plaudit_server.errors import DomainError
 from plaudit_server.store.work import SERVER, Lane, Work
 
 if TYPE_CHECKING:
@@ -148,6 +149,13 @@ class Command(ABC, Generic[T_co]):
 
 Outcome = Any
 """What a command came to: its own T, or a DomainError."""
+
+
+def accepted(outcome: T | DomainError) -> T:
+    """What a command came to. Raises the DomainError by which it was refused."""
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
 
 
 @dataclass(frozen=True, slots=True)
