@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvloop
-from grpc_health.v1 import health_pb2_grpc
 
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config
@@ -56,13 +55,16 @@ class Server:
         self._writer = make_writer(
             store, on_commit=self._committed, on_failure=self._health.store_failed, meter=self.metrics
         )
-        parts = Parts(store, self._writer, version("plaudit"), self.metrics.acknowledged, Deadlines(config.limits))
+        parts = Parts(
+            store, self._writer, version("plaudit"), self.metrics.acknowledged, Deadlines(config.limits), config
+        )
         self._running = [resource.start(parts) for resource in resources]
         self._on_commit = [running.committed for running in self._running if running.committed is not None]
         self._authenticator = Authenticator(config, store)
         self._audit_log = AuditLog(config)
         self._call_log = None if config.log_calls == "off" else CallLog(config)
         around = security(config, self._authenticator)
+        self._admission = around.admission
         self.metrics.follow(Sources(around.admission, self._writer, self._numbers, self._health))
         tracers = [] if self._tracer is None else [self._tracer]
         logs = [] if self._call_log is None else [self._call_log]
@@ -76,6 +78,7 @@ class Server:
                 *(tracer.end for tracer in tracers),
             ),
             beginnings=[tracer.begin for tracer in tracers],
+            answers=around.admission.answers,
         )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)
         self._server: grpc.aio.Server | None = None
@@ -134,9 +137,9 @@ class Server:
         for running in self._running:
             servicers |= running.servicers
         port.register(server, self._registry, servicers, self._chain, self._config)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        port.add_health(server, self._health.servicer, self._admission.health_watches)
         if self._config.reflection:
-            port.add_reflection(server, list(servicers))
+            port.add_reflection(server, list(servicers), self._admission.reflection)
         server.add_generic_rpc_handlers((self._chain.unknown(),))
 
     def _committed(self, revisions: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ from plaudit_server.resources import tables
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Placement, Reading, Statement, Steps, Table
 from plaudit_server.store.engines.postgres.dialect import postgres
-from plaudit_server.store.engines.postgres.driving import proofs
+from plaudit_server.store.engines.postgres.driving import places, proofs
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.engines.postgres.schema import Connection
 from plaudit_server.store.ledger import ProjectRevision
@@ -123,7 +123,9 @@ def statements(shared_database: Database) -> dict[str, Any]:
     asyncio.run(run())
     named = {text for made in store._sql._made.values() for text in vars(made).values() if isinstance(text, str)}
     assert named <= store.seen.keys(), "a fixed statement was never run here"
-    return store.seen | {proofs(table): (PROJECT, [id_of(1)]) for table in BY_PROJECT if table.proof}
+    return store.seen | {
+        proofs(table): (PROJECT, [id_of(1)]) * len(places(table)) for table in BY_PROJECT if table.proof
+    }
 
 
 def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

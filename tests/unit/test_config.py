@@ -83,8 +83,8 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
             True, 3.5, (NamedGrant("spiffe://mesh/a", Role.WRITER, ("acme/*",)), NamedGrant("b", Role.READER, ("*",)))
         ),
         jwt=Jwt("https://issuer", "plaudit", "https://issuer/keys", ("ES256",), "r", "p", 5.0, 60.0),
-        limits=Limits(10, 20, 4.0, 5.0, 1.5, 2.5, 3.0),
-        connections=Connections(5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 6.0),
+        limits=Limits(10, 11, 12, 20, 13, 14, 0.25, 2**24, 4.0, 5.0, 1.5, 2.5, 9.5, 3.0),
+        connections=Connections(5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 7.5, 7.0, 8.0, 6.0),
         admin=Admin("127.0.0.1:7000", "127.0.0.1:8000"),
         tracing=Tracing("https://collector:4317", 0.5),
         insecure=True,

@@ -83,13 +83,34 @@ class Limits:
         minimum=1,
         maximum=4096,
     )
+    in_flight_read_streams: int = setting(
+        256, "Streams of answers (StreamFeedback) that may run at a time.", minimum=1, maximum=4096
+    )
+    in_flight_write_streams: int = setting(
+        512, "Streams of requests (IngestFeedback, ImportFeedback) that may run at a time.", minimum=1, maximum=4096
+    )
     in_flight_watches: int = setting(2048, "Watches that may run at a time.", minimum=1, maximum=100_000)
+    in_flight_health_watches: int = setting(256, "Health watches that may run at a time.", minimum=1, maximum=4096)
+    in_flight_reflection: int = setting(32, "Reflection streams that may run at a time.", minimum=1, maximum=4096)
+    principal_share: float = setting(
+        0.5,
+        "The part of each of these, and of answer_bytes, that one principal may hold (one address, if nobody logs in).",
+        minimum=0.01,
+        maximum=1,
+    )
+    answer_bytes: int = setting(
+        128 * 1024 * 1024,
+        "Bytes of answers that may wait for their clients to read them; a call that finds no room is refused.",
+        minimum=8 * 1024 * 1024,
+        maximum=1 << 40,
+    )
     read_seconds: float = setting(
         10.0, "The longest time that a read may take; a query that takes longer is stopped.", minimum=0.01, maximum=3600
     )
     write_seconds: float = setting(10.0, "The longest time that a write may take.", minimum=0.01, maximum=3600)
     calls_per_second: float = setting(0.0, "Calls a second of each project; 0: no limit.", minimum=0)
     rows_per_second: float = setting(0.0, "Rows written a second by each project; 0: no limit.", minimum=0)
+    bytes_per_second: float = setting(0.0, "Bytes of requests a second of each project; 0: no limit.", minimum=0)
     burst_seconds: float = setting(
         2.0, "How many seconds' worth of its quota a project may use at once.", minimum=0.1, maximum=3600
     )
@@ -110,6 +131,15 @@ class Connections:
         60.0, "Time for calls to end on a connection that is closed for its age.", minimum=0
     )
     min_ping_interval_seconds: float = setting(10.0, "Clients that ping more often are disconnected.", minimum=0)
+    stream_stall_seconds: float = setting(
+        60.0, "A stream of answers whose client reads nothing for this time is ended.", minimum=0.1, maximum=3600
+    )
+    ingest_idle_seconds: float = setting(
+        120.0,
+        "A stream of requests that stays silent for this time is ended; the client opens another when it has more.",
+        minimum=0.1,
+        maximum=86_400,
+    )
     watch_stall_seconds: float = setting(
         20.0,
         "A watch whose client reads nothing for this time is ended; the client may resume it.",

@@ -50,14 +50,14 @@ async def answers(
     """An encoded answer for each request, in order, as soon as it is durable.
 
     While the writer is full or answers are not taken, no further request is read: the client's stream waits.
-    When the server begins to drain, what has been read is answered, and then the stream ends: the client goes on
-    elsewhere with what has no answer.
+    When the server begins to drain, or nothing comes for a while, what has been read is answered, and then the stream
+    ends: the client goes on with another one, elsewhere.
     """
     line: asyncio.Queue[_Batch | _Failure | None] = asyncio.Queue(_IN_FLIGHT)
 
     async def read() -> None:
         try:
-            async for request in requests:
+            while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
                 places, records, refused = _checked(request, call.user_id, imported=imported)
                 batch = _Batch(request, places, refused)
                 if records:
@@ -86,6 +86,15 @@ async def answers(
     finally:
         drain.cancel()
         reader.cancel()
+
+
+async def _next(requests: AsyncIterator[_Request], idle_seconds: float) -> _Request | None:
+    """The next request; None when there is none, or none comes within the time: an idle stream holds a place."""
+    try:
+        async with asyncio.timeout(idle_seconds):
+            return await anext(requests, None)
+    except TimeoutError:
+        return None
 
 
 def _checked(

@@ -165,6 +165,7 @@ def _table(name: str, title: str) -> Table:
         order=("revision",),
         types=_TYPES,
         proof=("id", "revision", "updated_at", "head"),
+        kept_in=("feedback", "feedback_history"),
         large=("head", "payload"),
     )
 

@@ -45,7 +45,7 @@ _CALL_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2
 _COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-_QUOTAS: Final = ("calls_per_second", "rows_per_second", "in_flight_calls", "in_flight_watches")
+_QUOTAS: Final = ("calls_per_second", "rows_per_second", "bytes_per_second")
 _QUEUE: Final = "writer_queue"
 _SLOW_WATCHER: Final = "slow_watcher"
 
@@ -127,6 +127,7 @@ class Metrics:
 
     def follow(self, sources: Sources) -> None:
         """Tell from now on what these parts of the server count, too."""
+        self.refusals = dict.fromkeys(sources.admission.limits, 0) | self.refusals
         self._registry.register(_Counted(self, sources))
 
     def text(self) -> bytes:
@@ -153,7 +154,7 @@ class Metrics:
     def _count(self, method: str, error: Exception) -> None:
         match error:
             case QuotaExceeded():
-                self.refusals[error.quota] += 1
+                self.refusals[error.quota] = self.refusals.get(error.quota, 0) + 1
             case Overloaded():
                 self.refusals[_QUEUE] += 1
             case WatcherTooSlow():
@@ -232,10 +233,10 @@ class _Counted(Collector):
             "1 when health is SERVING; 0 without the store, and from the drain on.",
             int(sources.health.state == SERVING),
         )
-        flights = {"calls": sources.admission.calls, "watches": sources.admission.watches}
+        flights = sources.admission.places
         yield _gauges(
             "plaudit_calls_in_flight",
-            "Calls that run now; watches are counted for themselves.",
+            "Calls that run now, by what they are.",
             "kind",
             {kind: flight.running for kind, flight in flights.items()},
         )

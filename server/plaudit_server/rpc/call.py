@@ -37,6 +37,10 @@ class Call:
     own_only: bool = False
     admitted: bool = False
     """Whether the call counts as in flight."""
+    owner_name: str | None = None
+    """Whose place the call holds: the principal's name, or the peer's address; None while it holds none."""
+    size: int = 0
+    """The bytes of the request, or of a stream's newest."""
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows the requests so far were to write, by project."""
     error: Exception | None = None

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
@@ -19,8 +20,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from plaudit._contract import limits
-from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge
+from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, QuotaExceeded
 from plaudit_server.rpc import elements
+from plaudit_server.rpc.admission import COUNTED_ANSWER_BYTES, STREAM_STALL, Answers
 from plaudit_server.rpc.call import REQUEST_ID_METADATA, Call, Context
 from plaudit_server.rpc.declare import OTHER, Rpc
 from plaudit_server.rpc.errors import describe
@@ -33,6 +35,7 @@ PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
 STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
 
 _ABORT_SECONDS: Final = 5.0
+_STALL_RETRY_SECONDS: Final = 1.0
 
 Beginning = Callable[[Call], None]
 """Done when a call has come in, once, before anything may refuse it; it raises nothing."""
@@ -70,6 +73,8 @@ class Chain:
     steps: Sequence[Step] = ()
     observers: Sequence[Observer] = ()
     beginnings: Sequence[Beginning] = ()
+    answers: Answers | None = None
+    """Where the bytes of answers are counted until the transport has taken them; None counts none."""
 
     def handler(
         self, rpc: Rpc, method: MethodDescriptor, behaviour: Any, send_timeout: float | None = None
@@ -82,7 +87,7 @@ class Chain:
         """
         parse = _parser(rpc, method)
         if method.client_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._both_streams(rpc, parse, behaviour))
+            return grpc.stream_stream_rpc_method_handler(self._both_streams(rpc, parse, behaviour, send_timeout))
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._stream(rpc, parse, behaviour, send_timeout))
         return grpc.unary_unary_rpc_method_handler(self._unary(rpc, parse, behaviour))
@@ -92,7 +97,10 @@ class Chain:
             call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> bytes:
-                return _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
+                encoded = _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
+                if len(encoded) >= COUNTED_ANSWER_BYTES:
+                    self._count(call, len(encoded))
+                return encoded
 
             return await self._concluded(call, answer()) or b""
 
@@ -104,13 +112,13 @@ class Chain:
 
             async def answer() -> None:
                 request = await self._admitted(call, raw, parse)
-                await _send_all(context, behaviour(call, request), send_timeout)
+                await self._send_all(call, behaviour(call, request), send_timeout)
 
             await self._concluded(call, answer())
 
         return run
 
-    def _both_streams(self, rpc: Rpc, parse: Parser, behaviour: Streaming) -> Any:
+    def _both_streams(self, rpc: Rpc, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
         async def run(raws: AsyncIterator[bytes], context: Context) -> None:
             call = self._begun(Call(rpc.method, context, rpc))
 
@@ -121,7 +129,7 @@ class Chain:
             async def answer() -> None:
                 # Also before the first message: an idle stream holds a place, too.
                 self._enter(call)
-                await _send_all(context, behaviour(call, requests()), None)
+                await self._send_all(call, behaviour(call, requests()), send_timeout)
 
             await self._concluded(call, answer())
 
@@ -139,6 +147,42 @@ class Chain:
             return None
         self._done(call, grpc.StatusCode.OK)
         return answered
+
+    def _count(self, call: Call, size: int) -> None:
+        """Count an answer until its call is over, which is when the transport has taken it, or its client has left.
+
+        Raises QuotaExceeded when too many of the caller's answers, or of all, wait for their clients to read.
+        """
+        answers, owner = self.answers, call.owner_name
+        if answers is not None and owner is not None:
+            answers.check(owner, size)
+            answers.take(owner, size)
+            call.context.add_done_callback(partial(_release, answers, owner, size))  # type: ignore[arg-type]
+
+    async def _send_all(
+        self, call: Call, responses: AsyncGenerator[Message | bytes, None], send_timeout: float | None
+    ) -> None:
+        answers, owner = self.answers, call.owner_name
+        async with aclosing(responses):
+            async for response in responses:
+                encoded = _encoded(response)
+                size = len(encoded) if answers is not None and len(encoded) >= COUNTED_ANSWER_BYTES else 0
+                try:
+                    async with asyncio.timeout(send_timeout):
+                        if not size or answers is None or owner is None:
+                            await call.context.write(encoded)
+                            continue
+                        await answers.room(owner, size)
+                        answers.take(owner, size)
+                        try:
+                            await call.context.write(encoded)
+                        finally:
+                            answers.release(owner, size)
+                except TimeoutError:
+                    try:
+                        await responses.athrow(SlowReader())
+                    except SlowReader:  # what the method has no answer of its own for
+                        raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
 
     def unknown(self) -> grpc.GenericRpcHandler:
         """Answers whatever no handler before it does, as grpc itself would; the observers see it as OTHER."""
@@ -163,6 +207,7 @@ class Chain:
 
     async def _admitted(self, call: Call, raw: bytes, parse: Parser) -> Message:
         self._enter(call)
+        call.size = len(raw)
         request = parse(raw)
         for step in self.steps:
             await step(call, request)
@@ -214,16 +259,8 @@ class _Unknown(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-async def _send_all(
-    context: Context, responses: AsyncGenerator[Message | bytes, None], send_timeout: float | None
-) -> None:
-    async with aclosing(responses):
-        async for response in responses:
-            try:
-                async with asyncio.timeout(send_timeout):
-                    await context.write(_encoded(response))
-            except TimeoutError:
-                await responses.athrow(SlowReader())
+def _release(answers: Answers, owner: str, size: int, context: Any) -> None:
+    answers.release(owner, size)
 
 
 def _encoded(response: Message | bytes) -> bytes:

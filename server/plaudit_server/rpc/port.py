@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from plaudit._contract import limits
 from plaudit_server.config import Config
-from plaudit_server.errors import StartError
-from plaudit_server.rpc.chain import Chain
+from plaudit_server.errors import QuotaExceeded, StartError
+from plaudit_server.rpc.admission import Places
+from plaudit_server.rpc.chain import STATUS_DETAILS_METADATA, Chain
+from plaudit_server.rpc.deadlines import address_of
 from plaudit_server.rpc.declare import Kind, Registry
+from plaudit_server.rpc.errors import describe
 
-_SPARE_CALLS: Final = 1024
+# For calls whose request has not come yet, which no gate of ours has seen; each takes a few KiB.
+_SPARE_CALLS: Final = 16_384
 _PENDING_CALLS: Final = 10_000
 
 
@@ -23,8 +28,12 @@ def register(
     server: grpc.aio.Server, registry: Registry, servicers: Mapping[str, Any], chain: Chain, config: Config
 ) -> None:
     """Add a handler for each declared method; `servicers` are by the full name of their service."""
-    # Only a watcher holds a place that others could use; a reader of StreamFeedback takes the time it needs.
-    send_seconds = {Kind.WATCH: config.connections.watch_stall_seconds}
+    connections = config.connections
+    send_seconds = {
+        Kind.STREAM_READ: connections.stream_stall_seconds,
+        Kind.STREAM_WRITE: connections.stream_stall_seconds,
+        Kind.WATCH: connections.watch_stall_seconds,
+    }
     for service in registry.services:
         servicer = servicers[service.name]
         handlers = {
@@ -60,8 +69,17 @@ def options(config: Config) -> list[tuple[str, int]]:
 
 
 def most_calls(config: Config) -> int:
-    """grpc's own bound: above ours, which answers with a reason, and with room for health and reflection."""
-    return config.limits.in_flight_calls + config.limits.in_flight_watches + _SPARE_CALLS
+    """grpc's own bound: above all of ours, which answer with a reason."""
+    limits = config.limits
+    ours = (
+        limits.in_flight_calls,
+        limits.in_flight_read_streams,
+        limits.in_flight_write_streams,
+        limits.in_flight_watches,
+        limits.in_flight_health_watches,
+        limits.in_flight_reflection,
+    )
+    return sum(ours) + _SPARE_CALLS
 
 
 def bind(server: grpc.aio.Server, config: Config) -> int:
@@ -81,12 +99,51 @@ def bind(server: grpc.aio.Server, config: Config) -> int:
     return port
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """Health whose watches have places of their own; a check is answered whatever else happens."""
+
+    def __init__(self, health: health_pb2_grpc.HealthServicer, places: Places) -> None:
+        self._health = health
+        self._places = places
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Answer from what is known."""
+        return await self._health.Check(request, context)
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
+        """Send each change while there is a place for the caller's address."""
+        try:
+            with self._places.place(address_of(context.peer()), time.monotonic()):
+                await self._health.Watch(request, context)
+        except QuotaExceeded as error:
+            await _refuse(context, error)
+
+
+def add_health(server: grpc.aio.Server, health: health_pb2_grpc.HealthServicer, places: Places) -> None:
+    """The health service; its watches need one of the places."""
+    health_pb2_grpc.add_HealthServicer_to_server(_Health(health, places), server)
+
+
+async def _refuse(context: Any, error: QuotaExceeded) -> None:
+    problem = describe(error)
+    await context.abort(problem.code, problem.short_message, ((STATUS_DETAILS_METADATA, problem.encoded("")),))
+
+
+def add_reflection(server: grpc.aio.Server, services: Sequence[str], places: Places) -> None:
     """Reflection under v1 and v1alpha: the messages are the same, grpcio-reflection ships the older name only."""
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     servicer = reflection.aio.ReflectionServicer((*services, health_name, reflection.SERVICE_NAME))
+
+    async def reflect(requests: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            with places.place(address_of(context.peer()), time.monotonic()):
+                async for response in servicer.ServerReflectionInfo(requests, context):
+                    yield response
+        except QuotaExceeded as error:
+            await _refuse(context, error)
+
     info = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        reflect,
         reflection_pb2.ServerReflectionRequest.FromString,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

@@ -81,22 +81,31 @@ class Quota:
 
 
 class ProjectQuotas:
-    """The quotas of every project: calls a second and rows a second; a rate of 0 is no quota."""
+    """The quotas of every project: calls, rows and bytes of requests a second; a rate of 0 is no quota."""
 
     def __init__(
-        self, calls_per_second: float, rows_per_second: float, burst_seconds: float, buckets: int = _BUCKETS
+        self,
+        calls_per_second: float,
+        rows_per_second: float,
+        burst_seconds: float,
+        buckets: int = _BUCKETS,
+        *,
+        bytes_per_second: float = 0.0,
     ) -> None:
         """Rates for each project."""
         self._calls = Quota("calls_per_second", calls_per_second, burst_seconds, buckets) if calls_per_second else None
         self._rows = Quota("rows_per_second", rows_per_second, burst_seconds, buckets) if rows_per_second else None
+        self._bytes = Quota("bytes_per_second", bytes_per_second, burst_seconds, buckets) if bytes_per_second else None
 
-    def admit(self, project: str, rows: int, now: float) -> None:
-        """Charge a call that writes `rows` rows, at `now` in monotonic seconds, to all quotas or to none.
+    def admit(self, project: str, rows: int, now: float, size: int = 0) -> None:
+        """Charge a call of `size` bytes that writes `rows` rows, at `now` in monotonic seconds, to all quotas or none.
 
         Raises QuotaExceeded with the exact delay after which the call would be admitted.
         """
         charges = [
-            (quota, cost) for quota, cost in ((self._calls, 1), (self._rows, rows)) if quota is not None and cost
+            (quota, cost)
+            for quota, cost in ((self._calls, 1), (self._rows, rows), (self._bytes, size))
+            if quota is not None and cost
         ]
         delays = [(quota.delay(project, cost, now), quota.name) for quota, cost in charges]
         delay, name = max(delays, default=(0.0, ""))
@@ -110,7 +119,12 @@ class Accounting:
     """A step that charges each request to its project's quotas, and notes what it is about for the audit log."""
 
     def __init__(self, limits: Limits) -> None:
-        self._quotas = ProjectQuotas(limits.calls_per_second, limits.rows_per_second, limits.burst_seconds)
+        self._quotas = ProjectQuotas(
+            limits.calls_per_second,
+            limits.rows_per_second,
+            limits.burst_seconds,
+            bytes_per_second=limits.bytes_per_second,
+        )
 
     async def __call__(self, call: Call, request: Message) -> None:
         """Let the request pass, or raise QuotaExceeded."""
@@ -118,4 +132,4 @@ class Accounting:
         assert rpc is not None
         project, rows = rpc.project_of(request), rpc.rows(request)
         call.rows[project] = call.rows.get(project, 0) + rows
-        self._quotas.admit(project, rows, time.monotonic())
+        self._quotas.admit(project, rows, time.monotonic(), call.size)

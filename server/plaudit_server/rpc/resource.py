@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from plaudit_server.config import Config
 from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Service
 from plaudit_server.store.base import Command, Engine, Table
@@ -20,6 +21,7 @@ class Parts(NamedTuple):
     version: str
     acknowledged: Acknowledged
     deadlines: Deadlines
+    config: Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def security(config: Config, authenticator: Authenticator) -> Security:
     if config.authenticated:
         gates.append(Authentication(authenticator).check)
         steps.append(Permission())
+    gates.append(admission.own)
     steps.append(Accounting(config.limits))
     if config.audit_log != "off" and (config.authenticated or config.audit_log != "auto"):
         observers.append(audit)

@@ -53,6 +53,8 @@ class Table:
     order: tuple[str, ...]
     types: Mapping[str, str] = field(default_factory=dict)
     proof: tuple[str, ...] = ()
+    kept_in: tuple[str, ...] = ()
+    """The tables in which a row that was written to this one is later found, for its proof; this one if none."""
     large: tuple[str, ...] = ()
     copied: bool = True
     """Whether a copy of the store takes its rows along; otherwise the target makes its own."""

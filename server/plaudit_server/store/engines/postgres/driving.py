@@ -56,8 +56,19 @@ async def drive(connection: Connection, steps: Steps[T], marks: dict[Table, list
 
 
 def proofs(table: Table) -> str:
-    """The statement that finds the proof columns of rows of a project, by a list of values of the first of them."""
-    return f"SELECT {', '.join(table.proof)} FROM {table.name} WHERE project = %s AND {table.proof[0]} = ANY(%s)"
+    """The statement that finds the proof columns of rows of a project, by a list of values of the first of them.
+
+    Both are bound once for each table that the rows may be in by now.
+    """
+    return " UNION ALL ".join(
+        f"SELECT {', '.join(table.proof)} FROM {name} WHERE project = %s AND {table.proof[0]} = ANY(%s)"
+        for name in places(table)
+    )
+
+
+def places(table: Table) -> tuple[str, ...]:
+    """The tables in which a row that was written to this one may be."""
+    return table.kept_in or (table.name,)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from plaudit_server.store.base import (
     Written,
 )
 from plaudit_server.store.engines.postgres.dialect import postgres
-from plaudit_server.store.engines.postgres.driving import Mark, drive, proofs, severed_at, transaction
+from plaudit_server.store.engines.postgres.driving import Mark, drive, places, proofs, severed_at, transaction
 from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_rollback, is_unavailable
 from plaudit_server.store.engines.postgres.schema import (
     Connection,
@@ -259,7 +259,8 @@ class PostgresEngine(SqlEngine):
             cursor = connection.cursor(binary=True)
             found = False
             for table, marks in unclear.marks.items():
-                await cursor.execute(proofs(table).encode(), (project, [mark[0] for mark in marks]))
+                looked_up = (project, [mark[0] for mark in marks])
+                await cursor.execute(proofs(table).encode(), looked_up * len(places(table)))
                 found = found or not set(await cursor.fetchall()).isdisjoint(marks)
         await connection.execute("COMMIT")
         return found
