@@ -100,10 +100,10 @@ def test_a_call_that_its_client_gives_up_is_counted_out() -> None:
                 pytest.fail(f"{rpc} still counts as in flight")
 
 
-def test_an_idle_stream_of_requests_counts_as_in_flight() -> None:
+def test_an_idle_stream_of_requests_holds_a_place_of_its_kind_alone() -> None:
     ended = threading.Event()
     with (
-        secured(Config(limits=Limits(in_flight_calls=1))) as running,
+        secured(Config(limits=Limits(in_flight_write_streams=1))) as running,
         grpc.insecure_channel(running.target) as channel,
     ):
 
@@ -117,9 +117,10 @@ def test_an_idle_stream_of_requests_counts_as_in_flight() -> None:
         refused = None
         while refused is None and time.monotonic() < deadline:
             try:
-                call(channel, "CountFeedback", project="acme/chat")
+                call(channel, "IngestFeedback", project="acme/chat")
             except grpc.RpcError as error:
                 refused = error
+        call(channel, "CountFeedback", project="acme/chat")
         ended.set()
         assert list(stream) == []
         assert refused is not None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit_server.errors import QuotaExceeded
-from plaudit_server.rpc.admission import InFlight
+from plaudit_server.rpc.admission import Places
 from plaudit_server.rpc.errors import describe
 from plaudit_server.rpc.quotas import ProjectQuotas, Quota
 
@@ -116,7 +116,7 @@ def test_names_too_long_to_be_projects_share_one_bucket() -> None:
 
 
 def test_calls_in_flight_are_counted_in_and_out() -> None:
-    flight = InFlight("in_flight_calls", 2)
+    flight = Places("in_flight_calls", 2)
     flight.enter(0.0)
     flight.enter(0.0)
     with pytest.raises(QuotaExceeded) as caught:
@@ -128,7 +128,7 @@ def test_calls_in_flight_are_counted_in_and_out() -> None:
 
 
 def test_those_refused_come_back_one_after_the_other() -> None:
-    flight = InFlight("in_flight_calls", 1, retry_delay=0.1, retry_spacing=0.02)
+    flight = Places("in_flight_calls", 1, retry_delay=0.1, retry_spacing=0.02)
     flight.enter(0.0)
 
     def delay(now: float) -> float:
