@@ -62,7 +62,7 @@ def transport() -> Iterator[SlowTransport]:
 
 @pytest.fixture
 def client(transport: SlowTransport) -> plaudit.Client:
-    return plaudit.Client(PROJECT, transport=transport, timeout=0.2)
+    return plaudit.Client(PROJECT, transport=transport, timeout=1.0)
 
 
 @pytest.fixture
