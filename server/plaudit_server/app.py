@@ -84,11 +84,11 @@ class Server:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> str:
-        """Open everything and answer the address that clients can call, `host:port`.
+        """Open everything, and return the address that clients can call, `host:port`.
 
         Raises StoreError when the store cannot be used, StartError when the address cannot be listened on.
         """
-        # First of all, and closed last of all: how it starts and stops can be seen.
+        # Opened first and closed last, so that operators can watch the start and the stop.
         await self.admin.start()
         await self.store.open()
         await self._authenticator.start()
@@ -107,9 +107,7 @@ class Server:
         return f"{self._config.listen.rpartition(':')[0]}:{number}"
 
     async def stop(self, grace: float = 10.0, delay: float = 0.0) -> None:
-        """Say that we leave, take calls for `delay` seconds more, finish what is in flight within `grace` seconds, then
-        close the store.
-        """
+        """Report NOT_SERVING, take calls for `delay` more seconds, let calls end within `grace` seconds, and close."""
         if self._server is not None:
             await self._health.drain()
             await asyncio.sleep(delay)
@@ -151,7 +149,7 @@ class Server:
 
 
 def _call_tracer(config: Config, registry: Registry) -> CallTracer | None:
-    """Raises StartError when the packages for tracing are not there."""
+    """The tracer of calls; None without an endpoint. Raises StartError when the packages for tracing are missing."""
     if not config.tracing.otlp_endpoint:
         return None
     try:
@@ -170,7 +168,7 @@ def build_server(config: Config, store: Engine | None = None, resources: Sequenc
 
 
 def run(config: Config) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code. Raises StoreError, StartError and ConfigError."""
+    """Serve until SIGINT or SIGTERM, and return the exit code. Raises StoreError, StartError and ConfigError."""
     workers.check(config)
     listen = workers.worker_listen(os.environ)
     if listen is not None:
@@ -186,7 +184,8 @@ async def _serve(config: Config, *, as_worker: bool = False) -> int:
 
     def stop(number: int) -> None:
         nonlocal signalled
-        # Not whether we are stopping: a worker may be, because its parent has closed the pipe behind its first signal.
+        # It counts whether a signal came, not whether the server stops: a worker also stops because its parent closed
+        # the pipe, and its first signal may come after that.
         if signalled:
             logger.warning("a second signal: ending at once")
             os._exit(128 + number)  # what was acknowledged is on disk
@@ -194,7 +193,7 @@ async def _serve(config: Config, *, as_worker: bool = False) -> int:
         stopping.set()
 
     loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)
-    # A terminal's Ctrl-C goes to workers as well: theirs is the signal that their parent sends.
+    # A terminal sends Ctrl-C to workers as well; they ignore it, and wait for the signal that their parent sends.
     loop.add_signal_handler(signal.SIGINT, *((lambda: None,) if as_worker else (stop, signal.SIGINT)))
     server = build_server(config)
     try:

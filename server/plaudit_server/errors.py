@@ -18,15 +18,15 @@ class Violation:
 
 
 class DomainError(Exception):
-    """What the API refuses, and why; everything else is a defect and answers INTERNAL."""
+    """A request that the API refuses, and why. Every other exception is a defect, and its call ends with INTERNAL."""
 
 
 class StartError(Exception):
-    """The server cannot start as it is told to; the message tells the operator what to do."""
+    """The server cannot start with these settings; the message says what the operator should do."""
 
 
 class InvalidFields(DomainError):
-    """Fields of a request break rules; all of them, in the order of the request."""
+    """Fields of a request break rules; `violations` lists all of them, in the order of the request."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__(f"{len(violations)} violations")
@@ -76,7 +76,7 @@ class AggregateTooLarge(DomainError):
 
 
 class Overloaded(DomainError):
-    """Too much work is waiting; come back after `retry_delay` seconds."""
+    """Too much work is waiting; the client should try again after `retry_delay` seconds."""
 
     def __init__(self, retry_delay: float) -> None:
         super().__init__(f"retry in {retry_delay} s")
@@ -101,7 +101,7 @@ class StoreUnavailable(DomainError):
 
 
 class Unauthenticated(DomainError):
-    """No credentials came with the call, or none that hold; `why` is a sentence of ours that the client may read."""
+    """The call has no credentials, or invalid ones; `why` is the sentence that is sent to the client."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -109,7 +109,7 @@ class Unauthenticated(DomainError):
 
 
 class PermissionDenied(DomainError):
-    """The principal's role does not include this right on this project (on none, when `project` is empty)."""
+    """The principal's role does not include this right in this project; empty for a call that is about no project."""
 
     def __init__(self, project: str, right: str) -> None:
         super().__init__(f"{right} on {project}")
@@ -118,7 +118,7 @@ class PermissionDenied(DomainError):
 
 
 class QuotaExceeded(DomainError):
-    """A quota, named as in the configuration, is used up; come back after `retry_delay` seconds."""
+    """A quota, named as in the settings, is used up; the client should try again after `retry_delay` seconds."""
 
     def __init__(self, quota: str, retry_delay: float) -> None:
         super().__init__(f"{quota}, retry in {retry_delay} s")

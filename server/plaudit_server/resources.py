@@ -1,4 +1,4 @@
-"""The list of resources: what app serves, what migrations place, what copies take along; a new one is a line here."""
+"""The list of resources: what a server serves, `migrate --citus` places and `copy` copies; each is one line here."""
 
 from __future__ import annotations
 

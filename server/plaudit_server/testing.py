@@ -1,4 +1,4 @@
-"""A real server for tests, ours and our users': on a free port of this machine, with a store of its own.
+"""A real server for tests, plaudit's own and those of its users: on a free port, with a store of its own.
 
 with plaudit_server.testing.server() as running:
     client = running.client(project="acme/chat")
@@ -39,7 +39,7 @@ class RunningServer:
         self._clients = clients
 
     def client(self, project: str | None = "acme/chat", **options: Any) -> Client:
-        """A client of this server, closed with it; `options` are Client's own."""
+        """A client of this server, closed with it; `options` are those of Client."""
         # Imported here: the server's package must not need the client's.
         from plaudit import Client
 

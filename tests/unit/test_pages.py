@@ -9,13 +9,13 @@ from http import HTTPStatus
 import pytest
 
 from plaudit_server.errors import StartError
-from plaudit_server.ops.admin.http import Page, PageServer, said
+from plaudit_server.ops.admin.http import Page, PageServer, line
 
 LARGE = b"x" * (32 * 1024 * 1024)
 
 
 async def good() -> Page:
-    return said("good", good=True)
+    return line("good", good=True)
 
 
 async def large() -> Page:

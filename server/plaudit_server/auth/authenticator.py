@@ -20,7 +20,7 @@ from plaudit_server.errors import StartError, Unauthenticated
 from plaudit_server.store.base import Engine, SqlEngine
 
 AUTHORIZATION: Final = "authorization"
-# Revocations must be seen: keys that could not be read for so long are not trusted any more.
+# Revocations must take effect: keys that could not be read again for this time are no longer trusted.
 _KEYS_STALE_SECONDS: Final = 60.0
 
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -31,7 +31,7 @@ class Authenticator:
     """Turns a call's credentials into a Principal; `start` and `close` with the server, on its loop."""
 
     def __init__(self, config: Config, store: Engine) -> None:
-        """As `config` says, with the keys of `store`; without any authentication everybody is ANONYMOUS."""
+        """As `config` says, with the keys in `store`; if it asks for no authentication, everybody is ANONYMOUS."""
         self._config = config
         self._store = store
         self._named_grants = config.auth.grants
@@ -41,7 +41,7 @@ class Authenticator:
         self._verify_token: Verify | None = None
 
     async def start(self) -> None:
-        """Read keys, and go on reading them. Call it after the store is open. Raises StartError."""
+        """Read the keys, now and from time to time. To be called after the store is open. Raises StartError."""
         if self._config.auth.api_keys:
             await self._start_keys()
         if self._config.jwt.issuer:
@@ -53,10 +53,10 @@ class Authenticator:
             await refreshed.close()
 
     def authenticate(self, metadata: Metadata, auth_context: Callable[[], object] | None = None) -> Principal:
-        """The principal of a call. A credential in the metadata goes before the certificate, and must hold.
+        """The principal of a call. A credential in the metadata has precedence over the certificate, and must be valid.
 
-        `auth_context` gives grpc's own, asked only where clients have certificates. Raises Unauthenticated,
-        and StoreUnavailable when what is needed to tell could not be read for long.
+        `auth_context` returns grpc's own, and is called only where clients have certificates. Raises Unauthenticated,
+        and StoreUnavailable when the keys could not be read for too long.
         """
         if not self._config.authenticated:
             return ANONYMOUS
@@ -76,14 +76,14 @@ class Authenticator:
         scheme, _, credential = value.partition(" ") if isinstance(value, str) else ("", "", "")
         credential = credential.strip()
         if more or scheme.lower() != "bearer" or not credential:
-            raise Unauthenticated("the metadata `authorization` must be one text: Bearer, a blank, the credential")
+            raise Unauthenticated("the metadata `authorization` must be one text: Bearer, a space, the credential")
         now = time.time()
         if api_keys.is_key(credential):
             if self._verify_key is None:
-                raise Unauthenticated("this server takes no API keys")
+                raise Unauthenticated("this server accepts no API keys")
             return self._verify_key(credential, now)
         if self._verify_token is None:
-            raise Unauthenticated("this server takes no tokens")
+            raise Unauthenticated("this server accepts no tokens")
         return self._with_named_grants(self._verify_token(credential, now))
 
     def _with_named_grants(self, principal: Principal) -> Principal:

@@ -34,7 +34,7 @@ _FAMILIES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 
 
 class KeySet:
-    """The issuer's keys of a moment: each bound to the algorithms that it may verify."""
+    """The issuer's keys as they were last read; each verifies only the algorithms that fit it."""
 
     def __init__(self, document: Any, algorithms: tuple[str, ...]) -> None:
         """Read a JWKS document. Raises ValueError when it is none, or has no key for any of the algorithms."""
@@ -65,7 +65,7 @@ class KeySet:
             self._keys.setdefault(entry.get("kid"), {})[algorithm] = key
 
     def find(self, kid: str | None, algorithm: object) -> jwt.PyJWK | None:
-        """The key for a token's header; a token without key id fits a set of one key alone."""
+        """The key for a token's header; a token without a key id fits only a set of one key."""
         if kid is None and len(self._keys) == 1:
             [by_algorithm] = self._keys.values()
         else:
@@ -79,11 +79,11 @@ class KeySet:
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follow none: where the keys come from is the operator's decision."""
+        """Follow none: the operator decides where the keys come from."""
 
 
 def load_keys(config: Jwt) -> KeySet:
-    """Read the issuer's keys from their file or URL; blocks, at most some seconds. Raises OSError and ValueError."""
+    """Read the issuer's keys from their file or URL; blocks some seconds at most. Raises OSError and ValueError."""
     if config.keys.startswith(("https://", "http://")):
         opener = urllib.request.build_opener(_NoRedirects())
         with opener.open(config.keys, timeout=_FETCH_SECONDS) as response:
@@ -96,10 +96,10 @@ def load_keys(config: Jwt) -> KeySet:
 
 
 class TokenVerifier:
-    """Checks tokens against the keys in force; what was found valid is remembered while it is."""
+    """Verifies tokens with the current keys; a valid token is remembered until it expires."""
 
     def __init__(self, config: Jwt, keys: Callable[[], KeySet], missing: Callable[[], None] = lambda: None) -> None:
-        """`keys` gives the keys at once; `missing` is told when a token names one that is not among them."""
+        """`keys` returns the keys at once; `missing` is called when a token names a key that is not among them."""
         self._config = config
         self._keys = keys
         self._missing = missing
@@ -112,7 +112,7 @@ class TokenVerifier:
         """
         keys = self._keys()
         if keys is not self._known_for:
-            # Tokens of a key that the issuer has withdrawn end with it.
+            # Tokens that were signed with a key end when the issuer withdraws it.
             self._known.clear()
             self._known_for = keys
         fingerprint = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -132,7 +132,7 @@ class TokenVerifier:
             if key is None:
                 if not keys.has(header.get("kid")):
                     self._missing()
-                raise Unauthenticated("the token's key or algorithm is not one of those taken here")
+                raise Unauthenticated("the token's key or algorithm is not one of those that this server accepts")
             claims = jwt.decode(
                 token,
                 key,
@@ -140,7 +140,7 @@ class TokenVerifier:
                 issuer=config.issuer,
                 audience=config.audience,
                 leeway=config.leeway_seconds,
-                # Whether `sub` can be a name is our own question.
+                # Whether `sub` can be a name is checked by `_principal`.
                 options={"require": ["exp", "iss", "aud", "sub"], "verify_sub": False},
             )
         except jwt.ExpiredSignatureError:
@@ -152,7 +152,7 @@ class TokenVerifier:
         except jwt.MissingRequiredClaimError as error:
             raise Unauthenticated(f"the token has no claim {error.claim}") from None
         except (jwt.PyJWTError, ValueError, TypeError):
-            raise Unauthenticated("the token does not hold") from None
+            raise Unauthenticated("the token is not valid") from None
         return self._principal(claims)
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
@@ -162,7 +162,7 @@ class TokenVerifier:
         return Principal(name, self._grants(claims), CREDENTIAL, float(claims["exp"]) + self._config.leeway_seconds)
 
     def _grants(self, claims: Mapping[str, Any]) -> tuple[Grant, ...]:
-        """The highest of our roles among those named, on the projects named; other roles are somebody else's."""
+        """The highest of plaudit's roles among those named, on the projects named; other roles are ignored."""
         labels = {role.label: role for role in Role}
         named = _texts(_claim(claims, self._config.role_claim))
         role = max((labels[name] for name in named if name in labels), default=None)
@@ -187,7 +187,7 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def _texts(value: Any) -> list[str]:
-    """A claim's texts: a list of them, or one text with blanks between."""
+    """A claim's texts: those of a list, or one text split at spaces."""
     if isinstance(value, str):
         return value.split()
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""API keys: how they are made, kept as hashes, and checked; where they are stored is a KeyStore's matter."""
+"""API keys: how they are made, kept as hashes, and checked; a KeyStore stores them."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def new_key(
         raise ValueError(f"{principal!r} cannot be a principal's name; use 1 to 256 bytes of printable text")
     grant = Grant(role, tuple(projects))
     if not grant.projects:
-        raise ValueError("a key needs one project pattern at least, as acme/chat or acme/*")
+        raise ValueError("a key needs at least one project pattern, such as acme/chat or acme/*")
     id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
     return f"{PREFIX}_{id}_{secret}", ApiKey(id, principal, _hash(secret), role, grant.projects, now, expires_at)
 
 
 def is_key(text: str) -> bool:
-    """Whether a bearer credential claims to be one of our keys, and not a token."""
+    """Whether a bearer credential has the form of an API key, and not of a token."""
     return text.startswith(PREFIX + "_")
 
 
 class KeyRing:
-    """The keys of a moment, ready for checking; revoked ones are not in it."""
+    """The keys as they were last read, ready for checking, without those that are revoked."""
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._entries = {
@@ -90,10 +90,10 @@ class KeyRing:
         }
 
     def verify(self, text: str, now: float) -> Principal:
-        """The principal of a key, at `now` in Unix seconds. Raises Unauthenticated, alike for whatever is wrong."""
+        """The principal of a key, at `now` in Unix seconds. Raises Unauthenticated, the same for any fault."""
         _, id, secret = (*text.split("_", 2), "", "")[:3]
         hash, principal = self._entries.get(id, (_NO_HASH, None))
-        # Compared for unknown ids too, so that the time tells nothing about which ids there are.
+        # Compared for unknown ids too, so that the time does not reveal which ids exist.
         right = hmac.compare_digest(hash, _hash(secret))
         expired = principal is not None and principal.expires_at is not None and principal.expires_at <= now
         if not right or principal is None or expired:
@@ -102,7 +102,7 @@ class KeyRing:
 
 
 class KeyReader:
-    """Reads a KeyStore into KeyRings, anew only when its stamp has changed."""
+    """Reads a KeyStore into KeyRings, again only when its stamp has changed."""
 
     def __init__(self, store: KeyStore) -> None:
         self._store = store
@@ -119,6 +119,6 @@ class KeyReader:
 
 
 def _hash(secret: str) -> bytes:
-    # A slow hash protects secrets that can be guessed. These are 256 random bits: nobody guesses them, however
-    # fast the hash is, and a slow one would cost every call.
+    # A slow hash protects secrets that can be guessed. These are 256 random bits: nobody can guess them, however
+    # fast the hash is, and a slow one would delay every call.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 class Refreshed(Generic[T]):
-    """What `load` gave last. It runs every `interval` seconds, and when asked for sooner.
+    """The last result of `load`, which runs every `interval` seconds, and sooner when asked.
 
-    A failure keeps the old value, but for `stale_after` seconds at most: then reading it raises StoreUnavailable.
+    After a failure the old value stays, for at most `stale_after` seconds; then reading it raises StoreUnavailable.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Refreshed(Generic[T]):
         stale_after: float = float("inf"),
         earliest: float = 1.0,
     ) -> None:
-        """`earliest` is how many seconds lie between two loads at least."""
+        """`earliest` is the least number of seconds between two loads."""
         self._name = name
         self._load = load
         self._interval = interval
@@ -43,7 +43,7 @@ class Refreshed(Generic[T]):
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load once, whose failure is raised as it is, then keep loading until `close`."""
+        """Load once, and raise its failure unchanged; then keep loading until `close`."""
         await self._refresh()
         self._task = asyncio.create_task(self._run())
 
@@ -60,7 +60,7 @@ class Refreshed(Generic[T]):
         return self._value
 
     def soon(self) -> None:
-        """Ask for a load out of turn, as something is missing in the value."""
+        """Ask for an early load, because something is missing in the value."""
         self._wanted.set()
 
     async def _refresh(self) -> None:

@@ -25,7 +25,7 @@ _State = tuple[tuple[int, int, int], ...]
 
 
 class CertificateFiles:
-    """The files of a Tls section; `changed` is asked at each handshake, from threads of grpc."""
+    """The files of a Tls section; `changed` is called at each handshake, from threads of grpc."""
 
     def __init__(self, config: Tls) -> None:
         self._paths = [path for path in (config.certificate, config.private_key, config.client_ca) if path]
@@ -35,7 +35,7 @@ class CertificateFiles:
         self._refused: _State | None = None
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """What the files hold now. Raises OSError, and ValueError for no PEM or a key of another certificate."""
+        """What the files hold now. Raises OSError, and ValueError for what is not PEM or does not fit together."""
         state = self._stat()
         contents = []
         for path in self._paths:
@@ -50,7 +50,7 @@ class CertificateFiles:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What the files hold when they have changed since, else None; never raises.
+        """What the files hold if they have changed since, else None; raises nothing.
 
         Half-written files keep the old certificate in force, and are tried again at the next handshake.
         """
@@ -89,7 +89,7 @@ def server_credentials(config: Tls) -> grpc.ServerCredentials:
         raise StartError(f"the TLS files cannot be used: {error}") from error
     return grpc.dynamic_ssl_server_credentials(
         first,
-        # None is what grpc's documentation asks for when nothing has changed; its stubs do not know.
+        # grpc's documentation asks for None when nothing has changed; its stubs do not allow it.
         files.changed,  # type: ignore[arg-type]
         require_client_authentication=bool(config.client_ca),
     )
@@ -122,7 +122,7 @@ def _check(paths: list[str]) -> None:
     authorities if there is a third.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # Whether a key is long enough is for grpc's library to say; this one is only asked whether it can read.
+    # grpc's library decides whether a key is long enough; here it only matters whether the files can be read.
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     certificate, key, *authorities = paths
     try:
@@ -139,5 +139,5 @@ def _check(paths: list[str]) -> None:
 
 
 def _no_password() -> str:
-    """Else one would be asked for at the terminal."""
+    """No password; without this function OpenSSL would ask for one at the terminal."""
     return ""

@@ -19,9 +19,9 @@ from plaudit_server.cli.options import config_option, load
 def health(target: str | None, service: str, timeout: float, ca: str | None, toml_path: str | None) -> None:
     """Ask a running server whether it can do its work; exit with 0 when it says SERVING, else with 1."""
     with failures():
-        from plaudit_server.ops import health as state
+        from plaudit_server.ops.health import ask
 
         listen = target or load(toml_path, {}).listen
-        said = state.ask(listen, service, timeout, ca)
-    click.echo(f"{listen}: {said}")
-    sys.exit(0 if said == "SERVING" else 1)
+        status = ask(listen, service, timeout, ca)
+    click.echo(f"{listen}: {status}")
+    sys.exit(0 if status == "SERVING" else 1)

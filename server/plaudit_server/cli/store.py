@@ -15,7 +15,7 @@ from plaudit_server.config import ConfigError
 if TYPE_CHECKING:
     from plaudit_server.store.url import StoreUrl
 
-# The exit code of `migrate --check` when migrations are to be applied.
+# The exit code of `migrate --check` when migrations wait.
 _WAITING: Final = 3
 
 

@@ -83,7 +83,7 @@ class Config:
             lines.append(f"credentials travel in clear text to {self.listen}: tls.certificate is not set")
         for key, address in self.admin.addresses:
             if not is_loopback(split_address(address, key)[0]):
-                lines.append(f"everybody who reaches {key} {address} can see how the server is; nothing of feedback")
+                lines.append(f"everybody who reaches {key} {address} can see the state of the server, but no feedback")
         return lines
 
 

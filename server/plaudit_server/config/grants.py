@@ -55,7 +55,7 @@ def known_role(name: str, where: str) -> Role | None:
     """The role of a name that was stored or configured; None for one that this version does not know.
 
     A later version may have more roles. What is granted with one of them is ignored here, with one warning for each
-    name; `where` says in it what has the role.
+    name, in which `where` names what has the role.
     """
     for role in Role:
         if role.label == name:
@@ -66,7 +66,7 @@ def known_role(name: str, where: str) -> Role | None:
 
 @lru_cache(maxsize=64)
 def _warn_of_role(name: str, where: str) -> None:
-    """Cached, so that each is said once."""
+    """Cached, so that each is logged once."""
     logger.warning("%s has the role %r, which this version does not know: it is ignored", where, name)
 
 

@@ -69,7 +69,7 @@ class RevisionOutOfRange(DomainError):
 
 
 class WatcherTooSlow(DomainError):
-    """A watcher did not take its changes in time; it may go on after `revision`."""
+    """A watcher did not read its changes in time; it may continue after `revision`."""
 
     def __init__(self, project: str, revision: int) -> None:
         super().__init__(project)
@@ -155,7 +155,7 @@ def _watcher_too_slow(error: WatcherTooSlow) -> Problem:
     return Problem(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason(ErrorReason.ERROR_REASON_WATCHER_TOO_SLOW),
-        f"the watcher reads too slowly; go on after revision {error.revision}",
+        f"the watcher reads too slowly; continue after revision {error.revision}",
         {"project": error.project, "revision": str(error.revision)},
         retry_delay=1.0,
     )

@@ -29,7 +29,7 @@ def byte_size(text: str) -> int:
 
 
 def check_text(text: str, field: str, limit: int, out: list[Violation]) -> None:
-    """Whether text has at most `limit` bytes as UTF-8, and no NUL character."""
+    """Check that text has at most `limit` bytes as UTF-8, and no NUL character."""
     if byte_size(text) > limit:
         out.append(Violation(field, f"has {byte_size(text)} bytes, the limit is {limit}"))
     if "\0" in text:
@@ -75,7 +75,7 @@ _EMPTY_PAYLOAD: Final[_Payload] = ("{}", {})
 
 
 def _payload(value: str, name: str, out: list[Violation]) -> _Payload:
-    """The text, and the object that it means; None where it breaks rules."""
+    """The text, and the object that it encodes; None when it breaks rules."""
     members, breaches = jsontext.check(value)
     for path, description in breaches:
         out.append(Violation(f"payload.{path}" if path else "payload", description))
@@ -101,7 +101,7 @@ def _tags(value: Sequence[str], name: str, out: list[Violation]) -> str:
 
 
 def _check_name(text: str, field: str, limit: int, out: list[Violation]) -> None:
-    """A tag, or a key of a map: text that is not empty."""
+    """Check a tag, or a key of a map: text that is not empty."""
     if not text:
         out.append(Violation(field, "must not be empty"))
     check_text(text, field, limit, out)
@@ -204,10 +204,10 @@ DEFAULTS: Final[dict[str, Any]] = {
     "span_trace_id": "",
     "scorer_trace_id": "",
 }
-"""What a reader would give for a field that was not sent."""
+"""The result for a field that was not sent."""
 
 OPTIONAL_REFS: Final = frozenset(("annotation_ref", "runnable_ref", "call_ref", "trigger_ref"))
-"""Refs that a record may do without."""
+"""Refs that a record may leave out."""
 SCORER_FIELDS: Final = frozenset(name for name in READERS if name.startswith("scorer_")) - {"scorer_trace_id"}
 """Fields that only some types may have, see feedback.types."""
 NOT_IN_BODY: Final = frozenset(("payload_json", "created_at", "updated_at", "version", "revision"))

@@ -96,7 +96,7 @@ def live(ledger: Ledger, ids: Sequence[str]) -> Steps[list[Live]]:
 
 
 def again(record: Record, content: tuple[Any, ...], held: Held | None) -> Row | DomainError:
-    """The outcome of a create whose id is held: the record as it is now, if the content is that of the first."""
+    """The outcome of a create whose id is held: the record as it is now if its first content is this, else an error."""
     if held is None:
         return FeedbackPurged(record.project, record.id)
     if content == held.content and (record.payload == held.payload or same_content(record.payload, held.payload)):

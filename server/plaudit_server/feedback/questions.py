@@ -1,4 +1,4 @@
-"""From a request that asks to its filter and order, with everything that is wrong with them."""
+"""Reads the filter and the order of a request, and collects everything that is wrong with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Filtered = CountFeedbackRequest | ListRefsRequest | QueryFeedbackRequest | Strea
 
 
 def refuse(out: list[Violation]) -> None:
-    """Raise what a request breaks, if anything: InvalidQuery when only its query or order do, else InvalidFields."""
+    """Raise the violations, if there are any: InvalidQuery when all are in the query or order, else InvalidFields."""
     if out:
         if all(v.field.startswith(("query", "order_by")) for v in out):
             raise InvalidQuery(out)
@@ -27,7 +27,7 @@ def refuse(out: list[Violation]) -> None:
 
 
 def parsed(query: Query, out: list[Violation]) -> Operation | None:
-    """A query as a tree; None when it breaks rules, which then are in `out`."""
+    """A query as a tree; None when it breaks rules, which are then added to `out`."""
     try:
         return parse_query(query)
     except InvalidQuery as error:
@@ -36,7 +36,7 @@ def parsed(query: Query, out: list[Violation]) -> Operation | None:
 
 
 def filter_of(request: Filtered, out: list[Violation]) -> Operation | None:
-    """The filter of a request, after its project; None when it has none or breaks rules, which then are in `out`."""
+    """Check the project of a request, and read its filter; None without a query, or if it breaks rules (see `out`)."""
     rules.check_project(request.project, out)
     return parsed(request.query, out) if request.HasField("query") else None
 

@@ -122,10 +122,10 @@ class Get(Read[Row | None]):
 
 @dataclass(frozen=True, slots=True)
 class Select(Read[Page]):
-    """Which rows of a project, in which order, and where to go on.
+    """A page of a project's records: which of them, in which order, and where it begins.
 
     `order` ends with `id` (see query.parse.parse_order). `after` is the sort key of the last row seen, as a
-    Page gave it. At most `limit` rows and about `max_bytes` encoded bytes come back, but one row at least.
+    Page gave it. At most `limit` rows and about `max_bytes` encoded bytes are returned, but at least one row.
     """
 
     project: str
@@ -239,8 +239,8 @@ class SelectVersions(Read[Versions]):
 class SelectChanges(Read[Changes]):
     """Changes above revision `after`; those that pass the filter: on the new or the old version, or a purge.
 
-    Looks at a bounded number of them, so the caller goes on until it is level. No snapshot is needed: what is read
-    after the revision holds at least all up to it.
+    One read looks at a bounded number of revisions; the caller repeats it until it has caught up. No snapshot is
+    needed: rows that are read after the revision include all up to it.
     """
 
     project: str

@@ -56,8 +56,8 @@ class Record:
 
     `scorer_*` maps and lists are JSON text (`{}` and `[]` when empty); `payload` is the JSON text to store.
     `body` is the encoded message without the payload and without what the store gives out.
-    `new_id` tells that the id was made here, for this record: no other can have it, so that none is looked for.
-    The server-set fields at the end are given only by an import: microseconds since 1970 UTC, and 1 up.
+    `new_id` means that the id was made here, for this record: no other record can have it, so none is looked up.
+    The fields at the end are the server's, and given only by an import: microseconds since 1970 UTC, versions from 1.
     """
 
     project: str
@@ -121,7 +121,7 @@ content_of = attrgetter(*CONTENT_COLUMNS)
 
 
 def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int) -> Row:
-    """Close a record with what the store gives out (times in microseconds since 1970 UTC)."""
+    """Encode a record with what the store assigns to it (times in microseconds since 1970 UTC)."""
     stamp = Feedback(version=version, revision=revision)
     set_timestamp(stamp.created_at, created_at)
     set_timestamp(stamp.updated_at, updated_at)

@@ -1,4 +1,4 @@
-"""From a request to the list of its violations, and from a record of a request to a Record; pure."""
+"""Checks requests and collects their violations, and makes Records of the records in them; pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LAST_SECOND: Final = 253_402_300_799
 
 
 def check_project(project: str, out: list[Violation], field: str = "project") -> None:
-    """Whether a project is written as `entity/project`, each part within its limit."""
+    """Check that a project is written as `entity/project`, each part within its limit."""
     entity, _, name = project.partition("/")
     if not entity or not name or "/" in name:
         out.append(Violation(field, "must be <entity>/<project>"))
@@ -48,14 +48,14 @@ def check_project(project: str, out: list[Violation], field: str = "project") ->
 
 
 def check_page_size(size: int, out: list[Violation], field: str = "page_size") -> int:
-    """The rows of a page: 0 means the most there may be, and more than that is lowered."""
+    """The number of rows of a page: 0 means the limit, and a larger number is lowered to it."""
     if size < 0:
         out.append(Violation(field, "must not be negative"))
     return min(size or limits.PAGE_ROWS, limits.PAGE_ROWS)
 
 
 def check_offset_limit(request: QueryFeedbackRequest | StreamFeedbackRequest, out: list[Violation]) -> None:
-    """Whether offset and limit, where given, are not negative."""
+    """Check that offset and limit, where given, are not negative."""
     if request.offset < 0:
         out.append(Violation("offset", "must not be negative"))
     if request.limit < 0:
@@ -63,19 +63,19 @@ def check_offset_limit(request: QueryFeedbackRequest | StreamFeedbackRequest, ou
 
 
 def check_version(version: int, out: list[Violation], field: str = "version") -> None:
-    """Whether a version asked for, or expected, is not negative; 0 means the newest, or any."""
+    """Check that a version that is asked for or expected is not negative; 0 means the newest, or any."""
     if version < 0:
         out.append(Violation(field, "must not be negative"))
 
 
 def check_batch(count: int, out: list[Violation], field: str = "feedback") -> None:
-    """Whether a batch has at least one record, and not too many."""
+    """Check that a batch has at least one record, and not too many."""
     if not 1 <= count <= limits.BATCH_ITEMS:
         out.append(Violation(field, f"has {count} records, allowed are 1 to {limits.BATCH_ITEMS}"))
 
 
 def check_id_lookup(id: str, out: list[Violation], field: str = "id") -> str:
-    """The id of a record that should be there, in lower case; one that is no UUID is simply not found."""
+    """The id of a record to look up, in lower case; an id that is not a UUID is not refused, only not found."""
     if not id:
         out.append(Violation(field, "is required"))
     elif "\0" in id:
@@ -109,9 +109,9 @@ def new_record(
     imported: bool = False,
     note_characters: int = limits.NOTE_CHARACTERS,
 ) -> Record | None:
-    """Validate and enrich a record of a request; None when it broke rules, which then are in `out`, under `at`.
+    """Validate and enrich a record of a request; None when it breaks rules, which are then in `out`, below `at`.
 
-    The message is taken over: it is cleaned in place, and becomes the record's `body`. Without an id one is made,
+    The message is changed in place, and its encoding becomes the record's `body`. Without an id one is made,
     unless `id_required`; with `id_lookup` (a replace) the id is any text that `check_id_lookup` takes. With
     `imported` the server-set fields are read from the message, otherwise they are dropped.
     """
@@ -190,7 +190,7 @@ def _enriched(
     out: list[Violation],
     note_characters: int,
 ) -> str:
-    """Apply the type's rules: the payload with what the server adds; derived ids go into message and `given`."""
+    """Apply the rules of the type. Returns the payload with the server's additions; sets derived ids in both inputs."""
     text: str
     text, members = given["payload_json"]
     if not given["feedback_type"]:
@@ -221,7 +221,7 @@ def _enriched(
 def _body(
     message: Feedback, given: Mapping[str, Any], sent: Sequence[str], project: str, id: str, user_id: str
 ) -> bytes:
-    """The message without payload, stamps and what was sent empty for null, encoded."""
+    """The encoded message without the payload, the stamps, and fields that were sent empty to mean null."""
     for name in sent:
         if name in NOT_IN_BODY or given[name] is None:
             message.ClearField(name)  # type: ignore[arg-type]

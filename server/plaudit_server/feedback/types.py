@@ -1,4 +1,4 @@
-"""What each feedback type asks of a record, and what the server adds to it; pure."""
+"""What each feedback type requires of a record, and what the server adds to it; pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCORER_REFS: Final = ("runnable_ref", "call_ref", "trigger_ref")
 
 
 class GivenRef(NamedTuple):
-    """One of the four refs beside `ref`: its text, and its parts, None when it does not parse."""
+    """One of the four refs besides `ref`: its text and its parts, which are None when it cannot be parsed."""
 
     uri: str
     parsed: Ref | None
@@ -36,7 +36,7 @@ class Draft:
     """What the rules look at. `ref` and `payload` are None when they break rules of their own.
 
     `refs` holds those of annotation_ref, runnable_ref, call_ref and trigger_ref that are given;
-    `scorer_fields` names the non-empty `scorer_*` fields, scorer_trace_id apart.
+    `scorer_fields` names the non-empty `scorer_*` fields except scorer_trace_id.
     """
 
     project: str
@@ -105,7 +105,7 @@ def apply(draft: Draft, out: list[Violation], note_characters: int = limits.NOTE
 
 
 def _check_refs(draft: Draft, out: list[Violation], takes_annotation: bool, takes_scorer: bool) -> None:
-    """Whether each ref that is given is allowed, and of the right form."""
+    """Check that each ref that is given is allowed, and of the right form."""
     for name, given in draft.refs.items():
         if name == "annotation_ref":
             if not takes_annotation:
@@ -129,7 +129,7 @@ def _require_ref(draft: Draft, name: str, out: list[Violation]) -> GivenRef | No
 
 
 def _name_in_type(draft: Draft, prefix: str, out: list[Violation]) -> str:
-    """The name behind the prefix and a dot; empty, and a violation, where there is none."""
+    """The name after the prefix and a dot; empty, with a violation, where there is none."""
     dot, name = draft.feedback_type[len(prefix) : len(prefix) + 1], draft.feedback_type[len(prefix) + 1 :]
     if dot == "." and name:
         return name
@@ -169,7 +169,7 @@ def _runnable(draft: Draft, out: list[Violation]) -> None:
 
 
 def _agent_ids(draft: Draft, out: list[Violation]) -> Additions:
-    """The ids that an agent's ref tells, and whether those given agree with them."""
+    """The ids that follow from an agent's ref; ids that were sent must agree with them."""
     ref = draft.ref
     if ref is None or ref.id is None or ref.kind not in ("agent_conversation", "agent_turn"):
         return _NOTHING
@@ -217,15 +217,15 @@ _EMOJI_PRESENTATION: Final = "\ufe0f"
 def reaction_of(text: str) -> Reaction | None:
     """The names of an emoji; None for text that is not exactly one.
 
-    A skin tone or a hair style alone is only part of an emoji. One that lacks its presentation selectors counts
-    (`❤`), and so does one with a selector that it does not need; one that asks for text presentation does not.
+    A skin tone or a hair style alone is only part of an emoji. An emoji without its presentation selectors (`❤`) is
+    accepted, and so is one with a selector that it does not need; one with the selector of text presentation is not.
     """
     alias = _alias(text) or (_alias(text[0]) if len(text) == 2 and text[1] == _EMOJI_PRESENTATION else None)
     if alias is None:
         return None
     detoned_alias = _SKIN_TONE.sub("", alias)
     if detoned_alias not in _by_alias():
-        # Two people of different tones are spelled out, of none they are not: "kiss_person_person", "kiss".
+        # Two people of different tones are spelled out, those without tones are not: "kiss_person_person", "kiss".
         detoned_alias = detoned_alias.replace("_person_person", "")
     return Reaction(alias, _by_alias().get(detoned_alias, text), detoned_alias)
 

@@ -1,6 +1,6 @@
 """Copies a store into another, whatever their engines: every declared table, project by project, then compares them.
 
-Each batch is a transaction that knows what is there already, so a copy that was broken off goes on where it was.
+Each batch is a transaction that checks what is there already, so an interrupted copy continues where it ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BATCH_BYTES: Final = 4_000_000
 _PROJECTS: Final = 500
 
 Progress = Callable[[str, int, int], None]
-"""Gets what is being done (`copying`, `verifying`), the rows done and all there are."""
+"""Called with what is being done (`copying`, `verifying`), the number of rows done, and that of all rows."""
 
 
 class Copied(NamedTuple):
@@ -68,7 +68,7 @@ class Copy:
         return await self._verify(standings, total)
 
     async def _missing(self, table: Table, standing: Standing) -> AsyncIterator[list[Stored]]:
-        """What the target does not have of a table's rows."""
+        """The rows of a table that the target does not have yet."""
         there = await self._target.read(Reading(lambda sql: transfer.position(sql, table, standing.project)))
         async for rows in _batches(self._source, table, standing, there):
             yield rows
@@ -101,7 +101,7 @@ class Copy:
             for table in self._of_projects:
                 async for rows in _batches(store, table, standing, None):
                     for row in rows:
-                        # Python's own writing of values: 1 is not '1', and bytes are not text.
+                        # The repr of the values, so that 1 is not '1', and bytes are not text.
                         digest.update(repr((table.name, row)).encode())
                     count += len(rows)
                     if store is self._target:

@@ -17,7 +17,7 @@ from plaudit_server.store.base import Engine
 logger = logging.getLogger("plaudit_server")
 
 LIVENESS: Final = "liveness"
-"""Not a service: SERVING while the process answers at all, whatever the store does. A restart mends no database."""
+"""Not a service: SERVING while the process answers, whatever the store does. A restart repairs no database."""
 
 SERVING: Final = "serving"
 DRAINING: Final = "draining"
@@ -27,7 +27,7 @@ _PATROL_SECONDS: Final = 1.0
 
 
 class StoreHealth:
-    """Tells `grpc.health.v1` whether the service (and the server as a whole, the empty name) can do its work."""
+    """Reports to `grpc.health.v1` whether each service, and the server as a whole (the empty name), can do its work."""
 
     def __init__(self, store: Engine, services: Sequence[str]) -> None:
         """`services` are the full names of those that need the store."""
@@ -42,18 +42,18 @@ class StoreHealth:
         self._patrol: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Look after a store on another machine even while nobody calls; an embedded one fails by writes alone."""
+        """Probe a store on another machine even while nobody calls; an embedded one is seen to fail by its writes."""
         if self._store.poll_seconds is not None:
             self._patrol = asyncio.create_task(self._look_after())
 
     async def serving(self) -> None:
-        """Say that the store works."""
+        """Report that the store works."""
         self._tell(SERVING)
         await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self._set(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
-        """Say NOT_SERVING, for good: the server is about to stop."""
+        """Report NOT_SERVING until the end: the server is about to stop."""
         for task in (self._patrol, self._probe):
             if task is not None:
                 task.cancel()
@@ -61,7 +61,7 @@ class StoreHealth:
         await self.servicer.enter_graceful_shutdown()
 
     def store_failed(self) -> None:
-        """A write failed for the store's sake: say so, and probe until writing works again."""
+        """A write failed because of the store: report that, and probe until writing works again."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._until_writable())
 
@@ -82,7 +82,7 @@ class StoreHealth:
         await self.serving()
 
     async def _is_writable(self) -> bool:
-        """Whether a probe of the store succeeds; whatever it raises is a no, for the tasks that ask must go on."""
+        """Whether a probe of the store succeeds. Every exception means no, since the tasks that ask must continue."""
         try:
             await self._store.check()
         except StoreUnavailable:  # the store has logged why
@@ -107,7 +107,7 @@ class StoreHealth:
 
 
 def ask(target: str, service: str, timeout: float, ca: str | None = None) -> str:
-    """What a server says of a service within `timeout` seconds: SERVING, NOT_SERVING, SERVICE_UNKNOWN or no answer.
+    """What a server reports of a service within `timeout` seconds: SERVING, NOT_SERVING, SERVICE_UNKNOWN, no answer.
 
     `ca` is the path of the certificates to trust, for TLS. Raises StartError when it cannot be read.
     """

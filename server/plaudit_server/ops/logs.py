@@ -24,13 +24,13 @@ calls_logger = logging.getLogger("plaudit_server.calls")
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _WAITING_LINES: Final = 10_000
 
-# A server refuses when it has too much to do: a line for each refusal would be more of it (a third of what a refusal
-# costs), and would say the same thousands of times.
+# A server refuses calls when it is overloaded. A line for each refusal would add a third to what it costs, and there
+# would be thousands of the same.
 _REFUSALS_A_SECOND: Final = 10
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: time, level, logger and message, then what it tells of a call, or its traceback."""
+    """A record as one line of JSON: time, level, logger and message, then the facts of a call, or a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Entry(QueueHandler):
-    """Hands records to the thread that writes them; what would make too many wait is dropped, and counted."""
+    """Passes records to the thread that writes them; when too many wait, further ones are dropped and counted."""
 
     def __init__(self, lines: queue.SimpleQueue[Any]) -> None:
         super().__init__(lines)
@@ -70,7 +70,7 @@ class _Entry(QueueHandler):
 def writing(config: Config) -> Iterator[None]:
     """Write the log to standard error, as the configuration says, until the block ends.
 
-    Lines of calls are written by a thread of their own, so that whoever reads them slowly stops no call.
+    A thread of its own writes the lines of calls, so that a slow reader of the log delays no call.
     """
     handler = logging.StreamHandler(sys.stderr)
     is_json = config.log_format == "json" or (config.log_format == "auto" and not sys.stderr.isatty())
@@ -94,8 +94,8 @@ def writing(config: Config) -> Iterator[None]:
 class CallLog:
     """An observer that logs calls: all of them, or those that failed or were slow.
 
-    Of the latter, calls refused by a limit (RESOURCE_EXHAUSTED) leave ten lines a second; the next line of one tells
-    how many went without.
+    Of the latter, calls refused by a limit (RESOURCE_EXHAUSTED) leave at most ten lines a second; the next such line
+    has the number of those that left none.
     """
 
     def __init__(self, config: Config) -> None:
@@ -132,13 +132,13 @@ class CallLog:
         calls_logger.info("call %s", text, extra={"facts": facts})
 
     def close(self) -> None:
-        """Tell how many refusals have no line and are in no later one's count."""
+        """Log how many refusals left no line and were not counted in a later one."""
         if self._unlogged:
             calls_logger.info("%d refusals were not logged", self._unlogged)
             self._unlogged = 0
 
     def _is_worth_a_line(self, call: Call, code: grpc.StatusCode, seconds: float) -> bool:
         if call.rpc is not None and call.rpc.kind.streams:
-            # They last as long as they are wanted, and most end when their client leaves.
+            # Streams last as long as their clients want, and most end when the client disconnects.
             return code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED)
         return code is not grpc.StatusCode.OK or seconds >= self._slow

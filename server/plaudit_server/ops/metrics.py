@@ -1,4 +1,4 @@
-"""What Prometheus is told of a server: counted on its event loop, read when somebody asks; never a text of a caller."""
+"""The metrics of a server for Prometheus: counted on its event loop, read at each scrape, without texts of callers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _FAILURES: Final = (WriteFailed, StoreUnavailable)
 
 @dataclass(slots=True)
 class Rows:
-    """How many rows of one kind of command have come how far; `accepted` less the others still waits."""
+    """How many rows of one kind of command reached each stage; `accepted` minus the others still wait."""
 
     accepted: int = 0
     stored: int = 0
@@ -65,7 +65,7 @@ class Rows:
 
 _ROWS_HELP: Final = {
     "accepted": "Rows of valid requests that were handed to the writer; what validation refused is not among them.",
-    "stored": "Accepted rows that a commit made durable, or found there just so, as a retry does.",
+    "stored": "Accepted rows that a commit made durable, or that were already stored, as after a retry.",
     "acknowledged": "Stored rows whose answer was handed to gRPC; less than stored when callers left before it.",
     "refused": "Accepted rows that a rule of the store refused: a taken or purged id, a version, an owner.",
     "failed": "Accepted rows that were not stored because the store failed.",
@@ -74,7 +74,7 @@ assert list(_ROWS_HELP) == [part.name for part in fields(Rows)]
 
 
 class Sources(NamedTuple):
-    """The parts of a server that keep numbers of their own."""
+    """The parts of a server that count by themselves."""
 
     admission: Admission
     writer: Writer
@@ -98,7 +98,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._durations = Histogram(
             "rpc_server_call_duration_seconds",
-            "Duration of calls of FeedbackService by method and code; methods that are not there are one, _OTHER.",
+            "Duration of calls by method and code; all methods that the server does not have count as one, _OTHER.",
             ("rpc_system_name", "rpc_method", "rpc_response_status_code", "error_type"),
             buckets=_CALL_SECONDS,
             registry=self._registry,
@@ -126,7 +126,7 @@ class Metrics:
         return Histogram(name, help, buckets=buckets, registry=self._registry)
 
     def follow(self, sources: Sources) -> None:
-        """Tell from now on what these parts of the server count, too."""
+        """From now on, also report what these parts of the server count."""
         self.refusals = dict.fromkeys(sources.admission.limits, 0) | self.refusals
         self._registry.register(_Counted(self, sources))
 
@@ -170,7 +170,7 @@ class Metrics:
             self.rows[command.kind].accepted += command.rows
 
     def committed(self, commands: Sequence[Command[Any]], written: Written, seconds: float) -> None:
-        """A group is durable, but for single commands whose outcomes say otherwise."""
+        """A group is durable, except single commands whose outcomes are failures."""
         sizes = 0
         for command, outcome in zip(commands, written.outcomes, strict=True):
             failed = isinstance(outcome, _FAILURES)
@@ -211,14 +211,14 @@ class _Info(Collector):
         self._labels = {"version": version, "store": store}
 
     def collect(self) -> Iterable[Metric]:
-        """One metric, whose labels tell all."""
-        info = GaugeMetricFamily("plaudit_build_info", "Always 1: the labels tell version and store.", labels=[])
+        """One metric, with the facts as labels."""
+        info = GaugeMetricFamily("plaudit_build_info", "Always 1; the labels are the version and the store.", labels=[])
         info.add_sample("plaudit_build_info", self._labels, 1)
         yield info
 
 
 class _Counted(Collector):
-    """What is kept as plain numbers, because counting must cost next to nothing, as metrics."""
+    """Metrics of what is kept as plain numbers, because counting must cost almost nothing."""
 
     def __init__(self, metrics: Metrics, sources: Sources) -> None:
         self._metrics = metrics
@@ -242,7 +242,7 @@ class _Counted(Collector):
         )
         yield _gauges(
             "plaudit_calls_in_flight_limit",
-            "How many may: limits.in_flight_calls and in_flight_watches.",
+            "How many calls may run: limits.in_flight_calls and in_flight_watches.",
             "kind",
             {kind: flight.limit for kind, flight in flights.items()},
         )
@@ -277,11 +277,11 @@ class _Counted(Collector):
             "plaudit_writer_pending_commands", "Commands in line or being committed.", sources.writer.pending_commands
         )
         yield _gauge("plaudit_writer_pending_bytes", "Bytes of these commands.", sources.writer.pending_bytes)
-        yield _gauge("plaudit_watchers", "Watches that stand.", numbers.get("watchers", 0))
+        yield _gauge("plaudit_watchers", "Open watches.", numbers.get("watchers", 0))
 
 
 class _WithoutTimes(Collector):
-    """A registry without the series that tell when another series began, one for each: nobody reads them."""
+    """A registry without the series of the times at which other series began, which nobody reads."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

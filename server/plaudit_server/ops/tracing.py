@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of calls and of their commits, sent over OTLP; only here is OpenTelemetry imported.
+"""OpenTelemetry spans of calls and of their commits, sent over OTLP; only this module imports OpenTelemetry.
 
 Names and attributes are those of OpenTelemetry's stable conventions for RPC. Nothing of a payload, ref or record is in
 a span, and of what the caller sends only its request id, its trace context, and the path of a method that is not there.
@@ -34,7 +34,7 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
 class CallTracer:
-    """A beginning and an observer of calls: each is a span, below the one whose context came with the call."""
+    """A beginning and an observer of calls: each call is a span, a child of the one whose context came with it."""
 
     def __init__(self, config: Tracing, version: str, registry: Registry) -> None:
         """Spans go to the `otlp_endpoint` of the configuration, from a thread of their own; too many are dropped."""
@@ -49,11 +49,11 @@ class CallTracer:
         self.tracer: Tracer = self._provider.get_tracer("plaudit_server", version)
 
     def writer(self, *args: Any, **options: Any) -> Writer:
-        """A Writer, whose commits are traced; arguments are its own."""
+        """A Writer whose commits are traced; the arguments are those of Writer."""
         return TracedWriter(self.tracer, *args, **options)
 
     def begin(self, call: Call) -> None:
-        """A call has come in; what it does from here on is below its span."""
+        """A call has come in; what it does from now on is inside its span."""
         attributes = {"rpc.system.name": "grpc", "rpc.method": OTHER}
         name = "grpc"
         if call.method == OTHER:
@@ -77,7 +77,7 @@ class CallTracer:
         span.end()
 
     async def close(self) -> None:
-        """Send what is left, within a few seconds: a collector that is away does not keep the server from stopping."""
+        """Send what is left, for a few seconds at most: a collector that is away does not keep the server running."""
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
@@ -94,14 +94,14 @@ class CallTracer:
 
 
 class TracedWriter(Writer):
-    """A writer whose commands are spans below their call's: from when they are in line until they are durable."""
+    """A writer whose commands are spans inside their calls': from when they are in line until they are durable."""
 
     def __init__(self, tracer: Tracer, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._tracer = tracer
 
     def enqueue(self, command: Command[Any]) -> asyncio.Future[Outcome]:
-        """As a Writer does."""
+        """Put a command in line, as Writer does, and begin its span."""
         outcome = super().enqueue(command)
         span = self._tracer.start_span("commit")
         if span.is_recording():

@@ -1,4 +1,4 @@
-"""Several server processes on one port, each started anew by exec, and one that looks after them.
+"""Several server processes on one port, each started by exec, and one that supervises them.
 
 The kernel spreads connections over the processes (SO_REUSEPORT). Each is a server of its own; what they share is
 the database.
@@ -25,10 +25,10 @@ from plaudit_server.store.url import parse_url
 logger = logging.getLogger("plaudit_server")
 
 LISTEN_VARIABLE: Final = "_PLAUDIT_WORKER_LISTEN"
-"""Set for a worker alone: the address that all of them listen on."""
+"""Set for workers only: the address that all of them listen on."""
 
 NUMBER_VARIABLE: Final = "_PLAUDIT_WORKER_NUMBER"
-"""Set beside it: which of the workers this is, from 0 on."""
+"""Set with it: which of the workers this is, counted from 0."""
 
 _LOOK_SECONDS: Final = 0.1
 _RESTART_SECONDS: Final = 1.0
@@ -36,23 +36,23 @@ _READY: Final = b"ready\n"
 
 
 def worker_listen(environ: Mapping[str, str]) -> str | None:
-    """The address that this process is to listen on as a worker; None when it is no worker."""
+    """The address on which this process listens as a worker; None when it is not a worker."""
     return environ.get(LISTEN_VARIABLE)
 
 
 def worker_number(environ: Mapping[str, str]) -> int:
-    """Which worker this process is, from 0 on; one that is started anew has the number of the one that ended."""
+    """Which worker this process is, counted from 0; one that replaces another has the number of the other."""
     return int(environ.get(NUMBER_VARIABLE, "0"))
 
 
 def tell_ready() -> None:
-    """Tell the process that started this worker that it serves."""
+    """Report to the process that started this worker that it serves."""
     sys.stdout.buffer.write(_READY)
     sys.stdout.buffer.flush()
 
 
 def check(config: Config) -> None:
-    """Raises ConfigError when the store is of one process alone."""
+    """Raises ConfigError for several workers on a store that only one process can serve."""
     if config.workers > 1 and parse_url(config.store).is_embedded:
         raise ConfigError(
             "workers is above 1: a SQLite store is served by one process; PostgreSQL by as many as wanted"
@@ -60,7 +60,7 @@ def check(config: Config) -> None:
 
 
 def supervise(config: Config) -> int:
-    """Run the workers until SIGINT or SIGTERM; one that ends by itself is started anew. The exit code.
+    """Run the workers until SIGINT or SIGTERM; one that ends by itself is started again. Returns the exit code.
 
     Raises StartError when the address cannot be listened on, or a worker does not start at all.
     """
@@ -88,7 +88,7 @@ class _Workers:
                 self._start(worker)
             if not all(self._is_ready(worker) for worker in self._running.values()):
                 if not self._stopping:
-                    raise StartError("a worker did not start; what it said stands above")
+                    raise StartError("a worker did not start; its messages are above")
                 return 0
             print(
                 f"plaudit {version('plaudit')} ready on {self._listen}, store {self._config.shown_store}, "
@@ -108,7 +108,7 @@ class _Workers:
         self._running[number] = subprocess.Popen(
             [sys.executable, "-m", "plaudit_server", *sys.argv[1:]],
             env={**os.environ, LISTEN_VARIABLE: self._listen, NUMBER_VARIABLE: str(number)},
-            # A worker stops when its standard input ends: so none outlives this process, however it ends.
+            # A worker stops when its standard input ends, so that none outlives this process, however it ends.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -120,7 +120,7 @@ class _Workers:
     def _start_those_that_ended(self) -> None:
         for number, worker in self._running.items():
             if worker.poll() is not None and time.monotonic() - self._started[number] > _RESTART_SECONDS:
-                logger.error("worker %d ended with code %d and is started anew", worker.pid, worker.returncode)
+                logger.error("worker %d ended with code %d and is started again", worker.pid, worker.returncode)
                 self._release(worker)
                 self._start(number)
 
@@ -137,7 +137,7 @@ class _Workers:
         for worker in self._running.values():
             assert worker.stdin is not None
             with suppress(OSError):
-                worker.stdin.close()  # stops also one that was started as the signal came
+                worker.stdin.close()  # also stops a worker that was started while the signal came
         for worker in self._running.values():
             worker.wait()
             self._release(worker)
@@ -154,7 +154,7 @@ def _reserved(listen: str) -> socket.socket:
     host, port = split_address(listen)
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Without sharing, to begin with: else a server that is there already would go unnoticed.
+        # First without sharing the port: otherwise a server that is there already would not be noticed.
         with socket.socket(family, kind) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind(address)

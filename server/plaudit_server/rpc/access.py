@@ -1,4 +1,4 @@
-"""Who calls, and whether they may: the gate that authenticates and the step that decides, around every call."""
+"""Who calls, and whether they may: the gate that authenticates each call, and the step that checks its permission."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from plaudit_server.rpc.call import Call
 
 
 class Authentication:
-    """A gate that finds out who calls; on a stream of requests anew with each, so that a revocation ends it."""
+    """A gate that finds out who calls; on a stream it runs for each request, so that revoking a key ends the stream."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
 
     def check(self, call: Call) -> None:
-        """Set the call's principal and user_id, or raise Unauthenticated."""
+        """Set the call's principal and user_id. Raises Unauthenticated."""
         metadata: Any = call.context.invocation_metadata() or ()
         call.principal = self._authenticator.authenticate(metadata, call.context.auth_context)
         call.user_id = call.principal.name
@@ -29,7 +29,7 @@ class Permission:
     """A step that refuses what the principal's role does not include, before anything is looked up."""
 
     async def __call__(self, call: Call, request: Message) -> None:
-        """Set whether the call is for the caller's own records alone, or raise PermissionDenied."""
+        """Set whether the caller may change its own records only. Raises PermissionDenied."""
         rpc = call.rpc
         assert rpc is not None
         project = rpc.project_of(request)

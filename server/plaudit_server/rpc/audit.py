@@ -41,7 +41,7 @@ def audit(call: Call, code: grpc.StatusCode) -> None:
 
 
 class AuditLog:
-    """Where audit lines go: written by a thread of its own, so that a slow disk stops no call."""
+    """Where audit lines go; a thread of its own writes them, so that a slow disk delays no call."""
 
     def __init__(self, config: Config) -> None:
         """Open the log that `audit_log` names. Raises StartError when its file cannot be written."""
@@ -69,7 +69,7 @@ class AuditLog:
         self._open = True
 
     def close(self) -> None:
-        """Write what waits, and end. Safe to call twice, and without `open`."""
+        """Write the lines that wait, then stop. Safe to call twice, and without `open`."""
         if self._open:
             self._open = False
             audit_logger.removeHandler(self._entry)

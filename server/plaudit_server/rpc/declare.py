@@ -24,7 +24,7 @@ class Kind(Enum):
     POINT = "point"
     """One answer, from a bounded number of rows found by their key."""
     SCAN = "scan"
-    """One answer, from as many rows as a filter has to look at."""
+    """One answer, from every row that a filter has to look at."""
     WRITE = "write"
     """One answer, after a commit."""
     STREAM_READ = "stream of answers"
@@ -80,8 +80,8 @@ def rows_in(name: str) -> RowsOf:
 class Bounded:
     """A field of a request whose number of elements has a bound of its own.
 
-    `most` is how many elements the field may have beside the bound of every message; None means that what is in it is
-    bounded by rules of its own (records are), so that the elements of the whole request are not counted together.
+    `most` is how many elements the field may have in addition to the bound of every message. None means that rules of
+    their own bound its elements, as those of records do; the elements of the whole request are then not added up.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Rpc:
 
 
 class Undeclared(Exception):
-    """Services and declarations do not fit together: a defect of the server, found when it starts."""
+    """Services and their declarations contradict each other: a defect of the server, found when it starts."""
 
 
 @dataclass(frozen=True, slots=True)

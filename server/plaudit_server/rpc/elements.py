@@ -1,7 +1,7 @@
-"""How many elements the messages of a request have, counted in its bytes: a look ahead, no parser.
+"""Counts the elements of a request's messages in its bytes, before it is parsed; values are not decoded here.
 
-Parsing makes an object of each two bytes, if somebody wants it so: 3 MiB of empty records became 600 MB of memory and
-stood in the way of every other call for 0.2 seconds.
+A request can be made so that parsing turns every two bytes into an object: 3 MiB of empty records became 600 MB of
+memory, and blocked every other call for 0.2 seconds.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from plaudit._contract import limits
 from plaudit_server.errors import InvalidFields, InvalidQuery, Violation
 from plaudit_server.rpc.declare import Bounded
 
-# A tag and a length, or a value: what has fewer bytes than this for each element cannot have too many.
+# The least that an element takes: a tag, and a length or a value. A message of fewer bytes cannot have too many.
 _ELEMENT_BYTES: Final = 2
-# How far to look, so that looking costs less than what it guards against. Outer messages come first, and those whose
-# parsing costs most are outer ones: records.
+# Counting ends after this many elements, so that it costs less than the parsing that it prevents. Outer messages are
+# counted first; the ones that cost most to parse, records, are among them.
 _ELEMENTS_SEEN: Final = 20_000
-# A request without records has a query, and whatever its shape that has no more elements than these in all.
+# A request without records has a query, which has at most this many elements, whatever its shape.
 _ELEMENTS_OF_QUERY: Final = 2 * limits.QUERY_MEMBERS_TOGETHER
 _VARINT_BYTES: Final = 10
 _NO_LIMIT: Final = sys.maxsize
 
 
 class _Shape:
-    """The fields of a message type, those that hold messages with their shape; `most` elements may be in one, and
-    `together` in all that one looks at.
+    """The fields of a message type, and the shapes of those that hold messages. A message may have `most` elements, and
+    a request `together`.
     """
 
     __slots__ = ("children", "most", "names", "together")
@@ -45,9 +45,9 @@ class _Shape:
 def checker(descriptor: Descriptor, bounded: Sequence[Bounded] = ()) -> Callable[[bytes], None]:
     """A function that raises InvalidFields (InvalidQuery) for bytes of this type with too many elements in a message.
 
-    Each encoded field is an element: a field that is set, and each entry of a list or a map. Bytes that are no message
-    pass as far as they can be read: whoever parses them gets no further. `bounded` are the fields of the request with
-    a bound of their own.
+    Each encoded field is an element: a field that is set, and each entry of a list or a map. Bytes that are not a valid
+    message are counted up to the error, which the parser reports later. `bounded` are the fields of the request with a
+    bound of their own.
     """
     root = _shape(descriptor, {})
     for declared in bounded:
@@ -84,7 +84,7 @@ def _may_be_many(field: FieldDescriptor) -> bool:
 
 
 def _look(raw: bytes, root: _Shape) -> None:
-    """Count the elements of each message, outer ones first. (We have no groups: in one, they count around it.)"""
+    """Count the elements of each message, outer ones first. (No message has groups; their elements count outside.)"""
     waiting = deque([(root, 0, len(raw), "")])
     small = _ELEMENT_BYTES * limits.MESSAGE_ELEMENTS
     seen = 0
@@ -129,7 +129,7 @@ def _refuse(field: str, most: int) -> None:
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """The number at this place, and the place behind it. Raises IndexError where there is none."""
+    """The number at this index, and the index after it. Raises IndexError where there is none."""
     value = 0
     for shift in range(0, 7 * _VARINT_BYTES, 7):
         byte = raw[at]

@@ -29,7 +29,7 @@ from plaudit_server.errors import (
 
 DOMAIN: Final = "plaudit.dev"
 
-# Details travel in the trailers, which break near 8 KiB; base64 makes 4 KiB of them 5.4.
+# Details are sent in the trailers, which fail near 8 KiB; in base64, 4 KiB become 5.4.
 _DETAILS_BYTES: Final = 4096
 _MESSAGE_CHARACTERS: Final = 300
 _FIELD_CHARACTERS: Final = 160
@@ -38,7 +38,7 @@ _DESCRIPTION_CHARACTERS: Final = 240
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a client is told of an error: the parts of a `google.rpc.Status`."""
+    """What a client gets for an error: the parts of a `google.rpc.Status`."""
 
     code: grpc.StatusCode
     reason: str
@@ -53,7 +53,7 @@ class Problem:
         return cut(self.message, _MESSAGE_CHARACTERS)
 
     def status(self, request_id: str = "", room: int = _DETAILS_BYTES) -> status_pb2.Status:
-        """The status with its details, all of them within `room` bytes: as many violations as fit."""
+        """The status with its details, within `room` bytes: violations that do not fit are left out."""
         status = status_pb2.Status(code=self.code.value[0], message=self.short_message)
         metadata = {key: cut(value, 100) for key, value in self.metadata.items()}
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata)
@@ -83,8 +83,8 @@ class Problem:
         """The status with its details, as bytes."""
         if self.violations or self.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             return _bytes(self.status(request_id))
-        # A server that refuses because it has too much to do must not spend its time on that: what was encoded once
-        # gets one detail more, for a list of a message goes on where it is found again.
+        # An overloaded server must not spend its time on refusals: the status is encoded once, and the detail of the
+        # request is appended, since a repeated field may occur in several parts of a message.
         request = status_pb2.Status()
         _pack(request, error_details_pb2.RequestInfo(request_id=request_id))
         facts = (self.code, self.reason, self.message, tuple(self.metadata.items()), self.retry_delay)
@@ -110,7 +110,7 @@ def _encoded(
 def cut(text: str, characters: int) -> str:
     """Text for a message, shortened, and safe to put on one line."""
     shown = text if len(text) <= characters else text[: characters - 1] + "…"
-    # Most text is printable as it is: to look at each character was a quarter of what the status of a refusal costs.
+    # Most text is printable as it is; looking at each character was a quarter of the cost of a refusal's status.
     return shown if shown.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in shown)
 
 
@@ -139,7 +139,7 @@ def _invalid(number: int, what: str, violations: Sequence[Violation]) -> Problem
 
 @singledispatch
 def describe(error: BaseException) -> Problem:
-    """Any error as what a client is told; text of drivers and defects stays here.
+    """What a client gets for any error; texts of drivers and of defects are never sent.
 
     A resource adds a case with `@describe.register` and a function of the error's type; errors that have none are
     defects and answer INTERNAL.
@@ -180,7 +180,7 @@ def _malformed_message(error: MalformedMessage) -> Problem:
 
 @describe.register
 def _message_too_large(error: MessageTooLarge) -> Problem:
-    # The code that grpc itself gives beyond its own limit; without RetryInfo, since no wait would help.
+    # The code that grpc itself uses above its own limit; without RetryInfo, since waiting would not help.
     return Problem(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason(ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE),

@@ -44,17 +44,17 @@ def register(
 
 
 def options(config: Config) -> list[tuple[str, int]]:
-    """The settings of grpc; each default answers a way in which a server was hurt, see docs/attacks.md."""
+    """The options of grpc. Each default prevents an attack that has harmed a server; see docs/attacks.md."""
     connections = config.connections
     return [
-        # Only for workers, who mean to: else two servers would share a port unnoticed.
+        # Only workers share a port on purpose; otherwise two servers could share one without being noticed.
         ("grpc.so_reuseport", int(config.workers > 1)),
         ("grpc.max_receive_message_length", limits.GRPC_RECEIVE_BYTES),
         ("grpc.max_send_message_length", 2 * limits.RESPONSE_BYTES),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_concurrent_streams", connections.max_concurrent_streams),
-        # Beyond these grpc ends calls with CANCELLED, by chance and then all, which tells no client to come back: ours
-        # are bounded by what runs, and refused with a reason.
+        # Above the first bound grpc cancels some calls by chance, above the second all, and no client can know that it
+        # may retry. So they are high: plaudit bounds the calls that run, and refuses others with a reason.
         ("grpc.server.max_pending_requests", _PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_CALLS),
         ("grpc.server_handshake_timeout_ms", round(connections.handshake_timeout_seconds * 1000)),
@@ -83,7 +83,7 @@ def most_calls(config: Config) -> int:
 
 
 def bind(server: grpc.aio.Server, config: Config) -> int:
-    """Open the port and give its number. Raises StartError when the address cannot be listened on."""
+    """Open the port, and return its number. Raises StartError when the address cannot be listened on."""
     listen = config.listen
     try:
         if config.tls.certificate:

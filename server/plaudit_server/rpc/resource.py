@@ -1,4 +1,4 @@
-"""What a resource tells the server about itself: services with declarations, commands, tables, and how it starts."""
+"""What a resource declares to the server: its services with their RPCs, commands and tables, and how it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plaudit_server.store.writer import Acknowledged, Writer
 
 
 class Parts(NamedTuple):
-    """What a server has for its resources."""
+    """What a server gives to each resource that it starts."""
 
     store: Engine
     writer: Writer
@@ -26,15 +26,15 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A resource of a server that runs. `servicers` are by the full name of their service."""
+    """A resource that was started. `servicers` are by the full name of their service."""
 
     servicers: Mapping[str, Any]
     committed: Callable[[Mapping[str, int]], None] | None = None
-    """Gets the new revisions of projects after each commit, before those who wait for it are answered."""
+    """Called after each commit with the new revisions of projects, before those who wait for it are answered."""
     drain: Callable[[], None] | None = None
-    """Ends what would last for as long as its clients want."""
+    """Called when the server drains: ends the streams that would last for as long as their clients want."""
     numbers: Callable[[], Mapping[str, int]] = dict
-    """What it counts itself, by the name of the metric."""
+    """The numbers that the resource keeps for metrics, by name."""
 
 
 @dataclass(frozen=True, slots=True)

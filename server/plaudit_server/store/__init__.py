@@ -1,1 +1,1 @@
-"""Where feedback is kept: one interface, one suite of tests, several engines."""
+"""Where rows are kept: one interface, one suite of tests, several engines; it knows no resource."""

@@ -1,7 +1,7 @@
 """How declared indexes are named, made and remembered, alike on every engine; no I/O.
 
-A declaration is a row of the table `meta`, and no migration, so that servers of any version get along with it. A
-server writes the expression of what is declared into its filters; whether the index is there decides only how fast.
+A declaration is a row of the table `meta` and not a migration, so that servers of any version can work with it. A
+server writes declared expressions into its filters; whether the index exists decides only how fast they are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ READ: Final = f"SELECT key, value FROM meta WHERE key >= '{_FIRST_KEY}' AND key 
 
 
 class State(Enum):
-    """What there is of a declared index."""
+    """The state of a declared index in the store."""
 
     READY = "ready"
     MISSING = "missing"
@@ -57,13 +57,14 @@ def declaration(dialect: Dialect, index: DeclaredIndex) -> Declaration:
 def create(dialect: Dialect, declared: Declaration, how: str = "") -> str:
     """The statement that makes an index; like every other it begins with the project."""
     index = declared.index
-    # What equals a value then comes in the order of time. Where a number is a range, it would only take space.
+    # Rows with the same value are then in the order of time. Numbers that are looked up as a range are not: there the
+    # columns would only take space.
     tail = "" if index.kind == "number" and not dialect.indexed.exact_numbers else ", created_at, id"
     return f"CREATE INDEX {how}{declared.name} ON feedback (project, {expression(dialect.indexed, index).text}{tail})"
 
 
 def read(rows: Iterable[tuple[Any, ...]]) -> list[Declaration]:
-    """The declarations that READ found, but for those of another version that this one cannot read."""
+    """The declarations that READ found, except those of another version, which this one cannot read."""
     found = []
     for key, value in rows:
         kind, _, path = key.removeprefix(_FIRST_KEY).partition(" ")
@@ -78,5 +79,5 @@ def read(rows: Iterable[tuple[Any, ...]]) -> list[Declaration]:
 
 
 def usable(dialect: Dialect, rows: Iterable[tuple[Any, ...]]) -> Indexes:
-    """The indexes that filters of this version may be put for."""
+    """The indexes that the filters of this version can use."""
     return Indexes(found.index for found in read(rows) if found == declaration(dialect, found.index))

@@ -56,8 +56,8 @@ class LedgerStatements:
 def write_group(sql: Prepared, group: Sequence[Command[Any]], clock: Callable[[], int]) -> Steps[Written]:
     """Apply a group in the transaction now open: project by project, and each project's commands in order.
 
-    Projects do not see each other, so their order is free; sorted, writers lock them alike. `clock` gives
-    microseconds since 1970 UTC.
+    Projects do not depend on each other; they are sorted, so that all writers lock them in the same order. `clock`
+    returns microseconds since 1970 UTC.
     """
     by_project: dict[str, list[int]] = {}
     for index, command in enumerate(group):
@@ -116,7 +116,7 @@ def revision(sql: Prepared, project: str) -> Steps[int]:
 
 @dataclass(frozen=True, slots=True)
 class ProjectRevision(Read[int]):
-    """Which revision a project has; 0 when nothing was ever written."""
+    """The revision of a project; 0 when nothing was ever written."""
 
     project: str
 
@@ -141,7 +141,7 @@ class Ledger:
         self.project = project
         self.revision = 0
         self.repeated = 0
-        """How many rows were found as they would have been made."""
+        """How many rows were already stored as they would have been stored."""
         self.erased = False
         """Whether a command removed what must not stay in the store's files."""
         self._now = now
@@ -166,9 +166,9 @@ class Ledger:
         return self._time
 
     def mark(self) -> tuple[int, int]:
-        """Where the project stands, to come back to."""
+        """The revision and the time that were given out last, for `rewind`."""
         return self.revision, self._time
 
     def rewind(self, mark: tuple[int, int]) -> None:
-        """Take back what was given out since `mark`: nothing of it is written."""
+        """Take back the revisions and times given out since `mark`, with which nothing was written."""
         self.revision, self._time = mark

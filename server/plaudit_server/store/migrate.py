@@ -87,5 +87,5 @@ def pending(known: Sequence[Migration], applied: Iterable[tuple[int, str]]) -> S
 
 
 def newer(found: int, known: int) -> str:
-    """The line for a store whose schema is ahead of this program."""
+    """The message for a store whose schema is newer than this program."""
     return f"the store has schema {found}, this version knows {known}: it was used by a newer version of plaudit"

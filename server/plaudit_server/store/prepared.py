@@ -18,21 +18,21 @@ class Traits:
 
     dialect: Dialect
     in_list: str
-    """A condition's right side: one of the texts in a single bound list, as in `id IN (…)`."""
+    """The right side of the condition that a column is one of the texts of a list, bound as one value."""
     bind_list: Callable[[Sequence[str]], Any]
     """A list of texts as the value that `in_list` binds."""
     text_bytes: str
     """The text column `{}` as bytes."""
     placeholder: str = "?"
     make_project: str | None = None
-    """Makes a project's row, and waits for whoever makes it at this moment; None when a transaction writes alone."""
+    """Makes a project's row, and waits for another transaction that makes it; None if only one writes at a time."""
     orders_each: bool = False
-    """Whether each part of a union is ordered and bounded by itself, for the engine does not see that it could be."""
+    """Whether each part of a union is ordered and limited on its own, as the planner does not do so by itself."""
     counts_first: bool = False
-    """Whether the entries of a declared index are counted before it is used, for the engine does not know how many."""
+    """Whether the entries of a declared index are counted before its use, as the planner does not know them."""
 
     def merge(self, parts: Sequence[Sql], order: str, limit: int) -> Sql:
-        """The rows of all parts, each of which an index has in `order` (a result column): the first `limit`."""
+        """The first `limit` rows of all parts, by the result column `order`, which an index of each part follows."""
         tail = self.sql(f" ORDER BY {order} LIMIT ?")
         if self.orders_each:
             parts = [Sql(f"({part.text}{tail})", (*part.params, limit)) for part in parts]
@@ -40,7 +40,7 @@ class Traits:
         return Sql(text, (*(param for part in parts for param in part.params), limit))
 
     def sql(self, text: str) -> str:
-        """A statement of ours, which writes `?`, `{in}` and `{payload:alias}`, for this engine."""
+        """A statement that is written with `?`, `{in}` and `{payload:alias}`, in the form of this engine."""
         for alias in "fho":
             text = text.replace("{payload:" + alias + "}", self.text_bytes.format(f"{alias}.payload"))
         return text.replace("{in}", self.in_list).replace("?", self.placeholder)
@@ -56,7 +56,7 @@ S = TypeVar("S", bound=Statements)
 
 
 class Prepared:
-    """Handed to every step: `prepared.of(FeedbackStatements)` are the statements of that class for this engine."""
+    """Given to all steps: `prepared.of(FeedbackStatements)` are the statements of that class for this engine."""
 
     def __init__(self, traits: Traits) -> None:
         self.traits = traits

@@ -27,7 +27,7 @@ class Standing(NamedTuple):
 
 def standings(sql: Prepared, after: str, limit: int) -> Steps[list[Standing]]:
     """Where the projects above `after` stand, in code point order; those that were never written to are left out."""
-    # The one statement that reads across projects: of the command alone, no server runs it.
+    # The only statement that reads across projects: the command `copy` runs it, no server does.
     rows = yield Statement(
         sql.traits.sql(
             "SELECT project, revision, last_created_at FROM project WHERE project > ? AND revision > 0"
@@ -52,7 +52,7 @@ def export(
 ) -> Steps[list[Stored]]:
     """Rows of a project after the one whose order columns are `after`, in that order.
 
-    At most `limit` of them and about `max_bytes` of the table's large columns, two rows at least where there are two.
+    At most `limit` of them and about `max_bytes` of the table's large columns, at least two rows where there are two.
     """
     traits = sql.traits
     plain = [column for column in table.columns if column not in table.large]
@@ -93,9 +93,9 @@ def position(sql: Prepared, table: Table, project: str) -> Steps[tuple[Any, ...]
 
 
 def begin(sql: Prepared, standing: Standing) -> Steps[None]:
-    """Make a project as it stands elsewhere.
+    """Make a project with the revision and the clock that it has in the other store.
 
-    Raises StoreError when the project is there and stands elsewhere: then it was not made by this copy, or written to.
+    Raises StoreError when it is there with others: then this copy did not make it, or it was written to.
     """
     found = yield from lock(sql, standing.project)
     if found == (0, 0):
@@ -108,7 +108,7 @@ def begin(sql: Prepared, standing: Standing) -> Steps[None]:
 
 
 def put(sql: Prepared, table: Table, standing: Standing, rows: Sequence[Stored]) -> Steps[None]:
-    """Add rows as they are, those that are not there yet."""
+    """Add rows unchanged, except those that are there already."""
     yield from begin(sql, standing)
     there = yield from position(sql, table, standing.project)
     missing = [row for row in rows if there is None or key_of(table, row) > there]
@@ -123,7 +123,7 @@ def whole(sql: Prepared, table: Table) -> Steps[list[Stored]]:
 
 
 def put_whole(sql: Prepared, table: Table, rows: Sequence[Stored]) -> Steps[None]:
-    """Add rows of such a table; those that are there become as they are elsewhere."""
+    """Add rows of such a table, and overwrite those with the same key."""
     others = [column for column in table.columns if column not in table.order]
     text = sql.traits.sql(
         f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"

@@ -39,7 +39,7 @@ class StoreUrl:
 
 
 def parse_url(text: str) -> StoreUrl:
-    """What a store URL says. Raises StartError for a URL of no store."""
+    """The parts of a store URL. Raises StartError for a URL of no store."""
     scheme, _, rest = text.partition(":")
     if scheme == "sqlite" and rest:
         return StoreUrl("sqlite", text)

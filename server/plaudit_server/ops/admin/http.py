@@ -1,7 +1,7 @@
-"""A small HTTP server of a few pages for operators, on the event loop of the server that it tells about.
+"""A small HTTP server of a few pages for operators, on the event loop of the server that it reports on.
 
-Each connection gets one answer within a deadline, and there are few of them at a time: slow or many clients cost
-nobody else a call.
+Each connection gets one answer within a deadline, and their number is bounded: slow or many clients disturb no other
+calls.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEAD_BYTES: Final = 8 * 1024
 
 
 class Page(NamedTuple):
-    """What a path answers."""
+    """The response of a path."""
 
     status: HTTPStatus
     body: bytes
@@ -35,10 +35,10 @@ Pages = Mapping[str, Callable[[], Awaitable[Page]]]
 
 
 class PageServer:
-    """Answers GET and HEAD of its pages, over plain HTTP, to whoever reaches the address."""
+    """Answers GET and HEAD of its pages, over plain HTTP, to everybody who reaches the address."""
 
     def __init__(self, pages: Pages, connections: int = CONNECTIONS, seconds: float = SECONDS) -> None:
-        """At most so many `connections` at a time, and so many `seconds` for each, from its first byte to its last."""
+        """At most `connections` are open at a time, and each ends within `seconds`, whatever its client does."""
         self._pages = pages
         self._connections = connections
         self._seconds = seconds
@@ -46,7 +46,7 @@ class PageServer:
         self._open: set[asyncio.Task[None]] = set()
 
     async def start(self, listen: str) -> str:
-        """Listen on `HOST:PORT`, and answer that address with its port. Raises StartError."""
+        """Listen on `HOST:PORT`, and return that address with the port in use. Raises StartError."""
         host, port = split_address(listen)
         try:
             self._server = await asyncio.start_server(self._connected, host, port, limit=_HEAD_BYTES)
@@ -107,7 +107,7 @@ class PageServer:
             return method, _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def said(text: str, *, good: bool) -> Page:
+def line(text: str, *, good: bool) -> Page:
     """A line of text, with 200 when it is good, else 503."""
     return Page(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, f"{text}\n".encode())
 

@@ -1,4 +1,4 @@
-"""The ports for operators: pages over HTTP, health and channelz over gRPC; they tell nothing of any feedback.
+"""The ports for operators: pages over HTTP, health and channelz over gRPC; they show nothing of any record.
 
 They are open before the store is, and until it is closed, so that a start and a drain can be watched.
 """
@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from plaudit_server.config import Admin
 from plaudit_server.errors import StartError
-from plaudit_server.ops.admin.http import Page, PageServer, said
+from plaudit_server.ops.admin.http import Page, PageServer, line
 from plaudit_server.ops.health import SERVING, StoreHealth
 from plaudit_server.ops.metrics import Metrics
 
@@ -24,7 +24,7 @@ _GRPC_CALLS: Final = 64
 
 
 class AdminPorts:
-    """Those of a server that its configuration asks for; `addresses` has them by the setting's name once they stand."""
+    """The ports that a configuration asks for; once they are open, `addresses` has each by the name of its setting."""
 
     def __init__(self, config: Admin, health: StoreHealth, metrics: Metrics) -> None:
         self.addresses: dict[str, str] = {}
@@ -53,7 +53,7 @@ class AdminPorts:
         await self._pages.close()
 
     async def _start_grpc(self, listen: str) -> str:
-        # Sharing would go unnoticed: each server tells of itself alone.
+        # Sharing the port would not be noticed, and each server reports on itself only.
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_GRPC_CALLS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         channelz.add_channelz_servicer(server)
@@ -66,11 +66,11 @@ class AdminPorts:
         return f"{listen.rpartition(':')[0]}:{port}"
 
     async def _text(self) -> Page:
-        # It takes some milliseconds, in which the loop has better things to do.
+        # It takes some milliseconds, during which the loop should serve calls.
         return Page(HTTPStatus.OK, await asyncio.to_thread(self._metrics.text), CONTENT_TYPE_LATEST)
 
     async def _alive(self) -> Page:
-        return said("alive", good=True)
+        return line("alive", good=True)
 
     async def _ready(self) -> Page:
-        return said(self._health.state, good=self._health.state == SERVING)
+        return line(self._health.state, good=self._health.state == SERVING)

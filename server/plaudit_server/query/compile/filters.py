@@ -86,7 +86,7 @@ class _Filters:
         return join("and", [*conditions, *leaves])
 
     def _conditions(self, index: DeclaredIndex, each: list[tuple[Span, ...]]) -> list[IndexCondition]:
-        """Conditions on the values of an index, all of which must hold; none when one of them is to be left out."""
+        """Conditions on the values of an index, all of which must hold; none when one of them must be left out."""
         single = [spans[0] for spans in each if len(spans) == 1]
         wanted = [spans for spans in each if len(spans) > 1]
         if single:

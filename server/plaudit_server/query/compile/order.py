@@ -21,7 +21,7 @@ from plaudit_server.query.tree import SortKey
 class SortPart:
     """One expression of an order.
 
-    `absent` says what null means: it never occurs, it sorts last, or it is decided by the parts before, so that all
+    `absent` is what null means: it never occurs, it sorts last, or it is decided by the parts before, so that all
     rows that are equal in those are null together.
     """
 
