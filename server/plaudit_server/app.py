@@ -27,6 +27,7 @@ from plaudit_server.resources import RESOURCES, commands, registry
 from plaudit_server.rpc import port
 from plaudit_server.rpc.audit import AuditLog
 from plaudit_server.rpc.chain import Chain
+from plaudit_server.rpc.checks import Checks
 from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Registry
 from plaudit_server.rpc.resource import Parts, Resource
@@ -55,16 +56,23 @@ class Server:
         self._writer = make_writer(
             store, on_commit=self._committed, on_failure=self._health.store_failed, meter=self.metrics
         )
+        self._authenticator = Authenticator(config, store)
+        around = security(config, self._authenticator)
+        self._admission = around.admission
+        self._checks = Checks(around.admission)
         parts = Parts(
-            store, self._writer, version("plaudit"), self.metrics.acknowledged, Deadlines(config.limits), config
+            store=store,
+            writer=self._writer,
+            version=version("plaudit"),
+            acknowledged=self.metrics.acknowledged,
+            deadlines=Deadlines(config.limits),
+            config=config,
+            checks=self._checks,
         )
         self._running = [resource.start(parts) for resource in resources]
         self._on_commit = [running.committed for running in self._running if running.committed is not None]
-        self._authenticator = Authenticator(config, store)
         self._audit_log = AuditLog(config)
         self._call_log = None if config.log_calls == "off" else CallLog(config)
-        around = security(config, self._authenticator)
-        self._admission = around.admission
         self.metrics.follow(Sources(around.admission, self._writer, self._numbers, self._health))
         tracers = [] if self._tracer is None else [self._tracer]
         logs = [] if self._call_log is None else [self._call_log]
@@ -115,6 +123,7 @@ class Server:
                 if running.drain is not None:
                     running.drain()
             await self._server.stop(grace)
+        self._checks.close()
         await self._writer.close()
         await self._authenticator.close()
         self._audit_log.close()

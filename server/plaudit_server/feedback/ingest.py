@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from plaudit.v1 import ImportFeedbackRequest, IngestFeedbackRequest, IngestFeedbackResponse, RejectedFeedback
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.commands import Create
-from plaudit_server.feedback.records import Record
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
 from plaudit_server.rpc.resource import Parts
@@ -58,8 +58,20 @@ async def answers(
     async def read() -> None:
         try:
             while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
-                places, records, refused = _checked(request, call.user_id, imported=imported)
-                batch = _Batch(request, places, refused)
+                _refuse_batch(request)
+                places, records, refused = await parts.checks.run(
+                    call,
+                    (item.payload_json for item in request.feedback),
+                    partial(
+                        rules.new_records,
+                        request.feedback,
+                        request.project,
+                        call.user_id,
+                        id_required=True,
+                        imported=imported,
+                    ),
+                )
+                batch = _Batch(request, places, {**refused})
                 if records:
                     work = parts.deadlines.write(call, request.project)
                     command = Create(request.project, records, atomic=False, imported=imported, work=work)
@@ -97,29 +109,13 @@ async def _next(requests: AsyncIterator[_Request], idle_seconds: float) -> _Requ
         return None
 
 
-def _checked(
-    request: _Request, user_id: str, *, imported: bool
-) -> tuple[list[int], list[Record], dict[int, DomainError]]:
-    """The places of the good records, the records, and what is wrong with the others. Raises InvalidFields."""
+def _refuse_batch(request: _Request) -> None:
+    """Raises InvalidFields for a request that is refused as a whole."""
     out: list[Violation] = []
     rules.check_project(request.project, out)
     rules.check_batch(len(request.feedback), out)
     if out:
         raise InvalidFields(out)
-    places: list[int] = []
-    records: list[Record] = []
-    refused: dict[int, DomainError] = {}
-    for index, item in enumerate(request.feedback):
-        item_out: list[Violation] = []
-        record = rules.new_record(
-            item, request.project, user_id, item_out, f"feedback[{index}]", id_required=True, imported=imported
-        )
-        if record is None:
-            refused[index] = InvalidFields(item_out)
-        else:
-            places.append(index)
-            records.append(record)
-    return places, records, refused
 
 
 async def _enqueue(writer: Writer, command: Create) -> asyncio.Future[Outcome]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from plaudit._contract import jsontext, limits
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback, QueryFeedbackRequest, StreamFeedbackRequest
-from plaudit_server.errors import Violation
+from plaudit_server.errors import InvalidFields, Violation
 from plaudit_server.feedback import types
 from plaudit_server.feedback.fields import (
     DEFAULTS,
@@ -169,6 +169,31 @@ def new_record(
         updated_at=updated_at,
         version=version,
     )
+
+
+class Checked(NamedTuple):
+    """The good records of a batch with their places in it, and what is wrong with the others, by their places."""
+
+    places: list[int]
+    records: list[Record]
+    refused: dict[int, InvalidFields]
+
+
+def new_records(
+    items: Sequence[Feedback], project: str, user_id: str, *, id_required: bool = False, imported: bool = False
+) -> Checked:
+    """Validate and enrich the records of a batch, as `new_record` does each."""
+    checked = Checked([], [], {})
+    for index, item in enumerate(items):
+        out: list[Violation] = []
+        at = f"feedback[{index}]"
+        record = new_record(item, project, user_id, out, at, id_required=id_required, imported=imported)
+        if record is None:
+            checked.refused[index] = InvalidFields(out)
+        else:
+            checked.places.append(index)
+            checked.records.append(record)
+    return checked
 
 
 def _new_id(id: str, required: bool, out: list[Violation]) -> str:

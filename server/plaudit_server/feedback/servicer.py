@@ -63,6 +63,7 @@ class FeedbackService:
         self._version = parts.version
         self._acknowledged = parts.acknowledged
         self._deadlines = parts.deadlines
+        self._checks = parts.checks
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
@@ -72,9 +73,7 @@ class FeedbackService:
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
         rules.check_project(request.project, out)
-        record = rules.new_record(request.feedback, request.project, call.user_id, out)
-        refuse(out)
-        assert record is not None
+        record = await self._record(call, request, out)
         outcome = await self._writer.submit(
             Create(request.project, (record,), atomic=False, work=self._deadlines.write(call, request.project))
         )
@@ -83,30 +82,43 @@ class FeedbackService:
         self._acknowledged(Create.kind, 1)
         return answer
 
+    async def _record(
+        self,
+        call: Call,
+        request: CreateFeedbackRequest | ReplaceFeedbackRequest,
+        out: list[Violation],
+        *,
+        id_lookup: bool = False,
+    ) -> Record:
+        """The record of a request. Raises what it breaks, with what is in `out` already."""
+        record = await self._checks.run(
+            call,
+            (request.feedback.payload_json,),
+            lambda: rules.new_record(request.feedback, request.project, call.user_id, out, id_lookup=id_lookup),
+        )
+        refuse(out)
+        assert record is not None
+        return record
+
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
         rules.check_project(request.project, out)
         rules.check_batch(len(request.feedback), out)
         if out:
             raise InvalidFields(out)
-        results: list[Row | DomainError | None] = [None] * len(request.feedback)
-        good: list[tuple[int, Record]] = []
-        for index, item in enumerate(request.feedback):
-            item_out: list[Violation] = []
-            at = f"feedback[{index}]"
-            record = rules.new_record(item, request.project, call.user_id, item_out, at)
-            if record is not None:
-                good.append((index, record))
-            elif request.partial:
-                results[index] = InvalidFields(item_out)
-            else:
-                out += item_out
-        refuse(out)
-        if good:
-            records = tuple(record for _, record in good)
+        checked = await self._checks.run(
+            call,
+            (item.payload_json for item in request.feedback),
+            lambda: rules.new_records(request.feedback, request.project, call.user_id),
+        )
+        if checked.refused and not request.partial:
+            raise InvalidFields([violation for error in checked.refused.values() for violation in error.violations])
+        results: list[Row | DomainError | None] = [checked.refused.get(index) for index in range(len(request.feedback))]
+        if checked.records:
+            records = tuple(checked.records)
             work = self._deadlines.write(call, request.project)
             outcome = await self._writer.submit(Create(request.project, records, atomic=not request.partial, work=work))
-            for (index, _), row in zip(good, accepted(outcome), strict=True):
+            for index, row in zip(checked.places, accepted(outcome), strict=True):
                 results[index] = row
         answer = batch_response(results)
         self._acknowledged(Create.kind, sum([isinstance(result, Row) for result in results]))
@@ -214,9 +226,7 @@ class FeedbackService:
         out: list[Violation] = []
         rules.check_project(request.project, out)
         rules.check_version(request.expected_version, out, "expected_version")
-        record = rules.new_record(request.feedback, request.project, call.user_id, out, id_lookup=True)
-        refuse(out)
-        assert record is not None
+        record = await self._record(call, request, out, id_lookup=True)
         work = self._deadlines.write(call, request.project)
         replace = Replace(request.project, record, request.expected_version, call.owner, work)
         outcome = await self._writer.submit(replace)

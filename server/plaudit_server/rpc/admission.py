@@ -189,6 +189,10 @@ class Admission:
             "reflection": self.reflection,
         }
 
+    def has_others(self, principal: str) -> bool:
+        """Whether somebody else than the principal has a call in flight."""
+        return any(held.keys() - {principal} for held in (places.held for places in self.places.values()))
+
     def enter(self, call: Call) -> None:
         """Let the call in, or raise QuotaExceeded: the first gate, before anything is known of the caller."""
         if not call.admitted:

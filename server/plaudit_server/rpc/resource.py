@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from plaudit_server.config import Config
+from plaudit_server.rpc.checks import Checks
 from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Service
 from plaudit_server.store.base import Command, Engine, Table
@@ -22,6 +23,7 @@ class Parts(NamedTuple):
     acknowledged: Acknowledged
     deadlines: Deadlines
     config: Config
+    checks: Checks
 
 
 @dataclass(frozen=True, slots=True)
