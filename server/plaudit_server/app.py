@@ -38,6 +38,7 @@ from plaudit_server.store.writer import Writer
 
 if TYPE_CHECKING:
     from plaudit_server.ops.tracing import CallTracer
+    from plaudit_server.web.server import HttpServer
 
 logger = logging.getLogger("plaudit_server")
 
@@ -90,6 +91,9 @@ class Server:
         )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)
         self._server: grpc.aio.Server | None = None
+        self._http: HttpServer | None = None
+        self.http_address = ""
+        """Where the HTTP port listens, `host:port`, once started; empty without one."""
 
     async def start(self) -> str:
         """Open everything, and return the address that clients can call, `host:port`.
@@ -109,6 +113,8 @@ class Server:
         self._register(server)
         number = port.bind(server, self._config)
         await server.start()
+        if self._http is not None:
+            self.http_address = await self._http.start(self._config.http.listen)
         await self._health.serving()
         self._health.start()
         self._server = server
@@ -122,7 +128,9 @@ class Server:
             for running in self._running:
                 if running.drain is not None:
                     running.drain()
-            await self._server.stop(grace)
+            await asyncio.gather(self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)]))
+        elif self._http is not None:
+            await self._http.stop(0)
         self._checks.close()
         await self._writer.close()
         await self._authenticator.close()
@@ -143,7 +151,13 @@ class Server:
         servicers: dict[str, Any] = {}
         for running in self._running:
             servicers |= running.servicers
-        port.register(server, self._registry, servicers, self._chain, self._config)
+        handlers = port.handlers(self._registry, servicers, self._chain, self._config)
+        port.register(server, handlers)
+        if self._config.http.listen:
+            # Here and not above: those who need no HTTP port do not load what it is made of.
+            from plaudit_server.web.port import http_port
+
+            self._http = http_port(self._config, self._registry.services, handlers, ())
         port.add_health(server, self._health.servicer, self._admission.health_watches)
         if self._config.reflection:
             port.add_reflection(server, list(servicers), self._admission.reflection)
@@ -209,6 +223,8 @@ async def _serve(config: Config, *, as_worker: bool = False) -> int:
         address = await server.start()
         for key, at in server.admin.addresses.items():
             logger.info("%s on %s", key, at)
+        if server.http_address:
+            logger.info("http.listen on %s", server.http_address)
         if as_worker:
             loop.add_reader(sys.stdin, stopping.set)
             workers.tell_ready()

@@ -53,6 +53,19 @@ class MalformedMessage(DomainError):
         self.message_type = message_type
 
 
+class UnreadableRequest(DomainError):
+    """A request over HTTP whose protocol or JSON cannot be read: `why` is a sentence of ours that the client may read.
+
+    `code` is the number of the gRPC status that Connect's specification asks for.
+    """
+
+    def __init__(self, message_type: str, code: int, why: str) -> None:
+        super().__init__(why)
+        self.message_type = message_type
+        self.code = code
+        self.why = why
+
+
 class MessageTooLarge(DomainError):
     """The request is larger than the server takes; sizes in bytes."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit_server.web.doors import Doors, check_host_setting, check_origin_setting, cors_headers, preflight_headers
+from plaudit_server.web.doors import Doors, cors_headers, preflight_headers
 from plaudit_server.web.faults import HttpRefusal
 from plaudit_server.web.headers import Headers
 from plaudit_server.web.peers import TrustedProxies, peer_text
@@ -104,30 +104,6 @@ def test_cors_names_the_origin_and_never_allows_credentials() -> None:
     assert cors_headers(None) == [("vary", "origin")]
     assert dict(preflight_headers("https://a"))["access-control-max-age"] == "7200"
     assert "authorization" in dict(preflight_headers("https://a"))["access-control-allow-headers"].split(", ")
-
-
-@pytest.mark.parametrize(("text", "read"), [
-    ("https://a.dev", "https://a.dev"), ("http://localhost:3000", "http://localhost:3000"),
-    ("https://a.dev:443", "https://a.dev"), ("http://a.dev:80", "http://a.dev"),
-])  # fmt: skip
-def test_origins_in_settings(text: str, read: str) -> None:
-    assert check_origin_setting(text) == read
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["*", "a.dev", "https://a.dev/", "https://a.dev/x", "ftp://a", "https://", "https://u@a", "https://A.dev", "null"],
-)
-def test_what_is_no_origin_in_settings(text: str) -> None:
-    with pytest.raises(ValueError, match=r"origin|page"):
-        check_origin_setting(text)
-
-
-def test_hosts_in_settings() -> None:
-    assert check_host_setting("A.dev.") == "a.dev"
-    for text in ("a.dev:80", "", "a b", "https://a"):
-        with pytest.raises(ValueError, match="host name"):
-            check_host_setting(text)
 
 
 PROXIES = TrustedProxies.parse(["10.0.0.0/8", "127.0.0.1", "fd00::/8"])

@@ -933,12 +933,15 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     STORE_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
     ERASURE_PENDING_FIELD_NUMBER: builtins.int
+    HTTP_URL_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The version of plaudit."""
     store: builtins.str
     """The kind of store: `sqlite` or `postgresql`."""
     erasure_pending: builtins.bool
     """Whether bytes of purged content may still be in the store's files: an open read delays their erasure."""
+    http_url: builtins.str
+    """The address of the server's HTTP port for browsers; empty when it has none, or none that it knows."""
     @property
     def limits(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """The limits in force, by name; bytes, characters or counts."""
@@ -950,7 +953,8 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         store: builtins.str = ...,
         limits: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
         erasure_pending: builtins.bool = ...,
+        http_url: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["erasure_pending", b"erasure_pending", "limits", b"limits", "store", b"store", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["erasure_pending", b"erasure_pending", "http_url", b"http_url", "limits", b"limits", "store", b"store", "version", b"version"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse

@@ -14,7 +14,7 @@ from plaudit_server.config.errors import ConfigError
 from plaudit_server.config.loading import CONFIG_VARIABLE, gather, load
 from plaudit_server.config.redaction import without_password
 from plaudit_server.config.rendering import render
-from plaudit_server.config.sections import JWT_ALGORITHMS, Admin, Auth, Connections, Jwt, Limits, Tls, Tracing
+from plaudit_server.config.sections import JWT_ALGORITHMS, Admin, Auth, Connections, Http, Jwt, Limits, Tls, Tracing
 from plaudit_server.config.values import Given
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ConfigError",
     "Connections",
     "Given",
+    "Http",
     "Jwt",
     "Limits",
     "Setting",

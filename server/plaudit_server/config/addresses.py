@@ -30,3 +30,32 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_origin(text: str, key: str) -> str:
+    """An origin in the form in which browsers send it. Raises ConfigError, which names the `key`, also for `*`."""
+    if text == "*":
+        raise ConfigError(f"{key} is '*': every page could then call as whoever its user is; name the origins")
+    found = re.fullmatch(r"(https?)://([a-z0-9._\-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", text)
+    if found is None or text.endswith({"http": ":80", "https": ":443"}[found[1]]):
+        raise ConfigError(
+            f"{key} is {text!r}; write https://HOST or http://HOST:PORT as browsers do: in lower case, without a path,"
+            " and without the port that the scheme implies"
+        )
+    return text
+
+
+def check_host(text: str, key: str) -> str:
+    """A host name as it is. Raises ConfigError, which names the `key`, for one with a port or in capital letters."""
+    if not re.fullmatch(r"[a-z0-9._\-]*[a-z0-9_\-]|\[[0-9a-f:.]+\]", text):
+        raise ConfigError(f"{key} is {text!r}; write a host name in lower case, without a port")
+    return text
+
+
+def check_network(text: str, key: str) -> str:
+    """An address or a network as it is. Raises ConfigError, which names the `key`."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"{key} is {text!r}; write an address, or a network such as 10.0.0.0/8: {error}") from error
+    return text

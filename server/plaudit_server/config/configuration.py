@@ -9,7 +9,7 @@ from plaudit_server.config.addresses import is_loopback, split_address
 from plaudit_server.config.errors import ConfigError
 from plaudit_server.config.fields import check_values, setting
 from plaudit_server.config.redaction import without_password
-from plaudit_server.config.sections import Admin, Auth, Connections, Jwt, Limits, Tls, Tracing
+from plaudit_server.config.sections import Admin, Auth, Connections, Http, Jwt, Limits, Tls, Tracing
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("auto", "json", "text")
@@ -52,16 +52,25 @@ class Config:
     connections: Connections = field(default_factory=Connections)
     admin: Admin = field(default_factory=Admin)
     tracing: Tracing = field(default_factory=Tracing)
+    http: Http = field(default_factory=Http)
 
     def __post_init__(self) -> None:
         check_values(self, "")
         _check_ports(self)
-        host, _ = split_address(self.listen)
-        if not self.authenticated and not self.insecure and not is_loopback(host):
-            raise ConfigError(
-                f"listen is {self.listen}, beyond this machine, and nobody is authenticated: set auth.api_keys, "
-                "jwt.issuer or tls.client_ca; or say --insecure where the network itself keeps others out"
-            )
+        for key, address in self.ports:
+            host, _ = split_address(address, key)
+            if not self.authenticated and not self.insecure and not is_loopback(host):
+                raise ConfigError(
+                    f"{key} is {address}, beyond this machine, and nobody is authenticated: set auth.api_keys, "
+                    "jwt.issuer or tls.client_ca; or say --insecure where the network itself keeps others out"
+                )
+
+    @property
+    def ports(self) -> list[tuple[str, str]]:
+        """The addresses at which feedback can be called, each with the name of its setting."""
+        return [
+            (key, address) for key, address in (("listen", self.listen), ("http.listen", self.http.listen)) if address
+        ]
 
     @property
     def authenticated(self) -> bool:
@@ -76,11 +85,12 @@ class Config:
     def warnings(self) -> list[str]:
         """What an operator should know about these settings, a line each."""
         lines = []
-        beyond = not is_loopback(split_address(self.listen)[0])
-        if beyond and not self.authenticated:
-            lines.append(f"everybody who reaches {self.listen} can read and purge everything: no authentication is set")
-        elif beyond and not self.tls.certificate:
-            lines.append(f"credentials travel in clear text to {self.listen}: tls.certificate is not set")
+        for key, address in self.ports:
+            beyond = not is_loopback(split_address(address, key)[0])
+            if beyond and not self.authenticated:
+                lines.append(f"everybody who reaches {address} can read and purge everything: no authentication is set")
+            elif beyond and not self.tls.certificate:
+                lines.append(f"credentials travel in clear text to {address}: tls.certificate is not set")
         for key, address in self.admin.addresses:
             if not is_loopback(split_address(address, key)[0]):
                 lines.append(f"everybody who reaches {key} {address} can see the state of the server, but no feedback")
@@ -89,10 +99,12 @@ class Config:
 
 def _check_ports(config: Config) -> None:
     """Check that no two listeners share a port, and that every worker's port exists. Raises ConfigError."""
-    taken = {split_address(config.listen)[1]: "listen"}
-    for key, address in config.admin.addresses:
+    taken: dict[int, str] = {}
+    # The workers share the ports of callers; each has operators' ports of its own.
+    shared = [(key, address, 1) for key, address in config.ports]
+    for key, address, number in [*shared, *((*named, config.workers) for named in config.admin.addresses)]:
         port = split_address(address, key)[1]
-        for wanted in range(port, port + config.workers) if port else ():
+        for wanted in range(port, port + number) if port else ():
             if wanted > 65535:
                 raise ConfigError(f"{key} is {address}: there is no port {wanted} for the last of the workers")
             if wanted in taken:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from plaudit_server.config.addresses import is_loopback, moved, split_address
+from plaudit_server.config.addresses import check_host, check_network, check_origin, is_loopback, moved, split_address
 from plaudit_server.config.errors import ConfigError
 from plaudit_server.config.fields import check_values, setting
 from plaudit_server.config.grants import NamedGrant
@@ -181,6 +181,49 @@ class Admin:
     def of_worker(self, number: int) -> Admin:
         """The ports of the worker with a number, counted from 0: larger by that number; port 0 stays any free port."""
         return Admin(moved(self.listen, number), moved(self.grpc_listen, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """The HTTP port: Connect, gRPC-Web and JSON, for browsers and curl."""
+
+    listen: str = setting("", "HOST:PORT for Connect, gRPC-Web and JSON over HTTP/1.1; empty: none.")
+    public_url: str = setting("", "The address that browsers use for it, such as https://feedback.acme.dev.")
+    hosts: tuple[str, ...] = setting(
+        (), "Host names that requests may be sent to, beside loopback's and the address's."
+    )
+    origins: tuple[str, ...] = setting((), "Origins whose pages may call it, such as https://chat.acme.dev.")
+    public_services: tuple[str, ...] = setting(
+        ("SubmitService",), "Services that pages of any origin may call.", choices=("SubmitService",)
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "Addresses and networks of proxies whose X-Forwarded-For names the caller."
+    )
+    connections: int = setting(4096, "Connections at a time.", minimum=1, maximum=100_000)
+    idle_seconds: float = setting(75.0, "Idle connections are closed after this time.", minimum=1, maximum=86_400)
+    head_seconds: float = setting(10.0, "Time for a request's head to arrive.", minimum=0.1, maximum=600)
+    body_seconds: float = setting(
+        30.0,
+        "Time for a request's body to arrive; on a stream of requests, for its next piece.",
+        minimum=0.1,
+        maximum=3600,
+    )
+    user_timeout_seconds: float = setting(
+        30.0, "A connection whose peer acknowledges nothing for this time is closed.", minimum=1, maximum=3600
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self, "http.")
+        if self.listen:
+            split_address(self.listen, "http.listen")
+        for origin in self.origins:
+            check_origin(origin, "http.origins")
+        if self.public_url:
+            check_origin(self.public_url, "http.public_url")
+        for host in self.hosts:
+            check_host(host, "http.hosts")
+        for network in self.trusted_proxies:
+            check_network(network, "http.trusted_proxies")
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,9 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=self._registry,
         )
-        self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
+        self._by_call: dict[tuple[str, str, grpc.StatusCode], Histogram] = {}
         for method in registry.rpcs:
-            self._of(method, grpc.StatusCode.OK)
+            self._of("grpc", method, grpc.StatusCode.OK)
         self._commits = self._histogram(
             "plaudit_commit_duration_seconds",
             "How long the store took for a group, until its commit was on disk or failed.",
@@ -139,16 +139,17 @@ class Metrics:
     def observe(self, call: Call, code: grpc.StatusCode) -> None:
         """A call has ended."""
         self.calls += 1
-        child = self._by_call.get((call.method, code)) or self._of(call.method, code)
+        protocol = call.protocol
+        child = self._by_call.get((protocol, call.method, code)) or self._of(protocol, call.method, code)
         child.observe(time.monotonic() - call.started)
         if call.error is not None:
             self._count(call.method, call.error)
 
-    def _of(self, method: str, code: grpc.StatusCode) -> Histogram:
+    def _of(self, protocol: str, method: str, code: grpc.StatusCode) -> Histogram:
         """The child for a call, made at the first one: looking its labels up costs as much as observing."""
         name = OTHER if method == OTHER else f"{self._rpcs.service_of[method]}/{method}"
-        child = self._durations.labels("grpc", name, code.name, code.name if code in SERVER_FAULTS else "")
-        self._by_call[method, code] = child
+        child = self._durations.labels(protocol, name, code.name, code.name if code in SERVER_FAULTS else "")
+        self._by_call[protocol, method, code] = child
         return child
 
     def _count(self, method: str, error: Exception) -> None:

@@ -54,8 +54,8 @@ class CallTracer:
 
     def begin(self, call: Call) -> None:
         """A call has come in; what it does from now on is inside its span."""
-        attributes = {"rpc.system.name": "grpc", "rpc.method": OTHER}
-        name = "grpc"
+        attributes = {"rpc.system.name": call.protocol, "rpc.method": OTHER}
+        name = call.protocol
         if call.method == OTHER:
             attributes["rpc.method_original"] = call.original.removeprefix("/")[:_PATH_CHARACTERS]
         else:
@@ -63,7 +63,7 @@ class CallTracer:
         carrier = {key: str(call.metadata(key)) for key in (TRACE_PARENT_METADATA, "tracestate")}
         parent = _PROPAGATOR.extract({key: value for key, value in carrier.items() if value}, Context())
         call.span = self.tracer.start_span(name, parent, SpanKind.SERVER, attributes)
-        # Never detached: grpc runs each call in a task of its own, and the context ends with it.
+        # Never detached: each call runs in a task of its own, and the context ends with it.
         contexts.attach(set_span_in_context(call.span))
 
     def end(self, call: Call, code: grpc.StatusCode) -> None:

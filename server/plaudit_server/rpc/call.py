@@ -59,6 +59,11 @@ class Call:
         return self.user_id if self.own_only else None
 
     @property
+    def protocol(self) -> str:
+        """The protocol that the call came in, as OpenTelemetry names it in `rpc.system.name`."""
+        return getattr(self.context, "protocol", "grpc")
+
+    @property
     def request_id(self) -> str:
         """The caller's `x-request-id`, or one of our own."""
         if not self._request_id:

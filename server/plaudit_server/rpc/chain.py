@@ -52,6 +52,9 @@ class Step(Protocol):
 
 Parser = Callable[[bytes], Message]
 
+Raw = bytes | Callable[[], Awaitable[bytes]]
+"""A request's bytes, or what reads them: over HTTP a call is let in before the body of its request is read."""
+
 Observer = Callable[[Call, grpc.StatusCode], None]
 """Told of the end of each call, with its code: for logs and metrics."""
 
@@ -93,7 +96,7 @@ class Chain:
         return grpc.unary_unary_rpc_method_handler(self._unary(rpc, parse, behaviour))
 
     def _unary(self, rpc: Rpc, parse: Parser, behaviour: Unary) -> Any:
-        async def run(raw: bytes, context: Context) -> bytes:
+        async def run(raw: Raw, context: Context) -> bytes:
             call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> bytes:
@@ -107,7 +110,7 @@ class Chain:
         return run
 
     def _stream(self, rpc: Rpc, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
-        async def run(raw: bytes, context: Context) -> None:
+        async def run(raw: Raw, context: Context) -> None:
             call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> None:
@@ -205,8 +208,10 @@ class Chain:
         for gate in self.gates:
             gate(call)
 
-    async def _admitted(self, call: Call, raw: bytes, parse: Parser) -> Message:
+    async def _admitted(self, call: Call, raw: Raw, parse: Parser) -> Message:
         self._enter(call)
+        if not isinstance(raw, bytes):
+            raw = await raw()
         call.size = len(raw)
         request = parse(raw)
         for step in self.steps:

@@ -24,6 +24,7 @@ from plaudit_server.errors import (
     QuotaExceeded,
     StoreUnavailable,
     Unauthenticated,
+    UnreadableRequest,
     Violation,
 )
 
@@ -174,6 +175,16 @@ def _malformed_message(error: MalformedMessage) -> Problem:
         grpc.StatusCode.INVALID_ARGUMENT,
         reason(ErrorReason.ERROR_REASON_MALFORMED_MESSAGE),
         f"the request is no {error.message_type}",
+        {"message_type": error.message_type},
+    )
+
+
+@describe.register
+def _unreadable_request(error: UnreadableRequest) -> Problem:
+    return Problem(
+        next(code for code in grpc.StatusCode if code.value[0] == error.code),
+        reason(ErrorReason.ERROR_REASON_MALFORMED_MESSAGE),
+        error.why,
         {"message_type": error.message_type},
     )
 

@@ -24,23 +24,33 @@ _SPARE_CALLS: Final = 16_384
 _PENDING_CALLS: Final = 10_000
 
 
-def register(
-    server: grpc.aio.Server, registry: Registry, servicers: Mapping[str, Any], chain: Chain, config: Config
-) -> None:
-    """Add a handler for each declared method; `servicers` are by the full name of their service."""
+Handlers = Mapping[str, Mapping[str, "grpc.RpcMethodHandler[bytes, bytes]"]]
+"""By the full name of the service, then by the name of the method."""
+
+
+def handlers(registry: Registry, servicers: Mapping[str, Any], chain: Chain, config: Config) -> Handlers:
+    """A handler for each declared method; `servicers` are by the full name of their service."""
     connections = config.connections
     send_seconds = {
         Kind.STREAM_READ: connections.stream_stall_seconds,
         Kind.STREAM_WRITE: connections.stream_stall_seconds,
         Kind.WATCH: connections.watch_stall_seconds,
     }
-    for service in registry.services:
-        servicer = servicers[service.name]
-        handlers = {
-            rpc.method: chain.handler(rpc, method, getattr(servicer, rpc.method), send_seconds.get(rpc.kind))
+    return {
+        service.name: {
+            rpc.method: chain.handler(
+                rpc, method, getattr(servicers[service.name], rpc.method), send_seconds.get(rpc.kind)
+            )
             for rpc, method in service.methods()
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, handlers),))
+        for service in registry.services
+    }
+
+
+def register(server: grpc.aio.Server, made: Handlers) -> None:
+    """Add the handlers to a server."""
+    for service, methods in made.items():
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, dict(methods)),))
 
 
 def options(config: Config) -> list[tuple[str, int]]:

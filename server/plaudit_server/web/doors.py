@@ -11,7 +11,6 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from plaudit_server.web.faults import HttpRefusal
 from plaudit_server.web.headers import HeaderPairs, Headers
@@ -120,29 +119,6 @@ def preflight_headers(origin: str) -> HeaderPairs:
         ("access-control-max-age", str(PREFLIGHT_SECONDS)),
         ("vary", "origin, access-control-request-method, access-control-request-headers"),
     ]
-
-
-def check_origin_setting(text: str) -> str:
-    """An origin as a setting names it, in the form in which browsers send it. Raises ValueError for `*` and for what is
-    no origin.
-    """
-    parts = urlsplit(text)
-    if text == "*":
-        raise ValueError("'*' would let every page call as whoever its user is; name the origins")
-    if parts.scheme not in ("http", "https") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
-        raise ValueError(f"{text!r} is no origin; write https://HOST or http://HOST:PORT")
-    if "@" in parts.netloc or text != text.lower():
-        raise ValueError(f"{text!r} is no origin as browsers send it: no user, all in lower case")
-    default = ":443" if parts.scheme == "https" else ":80"
-    return text.removesuffix(default)
-
-
-def check_host_setting(text: str) -> str:
-    """A host name as a setting names it, in lower case. Raises ValueError for one with a port, or for no name."""
-    found = _HOST.fullmatch(text)
-    if found is None or found[2] is not None:
-        raise ValueError(f"{text!r} is no host name; write it without a port")
-    return text.lower().removesuffix(".")
 
 
 def _is_loopback(name: str) -> bool:
