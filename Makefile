@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 STORE  ?= sqlite:plaudit.db
 LISTEN ?= 127.0.0.1:50051
+HTTP   ?= 127.0.0.1:8080
 JOBS   ?= 2
 KILLS  ?= 200
 EXAMPLES ?= 20000
@@ -37,14 +38,14 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nSet STORE, LISTEN, JOBS or PYTHON to change what the targets use, for example `make run LISTEN=127.0.0.1:6000`.\n'
+	@printf '\nSet STORE, LISTEN, HTTP, JOBS or PYTHON to change what the targets use, for example `make run LISTEN=127.0.0.1:6000`.\n'
 
 .PHONY: run
 run: $(RUN_READY) ## Install and start the server on its embedded store
 	@printf '%s\n' \
-		'Starting plaudit on $(LISTEN) with the store $(STORE). Stop it with Ctrl-C; the store is kept.' \
+		'Starting plaudit on $(LISTEN), HTTP on $(HTTP), with the store $(STORE). Stop it with Ctrl-C; the store is kept.' \
 		'Next, in another terminal: $(BIN)/python with the ten lines of README.md; or `make demo`.'
-	@exec $(BIN)/plaudit-server serve --store '$(STORE)' --listen '$(LISTEN)'
+	@exec $(BIN)/plaudit-server serve --store '$(STORE)' --listen '$(LISTEN)' --http-listen '$(HTTP)'
 
 .PHONY: demo
 demo: $(RUN_READY) ## Run the example with a server of its own on a temporary store

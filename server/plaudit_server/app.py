@@ -196,7 +196,8 @@ def run(config: Config) -> int:
     listen = workers.worker_listen(os.environ)
     if listen is not None:
         admin = config.admin.of_worker(workers.worker_number(os.environ))
-        return uvloop.run(_serve(replace(config, listen=listen, admin=admin), as_worker=True))
+        http = replace(config.http, listen=workers.worker_http_listen(os.environ))
+        return uvloop.run(_serve(replace(config, listen=listen, admin=admin, http=http), as_worker=True))
     return uvloop.run(_serve(config)) if config.workers == 1 else workers.supervise(config)
 
 

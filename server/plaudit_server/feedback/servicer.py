@@ -304,4 +304,5 @@ class FeedbackService:
             store=self._store.name,
             limits=limits.as_mapping(),
             erasure_pending=self._store.erasure_pending,
+            http_url=self._parts.config.http.public_url,
         )

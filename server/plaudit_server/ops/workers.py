@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from typing import Final
 
@@ -27,6 +27,9 @@ logger = logging.getLogger("plaudit_server")
 LISTEN_VARIABLE: Final = "_PLAUDIT_WORKER_LISTEN"
 """Set for workers only: the address that all of them listen on."""
 
+HTTP_LISTEN_VARIABLE: Final = "_PLAUDIT_WORKER_HTTP_LISTEN"
+"""Set beside it: the address of the HTTP port, which all of them share too; empty: none."""
+
 NUMBER_VARIABLE: Final = "_PLAUDIT_WORKER_NUMBER"
 """Set with it: which of the workers this is, counted from 0."""
 
@@ -38,6 +41,11 @@ _READY: Final = b"ready\n"
 def worker_listen(environ: Mapping[str, str]) -> str | None:
     """The address on which this process listens as a worker; None when it is not a worker."""
     return environ.get(LISTEN_VARIABLE)
+
+
+def worker_http_listen(environ: Mapping[str, str]) -> str:
+    """The address that this worker's HTTP port is to listen on; empty for none."""
+    return environ.get(HTTP_LISTEN_VARIABLE, "")
 
 
 def worker_number(environ: Mapping[str, str]) -> int:
@@ -64,17 +72,22 @@ def supervise(config: Config) -> int:
 
     Raises StartError when the address cannot be listened on, or a worker does not start at all.
     """
-    with _reserved(config.listen) as reserved:
-        host = config.listen.rpartition(":")[0]
-        listen = f"{host}:{reserved.getsockname()[1]}"
-        return _Workers(listen, config).run()
+    with ExitStack() as held:
+
+        def shared(address: str, key: str) -> str:
+            reserved = held.enter_context(_reserved(address, key))
+            return f"{address.rpartition(':')[0]}:{reserved.getsockname()[1]}"
+
+        http = shared(config.http.listen, "http.listen") if config.http.listen else ""
+        return _Workers(shared(config.listen, "listen"), http, config).run()
 
 
 class _Workers:
     """The processes, by number."""
 
-    def __init__(self, listen: str, config: Config) -> None:
+    def __init__(self, listen: str, http_listen: str, config: Config) -> None:
         self._listen = listen
+        self._http_listen = http_listen
         self._config = config
         self._stopping = False
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -107,7 +120,12 @@ class _Workers:
         self._started[number] = time.monotonic()
         self._running[number] = subprocess.Popen(
             [sys.executable, "-m", "plaudit_server", *sys.argv[1:]],
-            env={**os.environ, LISTEN_VARIABLE: self._listen, NUMBER_VARIABLE: str(number)},
+            env={
+                **os.environ,
+                LISTEN_VARIABLE: self._listen,
+                HTTP_LISTEN_VARIABLE: self._http_listen,
+                NUMBER_VARIABLE: str(number),
+            },
             # A worker stops when its standard input ends, so that none outlives this process, however it ends.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -149,9 +167,9 @@ class _Workers:
                     stream.close()
 
 
-def _reserved(listen: str) -> socket.socket:
+def _reserved(listen: str, key: str) -> socket.socket:
     """A socket that holds the address for the workers, without taking connections itself. Raises StartError."""
-    host, port = split_address(listen)
+    host, port = split_address(listen, key)
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # First without sharing the port: otherwise a server that is there already would not be noticed.
@@ -162,5 +180,6 @@ def _reserved(listen: str) -> socket.socket:
         shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared.bind(address)
     except OSError as error:
-        raise StartError(f"cannot listen on {listen}: {error.strerror}; choose another with --listen") from error
+        flag = "--" + key.replace(".", "-")
+        raise StartError(f"cannot listen on {listen}: {error.strerror}; choose another with {flag}") from error
     return shared

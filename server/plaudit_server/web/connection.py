@@ -21,6 +21,8 @@ HEAD_BYTES: Final = 16 * 1024
 _LINGER_BYTES: Final = 16 * 1024 * 1024
 _LINGER_SECONDS: Final = 10.0
 _PIPELINED: Final = 16
+# For the rest of what was refused to arrive, before the connection is closed.
+_REFUSED_SECONDS: Final = 1.0
 
 AuthContext = Mapping[str, Iterable[bytes]]
 
@@ -202,7 +204,8 @@ class Connection(HttpToolsProtocol):
             except asyncio.CancelledError:
                 # The caller has gone, or the server ends: no failure, and nobody to answer.
                 cycle.disconnected = True
-                self.transport.abort()
+                if not self._lingering:
+                    self.transport.abort()
 
         return run
 
@@ -235,20 +238,28 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _refuse(self, status: int) -> None:
-        """Answer what is no request, unless an earlier one is being answered, and read nothing more of it."""
+        """Answer what is no request, unless another is being answered, and read nothing more of the connection."""
         self._unwait()
-        if self._running is not None:
-            # The request that these bytes belong to, if any, never comes whole.
-            if self._in_body and not self.pipeline:
-                self._running.cancel()
-            self._stop_after_answer()
-            self.pipeline.clear()
-            return
         self._broken = True
+        running, cycle = self._running, self.cycle
+        if running is not None:
+            if self.pipeline or not self._in_body:
+                # What came before is whole, and gets its answer.
+                self.pipeline.clear()
+                cycle.keep_alive = False
+                return
+            # These bytes belong to the request that is being answered, which never comes whole.
+            running.cancel()
+            cycle.disconnected = True
+            if cycle.response_started:
+                self.transport.abort()
+                return
         reason = b"Bad Request" if status == 400 else b"Request Header Fields Too Large"
         self.transport.write(b"HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % (status, reason))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the caller sees the end at once
         self._lingering = 1
-        self.loop.call_later(1.0, self._close)
+        self.loop.call_later(_REFUSED_SECONDS, self._close)
 
     def _linger(self, size: int) -> None:
         self._lingering += size
