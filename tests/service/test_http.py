@@ -117,7 +117,7 @@ def test_what_is_refused_by_http_alone(running: RunningServer, verb: str, path: 
 
 def test_a_page_of_an_origin_that_may_call(running: RunningServer) -> None:
     origin = "https://chat.acme.dev"
-    asked = {"origin": origin, "access_control_request_method": "POST"}
+    asked: Any = {"origin": origin, "access_control_request_method": "POST"}
     preflight = ask(running, "OPTIONS", f"{FEEDBACK}GetFeedback", **asked)
     assert preflight.status == 204
     assert preflight.headers["access-control-allow-origin"] == origin

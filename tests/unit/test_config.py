@@ -16,6 +16,7 @@ from plaudit_server.config import (
     Config,
     ConfigError,
     Connections,
+    Http,
     Jwt,
     Limits,
     Setting,
@@ -87,6 +88,19 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
         connections=Connections(5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 7.5, 7.0, 8.0, 6.0),
         admin=Admin("127.0.0.1:7000", "127.0.0.1:8000"),
         tracing=Tracing("https://collector:4317", 0.5),
+        http=Http(
+            "127.0.0.1:9000",
+            "https://a.dev",
+            ("a.dev",),
+            ("https://b.dev",),
+            (),
+            ("10.0.0.0/8",),
+            5,
+            6.0,
+            7.0,
+            8.0,
+            9.0,
+        ),
         insecure=True,
         reflection=False,
     )
@@ -306,3 +320,25 @@ def test_a_grant_of_a_role_of_a_later_version_is_ignored_with_a_warning(
     assert [record.getMessage() for record in caplog.records] == [
         "the grant of a has the role 'annotator', which this version does not know: it is ignored"
     ]
+
+
+@pytest.mark.parametrize(
+    ("http", "words"),
+    [
+        ({"listen": "8080"}, "http.listen is '8080'"),
+        ({"listen": "0.0.0.0:8080"}, "http.listen is 0.0.0.0:8080, beyond this machine"),
+        ({"listen": "127.0.0.1:50051"}, "port 50051 is that of listen"),
+        ({"origins": ("*",)}, "every page could then call"),
+        ({"origins": ("chat.acme.dev",)}, "http.origins is 'chat.acme.dev'"),
+        ({"origins": ("https://a/",)}, "http.origins"),
+        ({"origins": ("https://a:443",)}, "http.origins"),
+        ({"origins": ("https://A",)}, "http.origins"),
+        ({"public_url": "https://a/b"}, "http.public_url"),
+        ({"hosts": ("a:80",)}, "http.hosts is 'a:80'"),
+        ({"trusted_proxies": ("proxy",)}, "http.trusted_proxies is 'proxy'"),
+        ({"trusted_proxies": ("10.0.0.1/8",)}, "http.trusted_proxies"),
+    ],
+)
+def test_http_settings_that_cannot_be_are_refused(http: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Config(http=Http(**http))
