@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import grpc
 
-from plaudit_server.web.codes import DEADLINE_EXCEEDED, OK, UNKNOWN
+from plaudit_server.web.codes import DEADLINE_EXCEEDED, UNKNOWN
 from plaudit_server.web.context import WebContext
 from plaudit_server.web.doors import Doors, cors_headers, preflight_headers
 from plaudit_server.web.exchange import Exchange, Head, Outcome, Parts
@@ -153,23 +153,35 @@ class Bridge:
         auth_context = _NO_CERTIFICATE if connection is None else connection.auth_context()
         context: Any = WebContext(exchange, self._peer(scope, headers), auth_context, answer.send)
         requests = _Requests(exchange, receive, self.body_seconds, lambda fault: self.fault(fault, method))
-        outcome = Outcome()
         try:
-            async with asyncio.timeout(exchange.timeout):
+            outcome = await self._outcome(handler, requests, context, method)
+            if connection is not None:
+                # The end is small, and a caller that takes nothing must not keep it from the connection's buffer.
+                connection.let_write()
+            await answer.end(exchange.end(outcome))
+        finally:
+            if connection is None:
+                context.done()
+            else:
+                connection.when_taken(context.done)
+
+    async def _outcome(
+        self, handler: grpc.RpcMethodHandler[bytes, bytes], requests: _Requests, context: Any, method: Method
+    ) -> Outcome:
+        """Run the handler; how the call ended."""
+        try:
+            async with asyncio.timeout(context.exchange.timeout):
                 await _run(handler, requests, context)
         except TimeoutError:
-            outcome = Outcome(DEADLINE_EXCEEDED, "the deadline of the call has passed")
+            return Outcome(DEADLINE_EXCEEDED, "the deadline of the call has passed")
         except grpc.aio.AbortError:
             pass
         except WebFault as fault:
-            outcome = Outcome(fault.code, fault.message)
+            return Outcome(fault.code, fault.message)
         except Exception:
             logger.exception("%s failed outside of its handler", method.path)
-            outcome = Outcome(UNKNOWN, "internal error")
-        if connection is not None:
-            # The end is small, and a caller that takes nothing must not keep it from the connection's buffer.
-            connection.let_write()
-        await answer.end(exchange.end(outcome if outcome.code != OK else context.outcome or outcome))
+            return Outcome(UNKNOWN, "internal error")
+        return context.outcome or Outcome()
 
 
 class _Answer:

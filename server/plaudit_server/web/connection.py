@@ -97,6 +97,8 @@ class Connection(HttpToolsProtocol):
         self._broken = False
         self._running: asyncio.Task[None] | None = None
         self._joined: _Joined | None = None
+        self._full = False
+        self._waiting: list[Callable[[], None]] = []
 
     # What the bridge asks for.
 
@@ -108,7 +110,30 @@ class Connection(HttpToolsProtocol):
         """Take the next writes into the connection's buffer, though the caller takes nothing."""
         self.flow.resume_writing()
 
+    def when_taken(self, callback: Callable[[], None]) -> None:
+        """Call a function once the connection's buffer has room again, or the connection has ended."""
+        if self._full:
+            self._waiting.append(callback)
+        else:
+            callback()
+
+    def _taken(self) -> None:
+        self._full = False
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback()
+
     # What the transport says.
+
+    def pause_writing(self) -> None:
+        """The connection's buffer is full."""
+        self._full = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The connection's buffer has room again."""
+        super().resume_writing()
+        self._taken()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -124,6 +149,7 @@ class Connection(HttpToolsProtocol):
         self.pipeline.clear()
         running, self._running = self._running, None
         super().connection_lost(exc)
+        self._taken()
         if running is not None:
             running.cancel()
 

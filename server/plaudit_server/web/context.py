@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 
@@ -29,6 +29,7 @@ class WebContext:
         self.exchange = exchange
         self.outcome: Outcome | None = None
         self._started = time.monotonic()
+        self._done: list[Callable[[Any], None]] = []
         self._peer = peer
         self._auth_context = auth_context
         self._send = send
@@ -62,6 +63,16 @@ class WebContext:
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Set the metadata that is sent at the end."""
         self.exchange.trailing = list(metadata)
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Have a function called once the caller has taken the answer, or has gone."""
+        self._done.append(callback)
+
+    def done(self) -> None:
+        """The caller has taken the answer, or has gone."""
+        callbacks, self._done = self._done, []
+        for callback in callbacks:
+            callback(self)
 
     async def write(self, message: bytes) -> None:
         """Send a message; waits while the caller takes nothing."""
