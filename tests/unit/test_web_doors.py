@@ -137,4 +137,4 @@ def test_nobody_is_trusted_unless_named() -> None:
 
 
 def test_peers_are_written_as_grpc_writes_them() -> None:
-    assert (peer_text("1.2.3.4"), peer_text("::1")) == ("ipv4:1.2.3.4", "ipv6:[::1]")
+    assert (peer_text("1.2.3.4", 5), peer_text("::1", 0)) == ("ipv4:1.2.3.4:5", "ipv6:[::1]:0")

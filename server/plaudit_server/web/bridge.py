@@ -121,7 +121,9 @@ class Bridge:
         client = scope.get("client")
         if client is None:
             return "unknown"
-        return peer_text(self.proxies.peer(client[0], headers.all("x-forwarded-for")))
+        connected, port = client
+        caller = self.proxies.peer(connected, headers.all("x-forwarded-for"))
+        return peer_text(caller, port if caller == connected else 0)
 
     def _page_request(self, scope: Scope, headers: Headers, receive: Receive) -> PageRequest:
         async def body(limit: int) -> bytes:

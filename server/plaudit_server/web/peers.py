@@ -44,9 +44,9 @@ class TrustedProxies:
         return any(address in network for network in self.networks)
 
 
-def peer_text(address: str) -> str:
-    """An address in the form in which grpc names peers, without a port."""
-    return f"ipv6:[{address}]" if ":" in address else f"ipv4:{address}"
+def peer_text(address: str, port: int) -> str:
+    """An address in the form in which grpc names peers; port 0 for a caller behind a proxy."""
+    return f"ipv6:[{address}]:{port}" if ":" in address else f"ipv4:{address}:{port}"
 
 
 def _without_port(text: str) -> str:
