@@ -1,6 +1,6 @@
 """PostgreSQL's dialect: a number is a `numeric`, a payload is read as `json` and never as `jsonb` or by jsonpath.
 
-Every text that these templates make compares by code point, for the database's own order may be any. `offset 0`
+Every text that these templates make is compared by code point, since the database's own order may be any. `offset 0`
 keeps a subquery from being merged into the outer one, which would compute a value at each use.
 """
 
@@ -16,7 +16,7 @@ from plaudit_server.query.fields import is_position
 
 _INT64: Final = "between -9223372036854775808 and 9223372036854775807"
 
-# What `#>` takes for a position in an array; fewer of them are positions in the language.
+# What `#>` accepts as a position in an array; the language accepts fewer.
 _TAKEN_FOR_POSITION: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+")
 
 
@@ -34,7 +34,7 @@ def _numeral(text: str) -> str:
     )
 
 
-# No cast before the pattern has said that it cannot fail.
+# Cast only after the pattern has matched, so that the cast cannot fail.
 _TEXT_NUMBER: Final = (
     "case when length(t) <= 40 and t ~ '^[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9][0-9]?)?$' then "
     + _numeral("t")
@@ -82,7 +82,7 @@ def _opens_step(segment: str) -> bool:
 
 
 def _literal(text: str) -> str:
-    """A text as SQL: all but letters, digits and a few signs as escapes, whatever the session's settings are.
+    """A text as SQL: all characters but letters, digits and a few signs are escaped, whatever the session's settings.
 
     That takes care of the driver's own placeholders too.
     """
@@ -96,7 +96,7 @@ def _escape(character: str) -> str:
 
 
 def _json(column: str, ways: Sequence[Sequence[str | int]]) -> tuple[str, str]:
-    """All ways are one for `#>`, which takes digits for a position or a key, as it comes."""
+    """One way for all: `#>` reads digits as a position or as a key, whichever is there."""
     return column, f"{_literal(_array([str(step) for step in ways[0]]))}::text[]"
 
 
@@ -106,7 +106,7 @@ _TEXT_AT: Final = "(({json})::json #>> {path})"
 
 _INDEXED: Final = Indexed(
     json=_json,
-    # What a cast may refuse is behind a pattern, or is a JSON number, which is known to be a double.
+    # A cast that could fail follows a pattern, or is of a JSON number, which is known to be a double.
     as_number=(
         f"(case when {_TEXT_AT} ~ '^(?=.{{{{1,40}}}}$)[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9][0-9]?)?$'"
         f" then {_TEXT_AT}::float8 when json_typeof({_AT}) = 'number' then {_TEXT_AT}::float8 end)"

@@ -1,4 +1,4 @@
-"""What the database's errors mean: which pass by themselves, which say that it cannot work at all."""
+"""What the database's errors mean: which are temporary, and which mean that it cannot work at all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 
 import psycopg
 
-# What passes by itself: conflicts of transactions, servers that come, go or change their role, and what a server calls
-# an error of its own (XX): Citus answers that while shards move, also to a commit that was done.
+# Temporary errors: conflicts of transactions, servers that start, stop or change their role, and internal errors (XX),
+# which Citus also reports while shards move, even for a commit that was done.
 _PASSING: Final = frozenset(
     {"40001", "40P01", "40003", "55P03", "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53300"}
 )
 _PASSING_CLASSES: Final = ("08", "XX")
-# What says that the engine cannot do its work, whatever it was asked; all else is about one command.
+# Errors that mean that the engine cannot work at all; all others are about one command.
 _UNAVAILABLE: Final = frozenset({"25006", "25P03", "42501", "55P03", "57014"})
 _UNAVAILABLE_CLASSES: Final = ("08", "28", "3D", "40", "53", "57", "58", "XX")
 # The unique indexes of revisions; Citus adds a shard's number, and names them in the message alone.
@@ -23,7 +23,7 @@ ESTRANGED: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
 
 
 def is_unavailable(error: psycopg.Error) -> bool:
-    """Whether the engine could not do its work, whatever it was asked."""
+    """Whether the engine cannot work at all; otherwise the error is about one command."""
     state = error.sqlstate
     if state is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
@@ -31,15 +31,15 @@ def is_unavailable(error: psycopg.Error) -> bool:
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Whether the same may well succeed in a moment, perhaps on another connection."""
+    """Whether the same work may succeed in a moment, perhaps on another connection."""
     state = error.sqlstate
     return state is None or state in _PASSING or state.startswith(_PASSING_CLASSES) or _is_late(error)
 
 
 def _is_late(error: psycopg.Error) -> bool:
-    """Whether another transaction has given out the same revisions first: this one read where its project stood before.
+    """Whether another transaction has given out the same revisions since this one read its project's row.
 
-    The lock keeps that from happening; where it ever fails, reading again is the cure.
+    The lock prevents that; should it ever fail, the transaction is run again.
     """
     if error.sqlstate != "23505":
         return False
@@ -47,6 +47,6 @@ def _is_late(error: psycopg.Error) -> bool:
 
 
 def is_rollback(error: psycopg.Error) -> bool:
-    """Whether a commit was refused for certain; any other error leaves it unclear."""
+    """Whether a commit certainly failed; any other error leaves it unclear."""
     state = error.sqlstate or ""
     return state.startswith(("40", "23")) and state != "40003"

@@ -22,8 +22,8 @@ _DIALECT: Final = postgres("C")
 async def create(url: str, index: DeclaredIndex) -> bool:
     """Make and declare an index; False when it was there. Raises StoreError.
 
-    Writes go on meanwhile. What a build that was broken off left behind is removed first, what this one leaves if it
-    fails, afterwards.
+    Writes continue meanwhile. The rest of an interrupted build is removed first; the rest of this one, if it fails,
+    at the end.
     """
     new = declared.declaration(_DIALECT, index)
     async with connected(url) as connection:
@@ -59,7 +59,7 @@ async def drop(url: str, index: DeclaredIndex) -> bool:
 
 
 async def listing(url: str) -> list[tuple[DeclaredIndex, State]]:
-    """The declared indexes, by kind and path, and what there is of them. Raises StoreError."""
+    """The declared indexes, by kind and path, and the state of each. Raises StoreError."""
     async with connected(url) as connection:
         await _check(connection)
         return [(found.index, await _state(connection, found)) for found in await _declarations(connection)]

@@ -1,4 +1,4 @@
-"""A PostgreSQL database as a place for the store: whether it will do, its schema, and its spread over machines."""
+"""A PostgreSQL database as a place for the store: whether it is usable, its schema, its distribution over machines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOLDING: Final = ("pg_c_utf8", "und-x-icu")  # what folds case by Unicode, the 
 _TRIES: Final = 20
 _TRY_AGAIN_SECONDS: Final = 0.05
 
-# Unless the URL says otherwise: a machine that is gone is noticed in seconds, and not in hours.
+# Used unless the URL has others: they notice within seconds, not hours, that a machine is gone.
 _DEFAULTS: Final = {
     "application_name": "plaudit",
     "connect_timeout": "5",
@@ -35,7 +35,7 @@ _DEFAULTS: Final = {
     "client_encoding": "UTF8",
 }
 
-# Servers that make the ledger together: all but one are told, in one of these ways, that it is there already.
+# When several servers make the ledger at once, all but one get one of these errors.
 _RACE: Final = (
     psycopg.errors.UniqueViolation,
     psycopg.errors.DuplicateTable,
@@ -59,7 +59,7 @@ def connection_string(url: str) -> str:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Connection]:
-    """A connection of its own, in autocommit. Raises StoreError for what the database refuses within."""
+    """A new connection, in autocommit, until the block ends. Raises StoreError for errors of the database in it."""
     try:
         connection = await AsyncConnection.connect(connection_string(url), autocommit=True, prepare_threshold=None)
         async with connection:
@@ -99,7 +99,7 @@ async def folding(connection: Connection) -> str:
 
 
 async def migrate(connection: Connection) -> Sequence[Migration]:
-    """Carry the schema forward, and answer what was applied: one server at a time, all of it or nothing.
+    """Apply the migrations that are due, one server at a time and all or none; returns those that were applied.
 
     Raises StoreError for a database that cannot hold a store, or whose schema is of a newer version.
     """
@@ -107,7 +107,7 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     known = migrations("postgres")
     await _make_ledger(connection)
     async with connection.transaction():
-        # A row is locked, by writing it, and not the table or a number of ours: every engine of the family has that.
+        # A row is locked, by writing it, instead of a table or an advisory lock: every related engine supports that.
         await connection.execute("UPDATE schema_migration SET name = name WHERE number = 0")
         waiting = pending(known, await applied(connection))
         for migration in waiting:
@@ -124,7 +124,7 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
 
 
 async def distribute(connection: Connection, tables: Sequence[Table]) -> list[str]:
-    """Place the declared tables on the machines of a Citus cluster, and answer which were not yet placed.
+    """Place the declared tables on the machines of a Citus cluster, and return the names of those just placed.
 
     Raises StoreError where the extension is not.
     """
@@ -141,7 +141,7 @@ async def distribute(connection: Connection, tables: Sequence[Table]) -> list[st
         if table in everywhere:
             await connection.execute("SELECT create_reference_table(%s)", (table,))
         else:
-            # The rows of a project are together: each further table lies where the first one does.
+            # The rows of a project are together: each further table is placed like the first one.
             beside = "none" if table == first else first
             await connection.execute(
                 "SELECT create_distributed_table(%s, 'project', colocate_with => %s)", (table, beside)

@@ -16,14 +16,14 @@ from plaudit_server.store.migrate import migrations, newer
 
 logger = logging.getLogger("plaudit_server")
 
-APPLICATION_ID: Final = 0x706C6474  # "pldt": tells the file from every other SQLite database
+APPLICATION_ID: Final = 0x706C6474  # "pldt": distinguishes the file from every other SQLite database
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 
 BUSY_MS: Final = 5_000
 _CHECKPOINT_PAGES: Final = 4_000
 
-# What says that the engine cannot do its work, whatever it was asked; all else is about one command.
+# Errors that mean that the engine cannot work at all; all others are about one command.
 UNAVAILABLE: Final = (
     apsw.BusyError,
     apsw.CantOpenError,
@@ -68,7 +68,7 @@ def configured(connection: apsw.Connection, cache_kib: int, *pragmas: str) -> ap
 
 
 def check_file(path: Path) -> None:
-    """Refuse what cannot be our store, by its bytes alone: SQLite would leave traces. Raises StoreError."""
+    """Refuse a file that cannot be a store, by its bytes: SQLite would leave traces in it. Raises StoreError."""
     directory = path.parent
     if not directory.is_dir():
         raise StoreError(f"the directory {directory} of the store does not exist; make it first")
@@ -89,7 +89,7 @@ def check_file(path: Path) -> None:
         version, known = int.from_bytes(header[60:64], "big"), len(migrations("sqlite"))
         if version > known:
             raise StoreError(f"{path}: {newer(version, known)}; it was left as it is")
-    # The mode is asked for too: to root every file is writable, but a read-only one was meant to stay so.
+    # The mode counts too: root can write every file, but one that is read-only is meant to stay as it is.
     if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path, os.W_OK):
         raise StoreError(f"the store {path} is read-only")
     if not os.access(directory, os.W_OK | os.X_OK):

@@ -16,7 +16,7 @@ _SQLITE_NUMERAL = (
     "case when length({t}) < 20 and {t} not glob '*[eE]*' then cast({t} as numeric) else plaudit_number({t}) end"
 )
 
-# Equal to its own number only when all of it reads as one; then signs, points and exponents are where they may be.
+# It equals its own number only when all of it is one; then signs, points and exponents are in allowed places.
 _SQLITE_TEXT_NUMBER = (
     "(select case when t glob '[-+.0-9]*' and length(t) <= 40 and t not glob '*[^-+.0-9eE]*'"
     " and t not glob '*[eE]*[0-9][0-9][0-9]' and t = cast(t as numeric) then "
@@ -24,7 +24,7 @@ _SQLITE_TEXT_NUMBER = (
     + " end from (select {value} as t))"
 )
 
-# A fraction of zeros goes; 10 and 1.5e10 keep their zeros.
+# A fraction of zeros is removed; 10 and 1.5e10 keep their zeros.
 _SQLITE_NUMBER_TEXT = (
     "(select case when rtrim(t, '0') glob '*.' then rtrim(rtrim(t, '0'), '.') else t end from (select {value} as t))"
 )
@@ -37,18 +37,18 @@ _SQLITE_JSON_NUMBER = (
 
 
 def _sqlite_path(segments: Sequence[str]) -> str:
-    """Every key as a JSON string: only so does a path find each key there may be."""
+    """Every key as a JSON string: only in this form can a path find any key."""
     return "$" + "".join(f".{json.dumps(segment, ensure_ascii=False)}" for segment in segments)
 
 
 def _sqlite_position(segments: Sequence[str], container: Sequence[str] = ()) -> str | None:
-    """The first segment as a position; one of more digits than any payload has elements would wrap around."""
+    """The first segment as a position; a number with more digits than a payload can have elements would overflow."""
     first, *rest = segments
     return f"{_sqlite_path(container)}[{first}]{_sqlite_path(rest)[1:]}" if len(first) < 10 else None
 
 
 def _sqlite_json(column: str, ways: Sequence[Sequence[str | int]]) -> tuple[str, str]:
-    """The paths stand in the SQL: a quote is all that ends a literal of this engine."""
+    """The paths are literals in the SQL; of this engine, only a quote ends a literal."""
     paths = []
     for way in ways:
         path = "".join(f"[{step}]" if isinstance(step, int) else _sqlite_path((step,))[1:] for step in way)
@@ -112,7 +112,7 @@ SQLITE: Final = Dialect(
     number_text="cast({value} as text)",
     number_bool="case {value} when 1 then true when 0 then false end",
     bool_text="case {value} when true then 'true' when false then 'false' end",
-    # Text of ASCII alone is lowered by the engine: a call of Python in each row would wait for the interpreter.
+    # The engine lowers text that is ASCII only: a call of Python for each row would wait for the interpreter.
     fold=(
         "(select case when length(t) = octet_length(t) then lower(t) else plaudit_fold(t) end"
         " from (select {value} as t))"
@@ -125,7 +125,7 @@ SQLITE: Final = Dialect(
         value_of_steps="coalesce({json} ->> {as_position}, {json} ->> {as_key})",
         number_between="({value}) + 0 between {low} and {high}",
         text_between="{value} between {low} and {high}",
-        # An array is its JSON text, in which a text without escapes stands as it is.
+        # An array is its JSON text, in which a text without escapes is found unchanged.
         may_contain=(
             "(select instr(t, {needle}) > 0 or instr(t, '\\') > 0 or typeof(t) <> 'text' from (select {value} as t))"
         ),

@@ -18,7 +18,7 @@ from plaudit_server.store.migrate import migrations, pending
 
 # A server holds the file for the length of a write; an erasure or another index takes longer.
 _BUSY_MS: Final = 30_000
-# Below, an index is small as well, and statistics of a store that is still to grow would mislead.
+# With fewer rows an index is small as well, and statistics of a store that will grow would mislead.
 _ROWS_FOR_STATISTICS: Final = 10_000
 
 
@@ -50,7 +50,7 @@ def drop(path: str, index: DeclaredIndex) -> bool:
 
 
 def listing(path: str) -> list[tuple[DeclaredIndex, State]]:
-    """The declared indexes, by kind and path, and what there is of them. Raises StoreError."""
+    """The declared indexes, by kind and path, and the state of each. Raises StoreError."""
     with _connected(path, "BEGIN") as connection:
         return [(found.index, _state(connection, found)) for found in _declarations(connection)]
 
@@ -62,7 +62,7 @@ def rows(path: str) -> int:
 
 
 def _rows(connection: apsw.Connection) -> int:
-    # Rows are numbered as they come; purged ones leave gaps.
+    # Rows are numbered in the order of their arrival; purged rows leave gaps.
     return int(connection.execute("SELECT coalesce(max(rowid), 0) FROM feedback").get)
 
 
@@ -82,13 +82,13 @@ def _declarations(connection: apsw.Connection) -> list[Declaration]:
 
 
 def _forget(connection: apsw.Connection, index: DeclaredIndex) -> list[Declaration]:
-    """Remove the declaration of an index, and return it; none when it was not declared."""
+    """Remove the declaration of an index, and return it; None when it was not declared."""
     key = Declaration(index, "").key
     return declared.read(connection.execute("DELETE FROM meta WHERE key = ? RETURNING key, value", (key,)).fetchall())
 
 
 def _gather_statistics(connection: apsw.Connection) -> None:
-    """Let the planner know how many rows each index finds; without, it takes none for several alternatives."""
+    """Let the planner know how many rows each index finds; otherwise it uses none of them for alternatives."""
     if _rows(connection) < _ROWS_FOR_STATISTICS:
         return
     connection.execute("ANALYZE feedback")
@@ -116,7 +116,7 @@ def _connected(path: str, begin: str = "BEGIN IMMEDIATE") -> Iterator[apsw.Conne
         connection.execute(begin)
         yield connection
         connection.execute("COMMIT")
-        # A large index leaves a large log, which every read has to look through.
+        # A large index leaves a large log, which every read has to search.
         with suppress(apsw.BusyError):
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     except apsw.BusyError as error:
