@@ -1,8 +1,7 @@
-"""The changes of a project to whoever watches it: read once per question and commit, shared by its watchers.
+"""The changes of a project for those who watch it: read once for each question and commit, shared by its watchers.
 
-A Tail reads the store behind each commit and keeps a bounded window of what it read. A watcher inside the
-window is served from it; one that has fallen behind reads the store for itself, so a slow watcher costs
-memory to nobody.
+A Tail reads the store after each commit and keeps a bounded window of what it read. A watcher inside the window is
+served from it; a slower one reads the store itself, so that it costs no memory for others.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ logger = logging.getLogger("plaudit_server")
 
 HEARTBEAT_SECONDS: Final = 10.0
 _BATCH_CHANGES: Final = 500
-# Small, because one message per stalled watcher waits inside grpc.
+# Small, because for each stalled watcher one message waits inside grpc.
 _BATCH_BYTES: Final = 256 * 1024
 _WINDOW_BATCHES: Final = 16
 
@@ -49,7 +48,7 @@ class Watches:
         self.failed_reads = 0
 
     def committed(self, revisions: Mapping[str, int]) -> None:
-        """New revisions by project, durable already."""
+        """New revisions by project, which are already durable."""
         if self._tails:
             for tail in self._tails.values():
                 if (revision := revisions.get(tail.project)) is not None:
@@ -59,7 +58,7 @@ class Watches:
         self.failed_reads += 1
 
     def close(self) -> None:
-        """End every watch; each tells its revision first."""
+        """End every watch; each sends its revision first."""
         self._closed = True
         for tail in self._tails.values():
             tail.wake()
@@ -69,18 +68,18 @@ class Watches:
     ) -> AsyncGenerator[Changes, None]:
         """Changes above revision `after` (None: from now), then new ones as they come, in order, each once.
 
-        Watchers with equal `question` (the encoded query behind `filter`) share what is read. Yields at least every
+        Watchers with equal `question`, the encoded form of `filter`, share what is read. Yields at least every
         heartbeat, without changes if there are none; ends when the server drains.
         Raises RevisionOutOfRange when `after` is above the project's revision.
         """
         with self._following(project, filter, question) as tail:
-            # Only now, with the tail in place: a commit is either in this revision, or told to the tail.
+            # Only now, with the tail in place: a commit is either in this revision, or reaches the tail.
             revision = await self._store.read(ProjectRevision(project))
             tail.begin(revision)
             position = revision if after is None else after
             if position > revision:
                 raise RevisionOutOfRange(project, position, revision)
-            # The first answer tells that the watch stands, and from where it would go on.
+            # The first answer shows that the watch is open, and from which revision it would continue.
             yield Changes([], position)
             beat = time.monotonic() + self._heartbeat
             while not self._closed:
@@ -165,7 +164,7 @@ class _Tail:
         self._task.cancel()
 
     def after(self, position: int) -> Changes | None:
-        """What comes after `position`, if the window still has it; None means: ask the store."""
+        """What comes after `position`, if the window still has it; None means that the store must be read."""
         if self._read is None or position >= self._read:
             return Changes([], position)
         for start, batch in self._window:
@@ -176,7 +175,7 @@ class _Tail:
         return None
 
     async def moved(self, position: int, seconds: float) -> None:
-        """Wait until there may be something after `position`, at most so many seconds."""
+        """Wait until there may be something after `position`, at most the given number of seconds."""
         if self._read is None or position >= self._read:
             await asyncio.wait((self._moved,), timeout=seconds)
 
@@ -195,7 +194,7 @@ class _Tail:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _stir(self, poll: float | None) -> None:
-        """Wait for a commit of ours; every `poll` seconds look for those of other servers."""
+        """Wait for a commit of this server; look for those of other servers every `poll` seconds."""
         try:
             await asyncio.wait_for(self._stirred.wait(), poll)
         except TimeoutError:

@@ -1,7 +1,7 @@
-"""How many calls run at a time: places by kind, a part of them for each principal, the bytes of answers on their way.
+"""Bounds on what runs at a time: places for each kind of call, a share for each principal, and the bytes of answers.
 
-Nobody waits for a place: a call that finds none is refused, with a delay after which it may come back. So the places
-bound what a server does at once, and no principal can hold all of them.
+No call waits for a place: without a free one it is refused, with a delay after which it may be tried again. So the
+places bound what a server does at once, and no principal can hold all of them.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ from plaudit_server.rpc.declare import Kind
 
 _LONGEST_DELAY: Final = 5.0
 
-# However few places there are, a principal may hold these: a part of two would be one.
+# A principal may hold this many places even when there are few: half of two would be one.
 _LEAST_SHARE: Final = 8
 
-# Smaller answers are with the transport at once, and counting them would cost more than they do.
+# The transport takes smaller answers at once, and counting them would cost more than they do.
 COUNTED_ANSWER_BYTES: Final = 16 * 1024
 
 STREAM_STALL: Final = "stream_stall_seconds"
 """The limit that ends a stream of answers whose client does not read."""
 
 _ANSWER_BYTES: Final = "answer_bytes"
-_ROOM_SECONDS: Final = 0.1  # after which somebody who waits for room looks again, or who was refused may come back
+_ROOM_SECONDS: Final = 0.1  # until whoever waits for room looks again, or whoever was refused may try again
 
 
 @dataclass(slots=True)
 class Places:
     """How many calls run now, and how many may, of all and of one principal; `name` is that of the limit.
 
-    If all that are refused came back after the same while, refusing them again and again would cost more than the
-    calls that run. So they are told to come `retry_spacing` seconds after one another, the first after `retry_delay`,
-    the last after `_LONGEST_DELAY`.
+    If all refused callers returned after the same time, refusing them again and again would cost more than the calls
+    that run. So their delays are `retry_spacing` seconds apart, from `retry_delay` to `_LONGEST_DELAY`.
     """
 
     name: str
@@ -52,9 +51,9 @@ class Places:
     retry_spacing: float = 0.004
     running: int = field(default=0, init=False)
     held: dict[str, int] = field(default_factory=dict, init=False)
-    """The places that each principal holds, of those who hold any."""
+    """The number of places that each principal holds; without those who hold none."""
     _last: float = field(default=0.0, init=False)
-    """When the caller that was refused last may come back."""
+    """When the caller that was refused last may try again."""
 
     @property
     def most(self) -> int:
@@ -71,9 +70,9 @@ class Places:
         self.running += 1
 
     def own(self, principal: str, now: float) -> None:
-        """Count a call that has entered as its principal's, too.
+        """Count a call that has entered for its principal as well.
 
-        Raises QuotaExceeded when the principal holds its part already; the call is still counted, until it leaves.
+        Raises QuotaExceeded when the principal already holds its share; the call is still counted, until it leaves.
         """
         count = self.held.get(principal, 0)
         if count >= self.most:
@@ -118,7 +117,7 @@ class Answers:
     """
 
     def __init__(self, limit: int, share: float) -> None:
-        """`limit` in bytes; a principal's answers may be `share` of it, and one answer always may be sent."""
+        """`limit` in bytes. A principal's answers may take `share` of it; one answer may always be sent."""
         self.limit = limit
         self.waiting = 0
         self._most = math.ceil(limit * share)
@@ -174,12 +173,12 @@ class Admission:
 
     @property
     def limits(self) -> tuple[str, ...]:
-        """The names of all limits that calls are refused or ended for here."""
+        """The names of the limits for which calls are refused or ended here."""
         return (*(places.name for places in self.places.values()), _ANSWER_BYTES, STREAM_STALL)
 
     @property
     def places(self) -> dict[str, Places]:
-        """All places, by the name that metrics give to what holds them."""
+        """All places, by the kind that metrics show."""
         return {
             "calls": self.calls,
             "read_streams": self.read_streams,
@@ -190,17 +189,17 @@ class Admission:
         }
 
     def has_others(self, principal: str) -> bool:
-        """Whether somebody else than the principal has a call in flight."""
+        """Whether another principal has a call in flight."""
         return any(held.keys() - {principal} for held in (places.held for places in self.places.values()))
 
     def enter(self, call: Call) -> None:
-        """Let the call in, or raise QuotaExceeded: the first gate, before anything is known of the caller."""
+        """Let the call in: the first gate, before anything is known of the caller. Raises QuotaExceeded."""
         if not call.admitted:
             self._places(call).enter(call.started)
             call.admitted = True
 
     def own(self, call: Call) -> None:
-        """Count the call as its principal's, or raise QuotaExceeded: a gate after authentication."""
+        """Count the call for its principal: a gate after authentication. Raises QuotaExceeded."""
         if call.owner_name is None:
             principal = principal_of(call)
             self._places(call).own(principal, call.started)

@@ -1,7 +1,7 @@
 """What happens around every call of a service: one wrapper per RPC, made once, with its steps in a visible order.
 
-grpc's own interceptors build a handler object per call; ours wrap each method when the server is assembled.
-Health and reflection are not wrapped: they touch no feedback.
+grpc's own interceptors build a handler object for each call; here each method is wrapped once, when the server is
+assembled. Health and reflection are not wrapped: they do not touch the store's rows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Raw = bytes | Callable[[], Awaitable[bytes]]
 """A request's bytes, or what reads them: over HTTP a call is let in before the body of its request is read."""
 
 Observer = Callable[[Call, grpc.StatusCode], None]
-"""Told of the end of each call, with its code: for logs and metrics."""
+"""Called at the end of each call with its code: for logs and metrics."""
 
 Unary = Callable[[Call, Any], Awaitable[Message | bytes]]
 Streaming = Callable[[Call, Any], AsyncGenerator[Message | bytes, None]]
@@ -69,7 +69,7 @@ class SlowReader(Exception):
 @dataclass(frozen=True, slots=True)
 class Chain:
     """Everything around a method. In order: each beginning, each gate, parsing the bytes, each step, the method;
-    errors map to a status in one place; observers see the end. Every call's trailers tell its request id.
+    errors map to a status in one place; observers see the end. Every call's trailers have its request id.
     """
 
     gates: Sequence[Gate] = ()
@@ -139,7 +139,7 @@ class Chain:
         return run
 
     async def _concluded(self, call: Call, answer: Awaitable[T]) -> T | None:
-        """What `answer` gives; however it ends, observers hear of it once, and an error, None, becomes a status."""
+        """What `answer` returns; None after an error, which becomes a status. Observers are called once in any case."""
         try:
             answered = await answer
         except asyncio.CancelledError:
@@ -184,15 +184,15 @@ class Chain:
                 except TimeoutError:
                     try:
                         await responses.athrow(SlowReader())
-                    except SlowReader:  # what the method has no answer of its own for
+                    except SlowReader:  # the method does not handle it itself
                         raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
 
     def unknown(self) -> grpc.GenericRpcHandler:
-        """Answers whatever no handler before it does, as grpc itself would; the observers see it as OTHER."""
+        """A handler for every method that the server does not have; it answers as grpc would, and observers see OTHER."""
         return _Unknown(self)
 
     async def refuse_unknown(self, path: str, context: Context) -> None:
-        """End a call of no method."""
+        """End a call of a method that the server does not have."""
         call = self._begun(Call(OTHER, context, original=path))
         self._done(call, grpc.StatusCode.UNIMPLEMENTED)
         trailers = ((REQUEST_ID_METADATA, call.request_id),)
@@ -236,9 +236,9 @@ class Chain:
             (REQUEST_ID_METADATA, call.request_id),
         ]
         if problem.retry_delay is not None:
-            # RetryInfo for those whose grpc retries by a service config: it reads this and no details.
+            # RetryInfo for clients whose grpc retries by a service config, which reads this and no details.
             trailers.append((PUSHBACK_METADATA, str(max(1, round(problem.retry_delay * 1000)))))
-        # A client that reads nothing keeps the status waiting behind its data; we do not wait along.
+        # The status of a client that reads nothing waits after its data; the server does not wait for it.
         async with asyncio.timeout(_ABORT_SECONDS):
             try:
                 await call.context.abort(problem.code, problem.short_message, tuple(trailers))
@@ -249,7 +249,7 @@ class Chain:
 
 
 class _Unknown(grpc.GenericRpcHandler):
-    """Knows every method, so that it goes last."""
+    """Accepts every method, so it must be the last handler."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain

@@ -1,4 +1,4 @@
-"""Until when a call's work may take, and whose it is: what is left of the call's time, within the server's limits."""
+"""How long a call's work may take, and who owns it: what is left of the call's time, within the server's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose work the store does, until when, and in which lane it is read: handed to an engine with each piece of work."""
+"""Who owns a piece of the store's work, its deadline, and the lane of a read: given to an engine with each piece."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Final
 
 
 class Lane(Enum):
-    """Which reads share a line; no read waits behind those of another lane."""
+    """Which reads wait for each other; no read waits for those of another lane."""
 
     POINT = "point"
     """A bounded number of rows, found by their key."""
     QUERY = "query"
-    """What a filter or an order has to look at: begins with a small budget, and goes on among the scans beyond it."""
+    """Every row that a filter or an order has to look at: it begins with a small budget, then continues as a scan."""
     CATCHING_UP = "catching up"
-    """The changes that a watch has missed: a bounded slice among the scans, though nobody waits for one answer."""
+    """The changes that a watch has missed: a bounded part of them at a time, among the scans."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """For whom work is done: what is fair is decided by project and principal."""
+    """For whom work is done; fairness is between projects and principals."""
 
     principal: str
     """The name of the authenticated caller, else the address that the call came from; empty for the server itself."""
@@ -29,7 +29,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One piece of work. `deadline` is in seconds of `time.monotonic()`; None: it may take as long as it takes."""
+    """One piece of work. `deadline` is in seconds of `time.monotonic()`; None: no deadline."""
 
     owner: Owner
     deadline: float | None = None
