@@ -188,7 +188,7 @@ class Chain:
                         raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
 
     def unknown(self) -> grpc.GenericRpcHandler:
-        """A handler for every method that the server does not have; it answers as grpc would, and observers see OTHER."""
+        """A handler for every method that the server does not have: it answers as grpc would; observers see OTHER."""
         return _Unknown(self)
 
     async def refuse_unknown(self, path: str, context: Context) -> None:
