@@ -696,17 +696,22 @@ class PurgeFeedbackRequest(google.protobuf.message.Message):
     IDS_FIELD_NUMBER: builtins.int
     QUERY_FIELD_NUMBER: builtins.int
     DRY_RUN_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
     project: builtins.str
     """`entity/project`, required."""
     dry_run: builtins.bool
     """Whether to count only, and purge nothing."""
+    page_token: builtins.str
+    """Where a purge by query goes on: `next_page_token` of the answer before, with all other fields unchanged. Without it
+    the purge begins at the oldest record.
+    """
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The ids to purge, at most 10,000; exactly one of `ids` and `query` is given. Unknown ids are not counted."""
 
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
-        """The filter whose matches are purged, at most 10,000 of them in one request."""
+        """The filter whose matches are purged, oldest first, at most 10,000 of them in one request."""
 
     def __init__(
         self,
@@ -715,9 +720,10 @@ class PurgeFeedbackRequest(google.protobuf.message.Message):
         ids: collections.abc.Iterable[builtins.str] | None = ...,
         query: plaudit.v1.query_pb2.Query | None = ...,
         dry_run: builtins.bool = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["query", b"query"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dry_run", b"dry_run", "ids", b"ids", "project", b"project", "query", b"query"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dry_run", b"dry_run", "ids", b"ids", "page_token", b"page_token", "project", b"project", "query", b"query"]) -> None: ...
 
 global___PurgeFeedbackRequest = PurgeFeedbackRequest
 
@@ -729,17 +735,23 @@ class PurgeFeedbackResponse(google.protobuf.message.Message):
 
     PURGED_COUNT_FIELD_NUMBER: builtins.int
     MORE_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     purged_count: builtins.int
     """How many records this request purged, or with `dry_run` would have purged."""
     more: builtins.bool
-    """Whether more records match than one request purges."""
+    """Whether the purge is not finished: more records match than one request purges, or its time was up before all
+    records were looked at. `purged_count` may be 0 then.
+    """
+    next_page_token: builtins.str
+    """Where to go on; empty when the purge is finished."""
     def __init__(
         self,
         *,
         purged_count: builtins.int = ...,
         more: builtins.bool = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["more", b"more", "purged_count", b"purged_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["more", b"more", "next_page_token", b"next_page_token", "purged_count", b"purged_count"]) -> None: ...
 
 global___PurgeFeedbackResponse = PurgeFeedbackResponse
 
