@@ -177,14 +177,18 @@ class FakeTransport:
             yield v1.IngestFeedbackResponse(sequence=request.sequence, stored_count=len(stored), revision=self.revision)
 
     def PurgeFeedback(self, request: v1.PurgeFeedbackRequest) -> v1.PurgeFeedbackResponse:  # noqa: N802
-        gone = self.matching(request.query) if request.HasField("query") else []
-        gone += [row for row in self.rows if row.id in request.ids]
-        gone = gone[: self.page_rows]
-        more = request.HasField("query") and len(self.matching(request.query)) > len(gone)
+        gone = [row for row in self.rows if row.id in request.ids]
+        token = ""
+        if request.HasField("query"):
+            # Looks at a page of records, as a purge does whose time is up: none of them may match.
+            above = sorted((row for row in self.rows if row.id > request.page_token), key=lambda row: row.id)
+            looked_at = above[: self.page_rows]
+            gone = [row for row in self.matching(request.query) if row in looked_at]
+            token = looked_at[-1].id if len(above) > len(looked_at) else ""
         if not request.dry_run:
             self.rows = [row for row in self.rows if row not in gone]
             self.revision += len(gone)
-        return v1.PurgeFeedbackResponse(purged_count=len(gone), more=more)
+        return v1.PurgeFeedbackResponse(purged_count=len(gone), more=bool(token), next_page_token=token)
 
     def ListRefs(self, request: v1.ListRefsRequest) -> v1.ListRefsResponse:  # noqa: N802
         counts: dict[str, int] = {}

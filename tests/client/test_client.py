@@ -280,17 +280,21 @@ def test_purge_by_ids_is_cut_and_counts(client: plaudit.Client, transport: FakeT
     assert transport.rows == []
 
 
-def test_purge_by_query_goes_on_until_nothing_matches(client: plaudit.Client, transport: FakeTransport) -> None:
-    transport.rows.extend(message(number) for number in range(5))
+def test_purge_by_query_goes_on_until_all_records_were_looked_at(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    rare = "urn:rare"
+    transport.rows.extend(message(number, ref=rare if number in (0, 5, 8) else REF) for number in range(9))
     transport.page_rows = 2
 
-    assert client.purge(query=plaudit.field("ref") == REF, dry_run=True) == 5
-    assert len(transport.rows) == 5
-    transport.requests.clear()
-
-    assert client.purge(query=plaudit.field("ref") == REF) == 5
-    assert transport.calls == 3
-    assert transport.rows == []
+    # The second answer has removed nothing, and is not the last.
+    for dry_run, left in ((True, 9), (False, 6)):
+        transport.requests.clear()
+        assert client.purge(query=plaudit.field("ref") == rare, dry_run=dry_run) == 3
+        tokens = [request.page_token for request in transport.requests]
+        assert tokens == ["", *(message(number).id for number in (1, 3, 5, 7))]
+        assert len(transport.rows) == left
+    assert all(row.ref == REF for row in transport.rows)
 
 
 def test_purge_wants_exactly_one_of_ids_and_query(client: plaudit.Client, transport: FakeTransport) -> None:

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from plaudit_server.feedback import matching
-from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.query.indexes.declared import TEXT_CHARACTERS, DeclaredIndex, declare
 from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or
@@ -31,6 +31,7 @@ from tests.postgres.test_sharding import CATALOG
 from tests.service.test_cli import run
 from tests.store.declared import HOSTILE, path_of, scored
 from tests.store.factory import BY_TIME, record
+from tests.store.purges import purge
 from tests.store.suite import column
 from tests.unit.test_query_compile import row
 
@@ -218,8 +219,7 @@ def test_a_running_store_notices_indexes_and_none_changes_an_answer(
             assert not await postgres_indexes.drop(made.url, index)
             assert await answers() == before
         assert await postgres_indexes.listing(made.url) == []
-        [purged] = (await store.write([Purge(P0, "p", filter=compared(NAME, "eq", "n5"))])).outcomes
-        assert purged.purged == 3  # type: ignore[union-attr]
+        assert await purge(store, P0, filter=compared(NAME, "eq", "n5")) == (3, False)
         await store.close()
 
     asyncio.run(scenario())

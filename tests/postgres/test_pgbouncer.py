@@ -85,7 +85,7 @@ def test_more_stores_than_connections_write_and_read_at_once(pooled_url: str, em
             replaced = (await store.write([Replace(PROJECT, record(n, {"a": 1}))])).outcomes[0]
             assert message(replaced).version == 2  # type: ignore[arg-type]
             await store.read(Select(PROJECT, None, BY_TIME, with_total=True, max_bytes=300_000))
-        assert (await store.write([Purge(PROJECT, "p", ids=[id_of(number * 100)])])).outcomes == [Purged(1, False)]
+        assert (await store.write([Purge(PROJECT, "p", ids=[id_of(number * 100)])])).outcomes == [Purged(1)]
 
     async def scenario() -> None:
         stores = [PostgresEngine(pooled_url) for _ in range(4)]

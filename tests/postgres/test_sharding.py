@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.compile.filters import compile_filter
 from plaudit_server.query.compile.order import compile_order
@@ -31,6 +32,7 @@ from tests import strategies
 from tests.postgres.cluster import Database
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
+from tests.store.purges import purge
 
 T = TypeVar("T")
 
@@ -85,12 +87,15 @@ async def everything(store: PostgresEngine) -> None:
     await store.write([Create(PROJECT, [record(n) for n in range(10)])])
     await store.write([Replace(PROJECT, record(1, {"a": 1}))])
     await store.write([Create(PROJECT, [record(0), record(1)])])
-    for purge in (
+    for command in (
         Purge(PROJECT, "p", [id_of(2)]),
-        Purge(PROJECT, "p", filter=FILTER),
-        Purge(PROJECT, "p", owner="p", limit=1),
+        Purge(PROJECT, "p", [id_of(3)], (0,), FILTER),
+        Purge(PROJECT, "p", [id_of(4)], owner="p"),
     ):
-        await store.write([purge])
+        await store.write([command])
+    await purge(store, PROJECT, filter=FILTER)
+    await store.read(FindMatches(PROJECT, FILTER, (5, id_of(1)), None, 10, "p", 5))
+    await store.read(FindIds(PROJECT, [id_of(4), id_of(5)], "p"))
     for filter in (None, FILTER):
         await store.read(Select(PROJECT, filter, BY_TIME, limit=2, with_total=True))
         await store.read(Select(PROJECT, filter, BY_TIME, after=(5, id_of(1)), offset=1, limit=2))

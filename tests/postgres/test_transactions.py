@@ -128,7 +128,7 @@ def test_a_transaction_that_begins_with_a_lock_by_select_is_found(empty_database
         await store.open()
         recorder.transactions.clear()
         store._sql.of(LedgerStatements).lock = lock
-        await store.write([Purge(PROJECT, "p", dry_run=True)])
+        await store.write([Purge(PROJECT, "p", ["none"])])
         # As the first of its transaction, which then makes the project's row, and twice for itself.
         assert recorder.offences() == [lock] * 3
         await store.close()

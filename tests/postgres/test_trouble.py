@@ -24,6 +24,7 @@ from plaudit_server.store.ledger import LedgerStatements, ProjectRevision
 from tests.postgres.cluster import Database
 from tests.postgres.proxy import Fate, Proxy
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
+from tests.store.purges import purge
 
 Scenario = Callable[[PostgresEngine, Proxy], Awaitable[None]]
 
@@ -79,9 +80,9 @@ def test_an_unclear_commit_is_settled_and_each_write_is_done_once(
         assert (message(replaced).version, message(replaced).revision) == (2, 21)
         proxy.fate = fates(*fate)
         # A purge done twice would return 0 the second time; without an unclear commit it may.
-        assert await only(store, Purge(PROJECT, "p", ids=[id_of(n) for n in (1, 2, 3)])) == Purged(3, False)
+        assert await only(store, Purge(PROJECT, "p", ids=[id_of(n) for n in (1, 2, 3)])) == Purged(3)
         proxy.fate = fates(*fate)
-        assert await only(store, Purge(PROJECT, "p", limit=2)) == Purged(2, True)
+        assert await purge(store, PROJECT, limit=2) == (2, True)
         assert await store.read(ProjectRevision(PROJECT)) == 26
         assert await store.read(Count(PROJECT, None)) == 15
         assert (await store.read(SelectVersions(PROJECT, id_of(5), 0, 10))).rows == [rows[5]]
@@ -109,7 +110,7 @@ def test_an_unclear_commit_is_known_again_after_others_have_changed_what_it_wrot
         created = asyncio.create_task(only(store, Create(PROJECT, [record(1), record(2)])))
         await settling.wait()
         assert message(await only(other, Replace(PROJECT, record(1, {"new": 1})))).version == 2
-        assert await only(other, Purge(PROJECT, "p", ids=[id_of(2)])) == Purged(1, False)
+        assert await only(other, Purge(PROJECT, "p", ids=[id_of(2)])) == Purged(1)
         settle.set()
         rows = await created
         assert [(message(row).version, message(row).revision) for row in rows] == [(1, 1), (1, 2)]
@@ -154,7 +155,7 @@ def test_under_random_cuts_nothing_is_lost_or_doubled_and_revisions_have_no_gap(
                 if step % 3 == 0:
                     assert message(await only(store, Replace(PROJECT, record(n, {"a": 1})))).version == 2
                 if step % 4 == 3:
-                    assert await only(store, Purge(PROJECT, "p", ids=[id_of(n)])) == Purged(1, False)
+                    assert await only(store, Purge(PROJECT, "p", ids=[id_of(n)])) == Purged(1)
 
         await asyncio.gather(*(writer(number) for number in range(4)))
         proxy.fate = fates()

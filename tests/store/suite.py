@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pytest
+
 from plaudit.v1 import Feedback, SpanStatusCode
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
@@ -18,6 +20,7 @@ from plaudit_server.feedback.errors import (
     NotOwner,
     VersionMismatch,
 )
+from plaudit_server.feedback.purging import SLICE_BYTES, FindMatches, Key, Match, Progress, slices
 from plaudit_server.feedback.reads import Change, Count, Get, Page, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import ChangeKind, Row, Tombstone, message
 from plaudit_server.query.fields import Column, Kind, PayloadPath
@@ -25,6 +28,7 @@ from plaudit_server.query.tree import Compare, Field, Literal, Op, Operation, So
 from plaudit_server.store.base import Command, Engine, Outcome, WriteFailed
 from plaudit_server.store.ledger import ProjectRevision
 from tests.store.factory import BY_TIME, PROJECT, REF, id_of, record
+from tests.store.purges import purge, purging
 
 T = TypeVar("T")
 
@@ -116,6 +120,13 @@ def ids(messages: Sequence[Feedback]) -> list[str]:
 
 def is_refused(outcome: object, kind: type[DomainError], id: str | None = None) -> bool:
     return type(outcome) is kind and (id is None or getattr(outcome, "id", None) == id)
+
+
+async def refusal_of(purge: Awaitable[object]) -> DomainError:
+    """What a purge is refused with."""
+    with pytest.raises(DomainError) as refused:
+        await purge
+    return refused.value
 
 
 # ── Create ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,7 +302,7 @@ async def commands_of_a_group_see_those_before_them(bench: Bench) -> None:
     assert message(outcomes[4]).revision == 2
     assert outcomes[5][0] == outcomes[4]
     assert message(outcomes[5][1]).revision == 3
-    assert outcomes[6] == Purged(1, False)
+    assert outcomes[6] == Purged(1)
     assert is_refused(outcomes[7][0], FeedbackPurged)
     assert message(outcomes[7][1]).revision == 5
     assert message(outcomes[8]).revision == 6
@@ -338,12 +349,12 @@ async def projects_know_nothing_of_each_other(bench: Bench) -> None:
     await bench.create(1, 2)
     [other] = await bench.create(1, project=OTHER, payload={"x": 1})
     assert other.revision == 1
-    assert await bench.do(Purge(OTHER, "p", ids=[id_of(2)])) == Purged(0, False)
+    assert await bench.do(Purge(OTHER, "p", ids=[id_of(2)])) == Purged(0)
     assert is_refused(await bench.do(Replace(OTHER, record(2, project=OTHER))), FeedbackNotFound)
     assert await bench.store.read(Get(OTHER, id_of(2))) is None
     assert await bench.store.read(Count(OTHER, None)) == 1
     assert [count.feedback_count for count in await bench.store.read(SelectRefs(OTHER, None, None, 10))] == [1]
-    assert await bench.do(Purge(OTHER, "p", ids=[id_of(1)])) == Purged(1, False)
+    assert await bench.do(Purge(OTHER, "p", ids=[id_of(1)])) == Purged(1)
     assert ids(await bench.rows()) == [id_of(1), id_of(2)]
     assert len(await bench.changes()) == 2
     # An id that was purged in one project is free in another.
@@ -469,7 +480,7 @@ async def a_purge_leaves_a_tombstone_and_nothing_else(bench: Bench) -> None:
     await bench.create(1, 2, user_id="ann", payload={"secret": 1})
     await bench.do(Replace(PROJECT, record(1, {"secret": 2}, ref=REF + "2", feedback_type="score")))
     outcome = await bench.do(Purge(PROJECT, "bob", ids=[id_of(9), id_of(1), id_of(1)]))
-    assert outcome == Purged(1, False)
+    assert outcome == Purged(1)
     for version in (0, 1, 2):
         assert await bench.store.read(Get(PROJECT, id_of(1), version)) is None
     tombstone = Tombstone(id_of(1), REF + "2", "score", "bob", NOON + 3, 4)
@@ -478,7 +489,7 @@ async def a_purge_leaves_a_tombstone_and_nothing_else(bench: Bench) -> None:
     assert ids(await bench.rows()) == [id_of(2)]
     assert await bench.store.read(Count(PROJECT, None)) == 1
     assert [change[0::3] for change in await bench.changes()] == [(2, None), (4, tombstone)]
-    assert await bench.do(Purge(PROJECT, "bob", ids=[id_of(1)])) == Purged(0, False)
+    assert await bench.do(Purge(PROJECT, "bob", ids=[id_of(1)])) == Purged(0)
     assert await bench.store.read(ProjectRevision(PROJECT)) == 4
     [outcome] = await bench.do(Create(PROJECT, [record(1, {"secret": 1}, user_id="ann")], atomic=False))
     assert is_refused(outcome, FeedbackPurged, id_of(1))
@@ -489,32 +500,37 @@ async def a_purge_by_filter_takes_the_oldest_within_its_limit(bench: Bench) -> N
     await bench.create(1, 2, 3, payload={"n": 1})
     await bench.create(4, payload={"n": 2})
     await bench.create(5, 6, payload={"n": 1})
-    purge = Purge(PROJECT, "p", filter=payload("n", 1), limit=3, dry_run=True)
-    assert await bench.do(purge) == Purged(3, True)
+    ones = payload("n", 1)
+    assert await purge(bench.store, PROJECT, filter=ones, limit=3, dry_run=True) == (3, True)
     assert await bench.store.read(ProjectRevision(PROJECT)) == 6
-    purge = Purge(PROJECT, "p", filter=payload("n", 1), limit=3)
-    assert await bench.do(purge) == Purged(3, True)
+    assert await purge(bench.store, PROJECT, filter=ones, limit=3) == (3, True)
     assert ids(await bench.rows()) == [id_of(4), id_of(5), id_of(6)]
-    assert await bench.do(purge) == Purged(2, False)
-    assert await bench.do(purge) == Purged(0, False)
+    assert await purge(bench.store, PROJECT, filter=ones, limit=3) == (2, False)
+    assert await purge(bench.store, PROJECT, filter=ones, limit=3) == (0, False)
     assert ids(await bench.rows()) == [id_of(4)]
     assert [change.revision for change in await bench.changes() if change.tombstone] == [7, 8, 9, 10, 11]
 
 
 @case
-async def a_purge_by_ids_keeps_its_limit(bench: Bench) -> None:
+async def a_dry_run_of_a_purge_by_ids_counts_those_that_are_there(bench: Bench) -> None:
     await bench.create(3, 2, 1)
-    every = [id_of(n) for n in (1, 2, 3)]
-    assert await bench.do(Purge(PROJECT, "p", ids=every, limit=2, dry_run=True)) == Purged(2, True)
-    assert await bench.do(Purge(PROJECT, "p", ids=every, limit=2)) == Purged(2, True)
-    assert ids(await bench.rows()) == [id_of(1)]
-    assert await bench.do(Purge(PROJECT, "p", ids=[])) == Purged(0, False)
+    every = [id_of(n) for n in (1, 2, 3, 9)]
+    dry = purging(bench.store, PROJECT, dry_run=True)
+    await dry.ids(every)
+    assert dry.removed == 3
+    assert len(await bench.rows()) == 3
+    assert await bench.do(Purge(PROJECT, "p", ids=[])) == Purged(0)
+    whole = purging(bench.store, PROJECT)
+    await whole.ids(every)
+    assert whole.removed == 3
+    assert await bench.rows() == []
 
 
 @case
 async def a_purge_of_everything_is_a_filter_of_none(bench: Bench) -> None:
+    assert await purge(bench.store, PROJECT) == (0, False)
     await bench.create(1, 2)
-    assert await bench.do(Purge(PROJECT, "p")) == Purged(2, False)
+    assert await purge(bench.store, PROJECT) == (2, False)
     assert await bench.rows() == []
 
 
@@ -522,16 +538,86 @@ async def a_purge_of_everything_is_a_filter_of_none(bench: Bench) -> None:
 async def an_owner_purges_only_its_own(bench: Bench) -> None:
     await bench.create(1, 2, user_id="ann")
     await bench.create(3, user_id="bob")
-    for purge in (
-        Purge(PROJECT, "ann", ids=[id_of(1), id_of(3)], owner="ann"),
-        Purge(PROJECT, "ann", filter=column("ref", REF), owner="ann"),
-        Purge(PROJECT, "ann", filter=column("ref", REF), owner="ann", limit=1),
-        Purge(PROJECT, "ann", filter=column("ref", REF), owner="ann", dry_run=True),
+    await bench.create(4, 5, 6, 7, user_id="ann")
+    mixed = [id_of(n) for n in (1, 2, 3, 4, 5, 6)]
+    about = column("ref", REF)
+    for attempt in (
+        bench.do(Purge(PROJECT, "ann", ids=[id_of(1), id_of(3)], owner="ann")),
+        refusal_of(purging(bench.store, PROJECT, "ann", owner="ann").ids(mixed)),
+        refusal_of(purging(bench.store, PROJECT, "ann", owner="ann", dry_run=True).ids(mixed)),
+        refusal_of(purge(bench.store, PROJECT, "ann", about, owner="ann")),
+        refusal_of(purge(bench.store, PROJECT, "ann", about, owner="ann", limit=1)),
+        refusal_of(purge(bench.store, PROJECT, "ann", about, owner="ann", dry_run=True)),
     ):
-        assert is_refused(await bench.do(purge), NotOwner, id_of(3))
-    assert await bench.store.read(Count(PROJECT, None)) == 3
-    mine = Purge(PROJECT, "ann", filter=column("user_id", "ann"), owner="ann")
-    assert await bench.do(mine) == Purged(2, False)
+        assert is_refused(await attempt, NotOwner, id_of(3))
+    assert await bench.store.read(Count(PROJECT, None)) == 7
+    mine = column("user_id", "ann")
+    assert await purge(bench.store, PROJECT, "ann", mine, owner="ann", dry_run=True) == (6, False)
+    assert await purge(bench.store, PROJECT, "ann", mine, owner="ann") == (6, False)
+    assert ids(await bench.rows()) == [id_of(3)]
+
+
+@case
+async def a_purge_looks_again_at_what_was_replaced_since_it_was_found(bench: Bench) -> None:
+    await bench.create(1, 2, 3, payload={"n": 1})
+    for number, value in ((2, 2), (3, 1)):
+        await bench.do(Replace(PROJECT, record(number, {"n": value, "new": True})))
+    found = [id_of(n) for n in (1, 2, 3)]
+    assert await bench.do(Purge(PROJECT, "p", found, (1, 2, 3), payload("n", 1))) == Purged(2)
+    assert ids(await bench.rows()) == [id_of(2)]
+
+
+@case
+async def a_purge_goes_on_where_it_stopped_and_ends_before_what_came_later(bench: Bench) -> None:
+    await bench.create(*range(1, 9), payload={"n": 1})
+    going = purging(bench.store, PROJECT)
+    progress: Progress | None = Progress()
+    seen = []
+    while progress is not None:
+        progress = await going.matches(payload("n", 1), progress, going.removed + 3)
+        await bench.create(100 + going.removed, payload={"n": 1})
+        seen.append(going.removed)
+    assert seen == [3, 6, 8]
+    assert ids(await bench.rows()) == [id_of(103), id_of(106), id_of(108)]
+
+
+@case
+async def a_purge_by_windows_finds_the_same(bench: Bench) -> None:
+    await bench.create(*range(1, 21), payload={"n": 1})
+    await bench.do(Replace(PROJECT, record(7, {"n": 2})))
+    await bench.do(Replace(PROJECT, record(15, {"n": 2})))
+    for window in (1, 3, 7, 20, 21):
+        after: Key | None = None
+        until = None
+        found: list[str] = []
+        while True:
+            part = await bench.store.read(FindMatches(PROJECT, payload("n", 2), after, until, 1, None, window))
+            found += [match.id for match in part.matches]
+            after, until = part.reached, part.until
+            if after is None:
+                break
+        assert found == [id_of(7), id_of(15)]
+    # A purge whose share of the time is over looks at one window, and says where to go on.
+    hurried = purging(bench.store, PROJECT, seconds=3600.0, share=0.0)
+    progress: Progress | None = await hurried.matches(payload("n", 2), Progress(window=10), 10)
+    assert progress is not None
+    assert (hurried.removed, progress.after is not None, progress.window) == (1, True, 20)
+    assert await hurried.matches(payload("n", 2), progress, 10) is None
+    assert hurried.removed == 2
+
+
+@case
+async def a_large_purge_is_cut_by_rows_and_by_bytes(bench: Bench) -> None:
+    await bench.create(*range(1000))
+    told: list[int] = []
+    going = purging(bench.store, PROJECT, told=told.append)
+    await going.ids([id_of(n) for n in range(999)])
+    assert told == [500, 499]
+    assert [list(map(len, slices([Match("a", 1, size)] * 3))) for size in (10, SLICE_BYTES // 2, 5_000_000)] == [
+        [3],
+        [2, 1],
+        [1, 1, 1],
+    ]
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────

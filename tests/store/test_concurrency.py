@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Create, Replace
 from plaudit_server.feedback.errors import FeedbackExists, VersionMismatch
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.feedback.records import Row, message
@@ -15,6 +15,7 @@ from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.writer import Writer
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
+from tests.store.purges import purge
 
 
 def with_writer(path: Path, scenario: Callable[[SqliteEngine, Writer], Coroutine[Any, Any, None]]) -> None:
@@ -87,7 +88,7 @@ def test_times_and_revisions_follow_the_order_of_submission(tmp_path: Path) -> N
         assert [row.revision for row in rows] == list(range(1, 307))
         expected = [n for number in range(300) for n in ([number, 1000 + number] if number % 50 == 49 else [number])]
         assert [row.id for row in rows] == [id_of(n) for n in expected]
-        assert await writer.submit(Purge(PROJECT, "p")) == Purged(306, False)
+        assert await purge(store, PROJECT) == (306, False)
 
     with_writer(tmp_path / "plaudit.db", scenario)
 

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from plaudit_server.feedback import matching
-from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.reads import Count, Select, SelectChanges
 from plaudit_server.query.fields import Column
 from plaudit_server.query.indexes.conditions import Indexes
@@ -27,6 +27,7 @@ from plaudit_server.store.engines.sqlite.engine import TRAITS, SqliteEngine
 from plaudit_server.store.prepared import Prepared
 from tests.store.declared import scored
 from tests.store.factory import BY_TIME, id_of, record
+from tests.store.purges import purge
 from tests.store.suite import column
 from tests.store.test_plans import plans
 
@@ -289,8 +290,7 @@ def test_a_purge_leaves_nothing_in_indexes_or_statistics(opened: Opened, monkeyp
     sqlite_indexes.create(str(opened.path), NAME)
     assert b"geheimnis" in opened.path.read_bytes()
     found = compared(NAME, "gte", "geheimnis"), compared(NAME, "lt", "geheimnit")
-    [purged] = opened.run(opened.store.write([Purge(P0, "p", filter=And(found))])).outcomes
-    assert purged.purged == 40
+    assert opened.run(purge(opened.store, P0, filter=And(found))) == (40, False)
     assert not opened.store.erasure_pending
     assert b"geheimnis" not in opened.path.read_bytes()
 

@@ -18,6 +18,7 @@ from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.errors import BatchRejected
 from plaudit_server.feedback.model import FeedbackModel
+from plaudit_server.feedback.purging import Progress
 from plaudit_server.feedback.reads import Change, Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.fields import Column, PayloadPath
 from plaudit_server.query.tree import Compare, Convert, Field, Literal, Not, Operation, Or, SortKey
@@ -26,6 +27,7 @@ from plaudit_server.store.engines.memory import MemoryEngine
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.ledger import ProjectRevision
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
+from tests.store.purges import purging
 from tests.store.suite import OTHER, Clock, column, payload
 
 T = TypeVar("T")
@@ -108,10 +110,9 @@ def replaces(draw: st.DrawFn) -> Replace:
 
 @st.composite
 def purges(draw: st.DrawFn) -> Purge:
-    ids = draw(st.none() | st.lists(numbers.map(id_of), max_size=3))
-    filter = draw(filters) if ids is None else None
-    limit, dry_run = draw(st.sampled_from((1, 2, 100))), draw(st.booleans())
-    return Purge(draw(projects), draw(users), ids, filter, limit, dry_run, draw(owners))
+    ids = draw(st.lists(numbers.map(id_of), max_size=4, unique=True))
+    revisions = draw(st.lists(st.integers(1, 12), max_size=len(ids)))
+    return Purge(draw(projects), draw(users), ids, revisions, draw(filters), draw(owners))
 
 
 commands = st.one_of(creates(), creates(), creates(), replaces(), replaces(), purges())
@@ -163,6 +164,34 @@ class Congruence(RuleBasedStateMachine):
     def retry(self, create: Create) -> None:
         self.write([create])
         self.write([create])
+
+    @rule(
+        project=projects,
+        filter=filters,
+        owner=owners,
+        limit=st.sampled_from((1, 2, 100)),
+        dry_run=st.booleans(),
+        window=st.sampled_from((0, 1, 3)),
+    )
+    def purge(
+        self, project: str, filter: Operation | None, owner: str | None, limit: int, dry_run: bool, window: int
+    ) -> None:
+        async def whole(store: Engine) -> tuple[int, DomainError | None]:
+            going = purging(store, project, owner=owner, dry_run=dry_run)
+            progress: Progress | None = Progress(window=window)
+            try:
+                while progress is not None:
+                    progress = await going.matches(filter, progress, going.removed + limit)
+            except DomainError as error:
+                return going.removed, error
+            return going.removed, None
+
+        (removed, error), (expected, expected_error) = (
+            self.runner.run(whole(store)) for store in (self.sqlite, self.model)
+        )
+        assert removed == expected
+        assert plain(error) == plain(expected_error)
+        assert error is None or removed == 0
 
     @rule()
     def restart(self) -> None:

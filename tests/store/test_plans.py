@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.fields import Column
 from plaudit_server.query.tree import And, Operation, SortKey
@@ -19,7 +20,7 @@ from plaudit_server.store.engines.sqlite.reading import drive
 from plaudit_server.store.ledger import write_group
 from plaudit_server.store.prepared import Prepared
 from tests.store.factory import BY_TIME, PROJECT, REF, id_of, record
-from tests.store.suite import column
+from tests.store.suite import column, payload
 
 STATEMENTS = Prepared(TRAITS)
 NEWEST_FIRST = (SortKey(Column("created_at", "time"), descending=True), SortKey(Column("id", "text")))
@@ -159,13 +160,38 @@ def test_versions_come_by_the_key(connection: apsw.Connection) -> None:
         assert "SCAN" not in plan
 
 
+def test_a_purge_finds_its_slices_by_an_index_and_without_sorting(connection: apsw.Connection) -> None:
+    about, rare = column("ref", REF + "1"), payload("n", 1)
+    for filter, index in ((None, "feedback_by_time"), (about, "feedback_by_ref"), (rare, "feedback_by_time")):
+        for after in (None, (5, id_of(1))):
+            for find in (
+                FindMatches(PROJECT, filter, after, 10**9, 10, "p"),
+                FindMatches(PROJECT, filter, after, 10**9, 10, None, 5),
+            ):
+                for plan in plans(connection, find.steps(STATEMENTS)):
+                    assert "TEMP B-TREE" not in plan
+                    expected = "feedback_by_time" if find.window else index
+                    assert expected in plan or BY_ID in plan
+    [plan] = plans(connection, FindIds(PROJECT, [id_of(1), id_of(2)]).steps(STATEMENTS))
+    assert BY_ID in plan
+
+
+def test_a_purge_looks_again_by_key_whatever_its_filter(connection: apsw.Connection) -> None:
+    for filter in (column("ref", REF + "1"), column("created_at", 5, "gte", "time"), payload("n", 1)):
+        again = Purge(PROJECT, "p", [id_of(1), id_of(2)], (0, 0), filter)
+        looks = [plan for plan in plans(connection, write(again)) if plan.startswith("SEARCH f ")]
+        assert len(looks) >= 2
+        for plan in looks:
+            assert plan.startswith(BY_ID)
+
+
 @pytest.mark.parametrize(
     "command",
     [
         Create(PROJECT, [record(1), record(5000), record(2, {"other": 1})], atomic=False),
         Replace(PROJECT, record(1, {"a": 1})),
         Purge(PROJECT, "p", ids=[id_of(1), id_of(2)]),
-        Purge(PROJECT, "p", filter=column("ref", REF + "1")),
+        Purge(PROJECT, "p", [id_of(1), id_of(2)], (0, 0), column("ref", REF + "1")),
     ],
     ids=lambda command: type(command).__name__,
 )

@@ -59,7 +59,7 @@ def test_every_transaction_of_the_store_begins_with_a_write(tmp_path: Path, reco
         recorder.transactions.clear()
         await write_everything(store)
         store._suspect = True  # as after a failed write: the connection is made anew, and writes first
-        await store.write([Purge(PROJECT, "p", dry_run=True)])
+        await store.write([Purge(PROJECT, "p", ["none"])])
         seen = recorder.firsts()
         assert seen >= {LOCK, PROBE}
         assert recorder.offences() == []
@@ -93,7 +93,7 @@ def test_a_transaction_that_begins_with_a_look_is_found(tmp_path: Path, recorder
     async def scenario(store: SqliteEngine) -> None:
         recorder.transactions.clear()
         store._sql.of(LedgerStatements).lock = look
-        await store.write([Purge(PROJECT, "p", dry_run=True)])
+        await store.write([Purge(PROJECT, "p", ["none"])])
         assert recorder.offences() == [look]
 
     with_store(tmp_path / "plaudit.db", scenario)

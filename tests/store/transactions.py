@@ -17,6 +17,7 @@ from plaudit_server.store.transfer import Standing
 from tests.keys import BlockingKeys
 from tests.store import suite
 from tests.store.factory import PROJECT, id_of, record
+from tests.store.purges import purge
 
 _END: Final = re.compile(r"\s*(commit|rollback|end)\b", re.IGNORECASE)
 _BEGIN: Final = re.compile(r"\s*begin\b", re.IGNORECASE)
@@ -96,12 +97,13 @@ async def write_everything(store: SqlEngine) -> None:
         Replace(PROJECT, record(1, {"a": 6}), expected_version=7),
         Create(PROJECT, [record(1)]),
         Purge(PROJECT, "p", ids=[id_of(2)]),
-        Purge(PROJECT, "p", filter=suite.payload("a", 5), dry_run=True),
-        Purge(PROJECT, "p", filter=suite.payload("a", 5)),
-        Purge(PROJECT, "p", owner="p", limit=1),
-        Purge("acme/empty", "p"),
+        Purge(PROJECT, "p", [id_of(1)], (1,), suite.payload("a", 5)),
+        Purge(PROJECT, "p", [id_of(3)], owner="p"),
+        Purge("acme/empty", "p", [id_of(1)]),
     ):
         await store.write([command])
+    await purge(store, PROJECT, filter=suite.payload("a", 4), dry_run=True)
+    await purge(store, PROJECT, filter=suite.payload("a", 4))
     await store.check()
     rows = await store.read(Reading(lambda sql: transfer.export(sql, FEEDBACK, PROJECT, None, 100, 1_000_000)))
     moved = [("acme/copy", *row[1:]) for row in rows]

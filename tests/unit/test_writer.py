@@ -38,7 +38,7 @@ class GatedStore(MemoryEngine):
         outcomes: list[Outcome | WriteFailed] = []
         for command in group:
             number = sum(map(len, self.groups[:-1])) + len(outcomes)
-            outcomes.append(WriteFailed("no") if command in self.refused else Purged(number, False))
+            outcomes.append(WriteFailed("no") if command in self.refused else Purged(number))
         return Written(outcomes, {PROJECT: len(self.groups)})
 
 
@@ -182,7 +182,7 @@ def test_a_full_queue_refuses_with_a_delay_and_takes_commands_again() -> None:
         assert writer.refused_commands == 1
         store.gate.set()
         await asyncio.gather(*tasks)
-        assert await writer.submit(purge(4)) == Purged(3, False)
+        assert await writer.submit(purge(4)) == Purged(3)
         await writer.close()
 
     run(scenario)
@@ -238,7 +238,7 @@ def test_a_store_that_fails_fails_the_group_and_not_the_next() -> None:
         assert len({id(result) for result in results}) == 3
         with pytest.raises(WriteFailed):
             await writer.submit(purge(3))
-        assert await writer.submit(purge(4)) == Purged(4, False)
+        assert await writer.submit(purge(4)) == Purged(4)
         assert (told, writer.failed_groups) == ([1, 1], 2)
         await writer.close()
 

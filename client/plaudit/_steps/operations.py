@@ -166,15 +166,14 @@ class Operations(Generic[TransportT]):
         return purged
 
     def _purge_matching(self, query: Query, dry_run: bool, project: str) -> Steps[int]:
-        request = v1.PurgeFeedbackRequest(project=project, query=query.to_proto(), dry_run=dry_run)
+        # Each answer says where to go on, however few of the records match: so every purge ends.
+        pages = Pages(v1.PurgeFeedbackRequest(project=project, query=query.to_proto(), dry_run=dry_run))
         purged = 0
-        while True:
-            response = yield from Call(PURGE, request)
+        while pages.request is not None:
+            response = yield from Call(PURGE, pages.request)
             purged += response.purged_count
-            if not response.more or not response.purged_count:
-                return purged
-            if dry_run:
-                return (yield from self._count(query, project))
+            pages.advance(response)
+        return purged
 
     def _count(self, query: QueryLike | None, project: str | None) -> Steps[int]:
         request = v1.CountFeedbackRequest(project=self.project_for(project), query=query_message(query))

@@ -15,7 +15,7 @@ from plaudit_server.feedback.errors import (
     VersionMismatch,
 )
 from plaudit_server.feedback.held import Held, again, live, look_up
-from plaudit_server.feedback.matching import where
+from plaudit_server.feedback.matching import opaque
 from plaudit_server.feedback.records import (
     CONTENT_COLUMNS,
     FEEDBACK,
@@ -53,7 +53,7 @@ class WriteStatements:
         self.purge_live = sql("DELETE FROM feedback WHERE project = ? AND id {in}")
         self.purge_history = sql("DELETE FROM feedback_history WHERE project = ? AND id {in}")
         self.purgeable = sql(
-            "SELECT f.id, f.ref, f.feedback_type, f.user_id, f.created_at FROM feedback AS f"
+            "SELECT f.id, f.ref, f.feedback_type, f.user_id, f.created_at, f.revision FROM feedback AS f"
             " WHERE f.project = ? AND f.id {in}"
         )
 
@@ -177,17 +177,18 @@ class Replace(Command[Row]):
 
 
 class Purged(NamedTuple):
-    """How many records were purged, and whether more match."""
+    """How many records were purged."""
 
     purged: int
-    more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Purge(Command[Purged]):
-    """Remove records, by ids or by filter, at most `limit`. Outcome: Purged, or NotOwner.
+    """Remove records by their ids. Outcome: Purged, or NotOwner.
 
-    `user_id` is who purges. With `owner`, a match of another user_id refuses the whole.
+    `user_id` is who purges. `revisions` are those at which the records were found to match `filter`; a record with
+    another one is removed if it matches still. With `owner`, a record of another user_id refuses the whole. An id that
+    is not there counts nothing.
     """
 
     kind: ClassVar[str] = "purge"
@@ -195,26 +196,25 @@ class Purge(Command[Purged]):
 
     project: str
     user_id: str
-    ids: Sequence[str] | None = None
+    ids: Sequence[str]
+    revisions: Sequence[int] = ()
     filter: Operation | None = None
-    limit: int = 10_000
-    dry_run: bool = False
     owner: str | None = None
     work: Work = field(default=SERVER, compare=False)
 
     @property
     def rows(self) -> int:
-        """The ids that are given, else as many as it may remove."""
-        return len(self.ids) if self.ids else self.limit
+        """One for each id."""
+        return len(self.ids)
 
     @property
     def size(self) -> int:
         """The bytes of the ids."""
-        return _ID_BYTES * len(self.ids) if self.ids is not None else 0
+        return _ID_BYTES * len(self.ids)
 
     def removed(self, outcome: Any) -> int:
         """The purged records."""
-        return outcome.purged if isinstance(outcome, Purged) and not self.dry_run else 0
+        return outcome.purged if isinstance(outcome, Purged) else 0
 
     @classmethod
     def apply(cls, ledger: Ledger, commands: Sequence[Purge]) -> Steps[list[Purged | DomainError]]:
@@ -226,28 +226,25 @@ class Purge(Command[Purged]):
         return outcomes
 
     def _apply(self, ledger: Ledger) -> Steps[Purged | DomainError]:
-        sql = ledger.sql.of(WriteStatements)
-        if self.ids is not None:
-            found = yield Statement(sql.purgeable, (self.project, ledger.sql.traits.bind_list(self.ids)))
-            found.sort(key=lambda row: (row[4], row[0]))
-        else:
-            found = yield from self._matching(ledger)
+        sql, bind_list = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list
+        found = yield Statement(sql.purgeable, (self.project, bind_list(self.ids)))
+        if self.filter is not None:
+            found = yield from self._still_matching(ledger, found)
+        found.sort(key=lambda row: (row[4], row[0]))
         if self.owner is not None:
-            for id, _, _, user_id, _ in found:
-                if user_id != self.owner:
-                    return NotOwner(self.project, id)
-        more = len(found) > self.limit
-        found = found[: self.limit]
-        if self.dry_run or not found:
-            return Purged(len(found), more)
-        ids = ledger.sql.traits.bind_list([row[0] for row in found])
+            for row in found:
+                if row[3] != self.owner:
+                    return NotOwner(self.project, row[0])
+        if not found:
+            return Purged(0)
+        ids = bind_list([row[0] for row in found])
         yield Statement(sql.purge_history, (self.project, ids))
         yield Statement(sql.purge_live, (self.project, ids))
         ledger.erased = True
         purged_at = ledger.tick()
         blank = (None,) * (len(CONTENT_COLUMNS) - 3)
         tombstones = []
-        for id, ref, feedback_type, _, _ in found:
+        for id, ref, feedback_type, *_ in found:
             ledger.revision += 1
             tombstones.append(
                 (
@@ -256,22 +253,21 @@ class Purge(Command[Purged]):
                 )
             )  # fmt: skip
         yield Insert(HISTORY, tombstones)
-        return Purged(len(found), more)
+        return Purged(len(found))
 
-    def _matching(self, ledger: Ledger) -> Steps[list[Any]]:
-        """What a purge by filter would remove, one more than its limit; with an owner, others' rows first."""
-        matching = yield from where(ledger.sql, self.project, self.filter)
-        order, params = "f.created_at, f.id", matching.params
-        if self.owner is not None:
-            order = ledger.sql.traits.sql(f"CASE WHEN f.user_id = ? THEN 1 ELSE 0 END, {order}")
-            params = (*params, self.owner)
-        return (
-            yield Statement(
-                f"SELECT f.id, f.ref, f.feedback_type, f.user_id, f.created_at FROM feedback AS f WHERE {matching.text}"
-                + ledger.sql.traits.sql(f" ORDER BY {order} LIMIT ?"),
-                (*params, self.limit + 1),
-            )
-        )
+    def _still_matching(self, ledger: Ledger, found: list[Any]) -> Steps[list[Any]]:
+        """What is found without the records that were replaced since, and match no more."""
+        revisions = dict(zip(self.ids, self.revisions, strict=False))
+        still = []
+        for row in found:
+            if row[5] != revisions.get(row[0]):
+                matching = opaque(ledger.sql, self.project, self.filter)
+                # One by one, and they are few: so they are found by their key, whatever the filter.
+                text = f"SELECT f.id FROM feedback AS f WHERE {matching.text}" + ledger.sql.traits.sql(" AND f.id = ?")
+                if not (yield Statement(text, (*matching.params, row[0]))):
+                    continue
+            still.append(row)
+        return still
 
 
 COMMANDS: Final = (Create, Replace, Purge)

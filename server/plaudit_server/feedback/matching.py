@@ -6,7 +6,7 @@ import math
 import time
 from typing import Final
 
-from plaudit_server.query.compile.filters import compile_indexed
+from plaudit_server.query.compile.filters import compile_filter, compile_indexed
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.query.tree import Operation
 from plaudit_server.store import declared
@@ -47,6 +47,15 @@ def where(sql: Prepared, project: str, filter: Operation | None, rows_in_time: i
         if without:
             compiled = compile_indexed(filter, dialect, "f", sql.indexes, without)
     return Sql(f"{mine} AND ({compiled.sql.text})", (project, *compiled.sql.params))
+
+
+def opaque(sql: Prepared, project: str, filter: Operation | None) -> Sql:
+    """The condition in a form that no index serves: for rows that are found in another way, and then looked at."""
+    mine = sql.traits.sql("f.project = ?")
+    if filter is None:
+        return Sql(mine, (project,))
+    compiled = compile_filter(filter, sql.traits.dialect, "f")
+    return Sql(f"{mine} AND CASE WHEN ({compiled.text}) THEN 1 ELSE 0 END = 1", (project, *compiled.params))
 
 
 def _pays(rows: int, rows_in_time: int | None) -> int:

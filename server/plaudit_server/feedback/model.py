@@ -19,6 +19,7 @@ from plaudit_server.feedback.errors import (
     NotOwner,
     VersionMismatch,
 )
+from plaudit_server.feedback.purging import FindIds, FindMatches, Found, Match
 from plaudit_server.feedback.reads import (
     Change,
     Changes,
@@ -48,6 +49,10 @@ class _Version:
     revision: int
     created_at: int
     updated_at: int
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.created_at, self.record.id
 
     def row(self) -> Row:
         record = self.record
@@ -87,6 +92,13 @@ class _Project:
         twin.tombstones = dict(self.tombstones)
         return twin
 
+    def in_time(self) -> list[_Version]:
+        return sorted((versions[-1] for versions in self.records.values()), key=lambda version: version.key)
+
+    def match(self, version: _Version) -> Match:
+        payloads = [held.record.payload for held in self.records[version.record.id]]
+        return Match(version.record.id, version.revision, sum(len(payload.encode()) for payload in payloads))
+
     def matching(self, filter: Operation | None) -> list[_Version]:
         newest = [versions[-1] for versions in self.records.values()]
         return [version for version in newest if _passes(filter, version)]
@@ -109,6 +121,8 @@ class FeedbackModel:
             SelectRefs: lambda read: self.refs(read.project, read.filter, read.after, read.limit),
             SelectVersions: lambda read: self.versions(read.project, read.id, read.after_version, read.limit),
             SelectChanges: lambda read: self.changes(read.project, read.after, read.filter, read.limit, read.max_bytes),
+            FindMatches: self.find_matches,
+            FindIds: self.find_ids,
             ProjectRevision: lambda read: self._project(read.project).revision,
         }
         self.commands: dict[type[Any], Callable[[Any], Any]] = {
@@ -182,15 +196,18 @@ class FeedbackModel:
 
     def _purge(self, command: Purge) -> Any:
         project = self._project(command.project)
-        found = sorted(project.matching(command.filter), key=lambda version: (version.created_at, version.record.id))
-        if command.ids is not None:
-            found = [version for version in found if version.record.id in command.ids]
+        revisions = dict(zip(command.ids, command.revisions, strict=False))
+        doomed = [
+            version
+            for version in project.in_time()
+            if version.record.id in command.ids
+            and (version.revision == revisions.get(version.record.id) or _passes(command.filter, version))
+        ]
         if command.owner is not None:
-            for version in found:
+            for version in doomed:
                 if version.record.user_id != command.owner:
                     return NotOwner(command.project, version.record.id)
-        doomed, more = found[: command.limit], len(found) > command.limit
-        if doomed and not command.dry_run:
+        if doomed:
             at = self._tick(project)
             for version in doomed:
                 record = version.record
@@ -199,7 +216,36 @@ class FeedbackModel:
                     record.id, record.ref, record.feedback_type, command.user_id, at, project.revision
                 )
                 del project.records[record.id]
-        return Purged(len(doomed), more)
+        return Purged(len(doomed))
+
+    def find_matches(self, find: FindMatches) -> Found:
+        """A slice of what a purge by query removes."""
+        project = self._project(find.project)
+        rows = project.in_time()
+        until = find.until
+        if until is None:
+            if not rows:
+                return Found([], None, 0)
+            until = rows[-1].created_at
+        rows = [row for row in rows if row.created_at <= until and (find.after is None or row.key > find.after)]
+        reached = None
+        if find.window is not None and len(rows) >= find.window:
+            rows = rows[: find.window]
+            reached = rows[-1].key
+        rows = [row for row in rows if _passes(find.filter, row) and row.record.user_id != find.not_of]
+        if len(rows) > find.limit:
+            rows = rows[: find.limit]
+            reached = rows[-1].key
+        return Found([project.match(row) for row in rows], reached, until)
+
+    def find_ids(self, find: FindIds) -> list[Match] | DomainError:
+        """What a purge by ids removes."""
+        project = self._project(find.project)
+        found = [version for version in project.in_time() if version.record.id in find.ids]
+        for version in found:
+            if find.owner is not None and version.record.user_id != find.owner:
+                return NotOwner(find.project, version.record.id)
+        return [project.match(version) for version in found]
 
     def get(self, project: str, id: str, version: int = 0) -> Row | None:
         """One record."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from plaudit._contract import limits
@@ -33,8 +34,9 @@ from plaudit.v1 import (
 from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import ingest, rules
 from plaudit_server.feedback.answers import batch_response, encoded, joined, summary, tombstone, watch_response
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Create, Replace
 from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
+from plaudit_server.feedback.purging import Progress, Purging
 from plaudit_server.feedback.questions import filter_of, parsed, question_of, refuse
 from plaudit_server.feedback.reads import Count, Get, Select, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import Record, Row, message
@@ -279,24 +281,35 @@ class FeedbackService:
         filter = None
         if request.HasField("query"):
             filter = parsed(request.query, out)
+        elif request.page_token:
+            out.append(Violation("page_token", "is for a purge by query"))
         if bool(request.ids) == request.HasField("query"):
             out.append(Violation("ids", "give exactly one of ids and query"))
         ids = rules.check_ids(request.ids, out)
         refuse(out)
-        purged = await self._writer.submit(
-            Purge(
-                request.project,
-                call.user_id,
-                ids=ids if filter is None else None,
-                filter=filter,
-                limit=limits.PURGE_ROWS,
-                dry_run=request.dry_run,
-                owner=call.owner,
-                work=self._deadlines.write(call, request.project),
-            )
+        purging = Purging(
+            self._store,
+            self._writer.submit,
+            project=request.project,
+            user_id=call.user_id,
+            owner=call.owner,
+            dry_run=request.dry_run,
+            work=self._deadlines.write(call, request.project),
+            told=partial(call.wrote, request.project) if request.HasField("query") else None,
         )
-        done = accepted(purged)
-        return PurgeFeedbackResponse(purged_count=done.purged, more=done.more)
+        if ids:
+            await purging.ids(ids)
+            return PurgeFeedbackResponse(purged_count=purging.removed)
+        # Who has checked that all matches are his is part of it.
+        scope = paging.scope_of(request, call.owner or "")
+        start = Progress()
+        if request.page_token:
+            start = Progress.of(paging.unseal(request.page_token, scope, self._store.store_id).after)
+        progress = await purging.matches(filter, start, limits.PURGE_ROWS)
+        response = PurgeFeedbackResponse(purged_count=purging.removed, more=progress is not None)
+        if progress is not None:
+            response.next_page_token = paging.seal(paging.Cursor(progress, None), scope, self._store.store_id)
+        return response
 
     async def GetServerInfo(self, call: Call, request: GetServerInfoRequest) -> GetServerInfoResponse:
         return GetServerInfoResponse(

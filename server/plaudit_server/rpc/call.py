@@ -42,7 +42,9 @@ class Call:
     size: int = 0
     """The bytes of the request, or of a stream's newest."""
     rows: dict[str, int] = field(default_factory=dict)
-    """How many rows the requests so far were to write, by project."""
+    """How many rows the requests so far were to write, by project; and those that calls found out by themselves."""
+    debts: dict[str, int] = field(default_factory=dict)
+    """Of them, those that no quota was charged with beforehand."""
     error: Exception | None = None
     """What ended the call, while observers are told of it."""
     reason: str = ""
@@ -57,6 +59,11 @@ class Call:
     def owner(self) -> str | None:
         """Whose records alone the caller may change; None for anyone's."""
         return self.user_id if self.own_only else None
+
+    def wrote(self, project: str, rows: int) -> None:
+        """Count rows that the request did not say it would write, such as those that a purge by query removed."""
+        self.rows[project] = self.rows.get(project, 0) + rows
+        self.debts[project] = self.debts.get(project, 0) + rows
 
     @property
     def protocol(self) -> str:

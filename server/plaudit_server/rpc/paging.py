@@ -6,7 +6,9 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
+
+from google.protobuf.message import Message
 
 from plaudit_server.errors import InvalidPageToken
 from plaudit_server.query.tree import SortValue
@@ -23,22 +25,19 @@ class Cursor(NamedTuple):
     remaining: int | None
 
 
-class PagedRequest(Protocol):
-    """A request message with `page_size` and `page_token`."""
+def scope_of(request: Message, caller: str = "") -> bytes:
+    """A digest of every argument that a token is bound to: all but the page's size and the token itself.
 
-    page_size: int
-    page_token: str
-
-    def SerializeToString(self, *, deterministic: bool) -> bytes: ...  # noqa: D102, N802
-
-
-def scope_of(request: PagedRequest) -> bytes:
-    """A digest of every argument that a token is bound to: all but the page's size and the token itself."""
-    size, token = request.page_size, request.page_token
-    request.page_size, request.page_token = 0, ""
+    `caller` is for what is answered to one caller alone.
+    """
+    bound = type(request)()
+    bound.CopyFrom(request)
+    for name in ("page_size", "page_token"):
+        if name in bound.DESCRIPTOR.fields_by_name:
+            bound.ClearField(name)
     digest = blake2b(type(request).__name__.encode(), digest_size=32)
-    digest.update(request.SerializeToString(deterministic=True))
-    request.page_size, request.page_token = size, token
+    digest.update(bound.SerializeToString(deterministic=True))
+    digest.update(caller.encode())
     return digest.digest()
 
 

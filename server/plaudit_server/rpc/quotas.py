@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+import grpc
 from google.protobuf.message import Message
 
 from plaudit._contract import limits
@@ -114,6 +115,11 @@ class ProjectQuotas:
         for quota, cost in charges:
             quota.take(project, cost, now)
 
+    def owe(self, project: str, rows: int, now: float) -> None:
+        """Charge rows that were written already: the project's next calls wait for them."""
+        if self._rows is not None:
+            self._rows.take(project, rows, now)
+
 
 class Accounting:
     """A step that charges each request to its project's quotas, and notes what it is about for the audit log."""
@@ -133,3 +139,8 @@ class Accounting:
         project, rows = rpc.project_of(request), rpc.rows(request)
         call.rows[project] = call.rows.get(project, 0) + rows
         self._quotas.admit(project, rows, time.monotonic(), call.size)
+
+    def settle(self, call: Call, code: grpc.StatusCode) -> None:
+        """Charge what a call wrote beside what its requests said, when it ends, however it ends."""
+        for project, rows in call.debts.items():
+            self._quotas.owe(project, rows, time.monotonic())

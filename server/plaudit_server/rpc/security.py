@@ -28,12 +28,13 @@ def security(config: Config, authenticator: Authenticator) -> Security:
     admission = Admission(config.limits)
     gates: list[Gate] = [admission.enter]
     steps: list[Step] = []
-    observers: list[Observer] = [admission.leave]
+    accounting = Accounting(config.limits)
+    observers: list[Observer] = [admission.leave, accounting.settle]
     if config.authenticated:
         gates.append(Authentication(authenticator).check)
         steps.append(Permission())
     gates.append(admission.own)
-    steps.append(Accounting(config.limits))
+    steps.append(accounting)
     if config.audit_log != "off" and (config.authenticated or config.audit_log != "auto"):
         observers.append(audit)
     return Security(admission, gates, steps, observers)
