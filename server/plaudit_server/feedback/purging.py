@@ -66,10 +66,9 @@ class PurgeStatements:
     def __init__(self, traits: Traits) -> None:
         sql = traits.sql
         self.newest = sql("SELECT max(created_at) FROM feedback WHERE project = ?")
-        self.window = sql("SELECT f.created_at, f.id FROM feedback AS f WHERE f.project = ?")
         self.by_id = sql(
             "SELECT f.id, f.revision, octet_length(f.payload) + COALESCE((SELECT sum(octet_length(h.payload))"
-            " FROM feedback_history AS h WHERE h.project = f.project AND h.id = f.id), 0), f.created_at, f.user_id"
+            " FROM feedback_history AS h WHERE h.project = ? AND h.id = f.id), 0), f.created_at, f.user_id"
             " FROM feedback AS f WHERE f.project = ? AND f.id {in}"
         )
 
@@ -110,7 +109,10 @@ class FindMatches(Read[Found]):
         reached: Key | None = None
         if self.window is not None:
             found = yield Statement(
-                statements.window + beyond + order + traits.sql(" OFFSET ?"),
+                traits.sql("SELECT f.created_at, f.id FROM feedback AS f WHERE f.project = ?")
+                + beyond
+                + order
+                + traits.sql(" OFFSET ?"),
                 (self.project, *params, 1, self.window - 1),
             )
             if found:
@@ -133,7 +135,7 @@ class FindMatches(Read[Found]):
         if not rows:
             return Found([], reached, until)
         ids = traits.bind_list([row[0] for row in rows])
-        sizes = {row[0]: row[2] for row in (yield Statement(statements.by_id, (self.project, ids)))}
+        sizes = {row[0]: row[2] for row in (yield Statement(statements.by_id, (self.project, self.project, ids)))}
         return Found([Match(id, revision, sizes.get(id, 0)) for id, revision, _ in rows], reached, until)
 
 
@@ -152,7 +154,8 @@ class FindIds(Read[list[Match] | DomainError]):
 
     def steps(self, sql: Prepared) -> Steps[list[Match] | DomainError]:
         """Rows by their keys."""
-        rows = yield Statement(sql.of(PurgeStatements).by_id, (self.project, sql.traits.bind_list(self.ids)))
+        ids = sql.traits.bind_list(self.ids)
+        rows = yield Statement(sql.of(PurgeStatements).by_id, (self.project, self.project, ids))
         rows.sort(key=lambda row: (row[3], row[0]))
         for row in rows:
             if self.owner is not None and row[4] != self.owner:
