@@ -18,6 +18,8 @@ class Principal:
     grants: tuple[Grant, ...] = ()
     credential: str = "none"
     expires_at: float | None = field(default=None, compare=False)
+    project: str = ""
+    """The only project that the credential is for; empty for a credential that is not bound to one."""
 
     def role_in(self, project: str) -> Role | None:
         """The highest role granted in a project; None for no role at all."""

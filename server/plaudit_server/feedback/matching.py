@@ -1,4 +1,4 @@
-"""The condition on the rows of `feedback`: the project, and the filter in the form that the declared indexes serve."""
+"""The condition on the rows of `feedback`: the project, and the filter in the form that declared indexes can serve."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from plaudit_server.store.base import Statement, Steps
 from plaudit_server.store.ledger import revision
 from plaudit_server.store.prepared import Prepared
 
-# How long a declared index may go unnoticed.
+# How many seconds may pass until an index that was declared is used.
 _INDEXES_SECONDS: Final = 5.0
-# How many rows are read in the order of time while one is fetched by an index and sorted.
+# Fetching one row by an index and sorting it costs as much as reading this many rows in the order of time.
 _FETCH_COST: Final = 4
 
 
 def where(sql: Prepared, project: str, filter: Operation | None, rows_in_time: int | None = None) -> Steps[Sql]:
-    """The condition of every read: the project, then the filter, put for the declared indexes that pay.
+    """The condition of every read: the project, then the filter, in the form for those declared indexes that pay.
 
     `rows_in_time` is how many matches are wanted in the order of time; None is for all, or for another order.
     """
@@ -35,7 +35,7 @@ def where(sql: Prepared, project: str, filter: Operation | None, rows_in_time: i
         pays = _pays((yield from revision(sql, project)), rows_in_time)
         without = []
         for condition in compiled.conditions:
-            if condition.is_ordered:  # read in the order of time it ends as early as without an index
+            if condition.is_ordered:  # in the order of time the read ends as early as without an index
                 continue
             [[found]] = yield Statement(
                 f"SELECT count(*) FROM (SELECT 1 FROM feedback AS f WHERE {mine} AND {condition.sql.text}"
@@ -59,9 +59,9 @@ def opaque(sql: Prepared, project: str, filter: Operation | None) -> Sql:
 
 
 def _pays(rows: int, rows_in_time: int | None) -> int:
-    """How many matches among `rows` make fetching them by an index as dear as reading rows in the order of time.
+    """The number of matches among `rows` at which fetching them by an index costs as much as reading in time order.
 
-    Where that ends after some matches, it reads the fewer rows the more of them match.
+    A read in time order that ends after some matches reads fewer rows the more of them match.
     """
     if rows_in_time is None:
         return rows // _FETCH_COST + 1
@@ -69,8 +69,8 @@ def _pays(rows: int, rows_in_time: int | None) -> int:
 
 
 def _refresh(sql: Prepared) -> Steps[None]:
-    """Learn which indexes are declared, now and then."""
+    """Read which indexes are declared, unless that was done a short time ago."""
     now = time.monotonic()
     if now - sql.indexes_read >= _INDEXES_SECONDS:
-        sql.indexes_read = now  # others go on meanwhile with what is known
+        sql.indexes_read = now  # other reads continue meanwhile with what is known
         sql.indexes = declared.usable(sql.traits.dialect, (yield Statement(declared.READ)))

@@ -50,7 +50,7 @@ from plaudit_server.store.base import accepted
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
-# A stream's messages are smaller: as fast, sooner there, and less of many streams in memory at a time (ADR 0017).
+# A stream's messages are smaller: as fast, they arrive sooner, and many streams need less memory (ADR 0017).
 _STREAM_BYTES: Final = limits.MIB
 
 
@@ -186,7 +186,7 @@ class FeedbackService:
         remaining = request.limit if request.HasField("limit") else None
         after, offset = None, request.offset
         while remaining != 0:
-            # Page by page, so that no reader's snapshot outlives one: a purge is not kept from erasing.
+            # Page by page, so that no snapshot lasts longer than a page: a longer one would keep a purge from erasing.
             wanted = limits.PAGE_ROWS if remaining is None else min(limits.PAGE_ROWS, remaining)
             page = await self._store.read(
                 Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES),

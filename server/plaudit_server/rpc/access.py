@@ -32,7 +32,7 @@ class Permission:
         """Set whether the caller may change its own records only. Raises PermissionDenied."""
         rpc = call.rpc
         assert rpc is not None
-        project = rpc.project_of(request)
+        project = call.project_of(request)
         decision = allowed(call.principal, rpc.right, project)
         if not decision.allowed:
             call.rows.setdefault(project, 0)

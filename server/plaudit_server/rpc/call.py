@@ -1,4 +1,4 @@
-"""One call on its way through the server: who calls, what it is about, and what the parts around it note of it."""
+"""One call on its way through the server: who calls, what its method declares, and what each step records about it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import Message
 
 from plaudit_server.auth.principals import ANONYMOUS, Principal
-from plaudit_server.rpc.declare import Rpc
+from plaudit_server.errors import InvalidFields, PermissionDenied, Violation
+from plaudit_server.rpc.declare import ProjectIn, Rpc
 
 REQUEST_ID_METADATA: Final = "x-request-id"
 TRACE_PARENT_METADATA: Final = "traceparent"
 
 _REQUEST_ID_CHARACTERS: Final = 64
-# Version ff is forbidden, and a later one than 00 may say more after what we read.
+# Version ff is forbidden; a version after 00 may have more fields after those that are read here.
 _TRACE_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -30,7 +32,7 @@ class Call:
     method: str
     context: Context
     rpc: Rpc | None = None
-    """What the method declares about itself; None for a call of no method."""
+    """The declaration of the method; None when the server has no such method."""
     user_id: str = "anonymous"
     started: float = field(default_factory=time.monotonic)
     principal: Principal = ANONYMOUS
@@ -42,37 +44,60 @@ class Call:
     size: int = 0
     """The bytes of the request, or of a stream's newest."""
     rows: dict[str, int] = field(default_factory=dict)
-    """How many rows the requests so far were to write, by project; and those that calls found out by themselves."""
+    """How many rows the requests received so far would write, by project, and what `wrote` has added."""
     debts: dict[str, int] = field(default_factory=dict)
-    """Of them, those that no quota was charged with beforehand."""
+    """Those of them that were not charged to a quota before they were written."""
     error: Exception | None = None
-    """What ended the call, while observers are told of it."""
+    """The error that ended the call, while observers run."""
     reason: str = ""
     """The name of its ErrorReason."""
     original: str = ""
-    """The path that a call of no method asked for: text of the caller."""
+    """The path that was asked for when the server has no such method: a text of the caller."""
     span: Any = None
     """The call's span, while calls are traced."""
     _request_id: str = ""
+    _project: str | None = None
+    """The project of a stream's first request, where that holds for all."""
+
+    def project_of(self, request: Message) -> str:
+        """The project that a request of this call is about; empty when it is about none, or names none.
+
+        Raises InvalidFields for a later request of a stream that names another project than the first, and
+        PermissionDenied when the credential should be for one project and is not.
+        """
+        rpc = self.rpc
+        assert rpc is not None
+        if rpc.project is ProjectIn.CREDENTIAL:
+            if not self.principal.project:
+                raise PermissionDenied("", rpc.right)
+            return self.principal.project
+        named = rpc.project_of(request)
+        if rpc.project is not ProjectIn.FIRST_MESSAGE:
+            return named
+        if self._project is None:
+            self._project = named
+        elif named not in ("", self._project):
+            raise InvalidFields([Violation("project", "must be empty or the project of the stream's first request")])
+        return self._project
 
     @property
     def owner(self) -> str | None:
-        """Whose records alone the caller may change; None for anyone's."""
+        """The user_id whose records alone the caller may change; None when it may change anyone's."""
         return self.user_id if self.own_only else None
 
     def wrote(self, project: str, rows: int) -> None:
-        """Count rows that the request did not say it would write, such as those that a purge by query removed."""
+        """Count rows that the declaration could not foresee, such as those that a purge by query removed."""
         self.rows[project] = self.rows.get(project, 0) + rows
         self.debts[project] = self.debts.get(project, 0) + rows
 
     @property
     def protocol(self) -> str:
-        """The protocol that the call came in, as OpenTelemetry names it in `rpc.system.name`."""
+        """The protocol of the call, as OpenTelemetry names it in `rpc.system.name`."""
         return getattr(self.context, "protocol", "grpc")
 
     @property
     def request_id(self) -> str:
-        """The caller's `x-request-id`, or one of our own."""
+        """The caller's `x-request-id` if it is usable, else one that the server makes."""
         if not self._request_id:
             given = self.metadata(REQUEST_ID_METADATA)
             usable = (
@@ -81,14 +106,14 @@ class Call:
                 and given.isascii()  # it goes back in a header
                 and given.isprintable()
             )
-            # It need not be hard to guess, and every call has one.
+            # Every call has one, and nothing depends on its being hard to guess.
             self._request_id = str(given) if usable else f"{random.getrandbits(128):032x}"
         return self._request_id
 
     @property
     def trace_id(self) -> str:
-        """The id, in 32 hex digits, of the call's trace: while calls are traced, or its caller named one (W3C
-        traceparent); else empty.
+        """The id of the call's trace in 32 hex digits, if calls are traced or the caller sent a W3C traceparent; else
+        empty.
         """
         if self.span is not None:
             return f"{self.span.get_span_context().trace_id:032x}"

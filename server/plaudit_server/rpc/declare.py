@@ -48,7 +48,7 @@ class ProjectIn(Enum):
     FIRST_MESSAGE = "first message"
     """The field `project` of a stream's first request, which holds for all."""
     CREDENTIAL = "credential"
-    """The credential of the call is for one project."""
+    """The credential of the call, which is for one project only."""
     NONE = "none"
     """None: the call needs a principal and no role."""
 
@@ -107,7 +107,7 @@ class Rpc:
         return self.right in WRITES
 
     def project_of(self, request: Message) -> str:
-        """The project that a request names; empty when the request has none."""
+        """The project that a request names in its field; empty when it has none. See also `Call.project_of`."""
         if self.project is ProjectIn.FIELD or self.project is ProjectIn.FIRST_MESSAGE:
             return str(request.project)  # type: ignore[attr-defined]
         return ""

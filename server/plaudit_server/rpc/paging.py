@@ -6,12 +6,13 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Final, NamedTuple
-
-from google.protobuf.message import Message
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plaudit_server.errors import InvalidPageToken
 from plaudit_server.query.tree import SortValue
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _VERSION: Final = b"\x01"
 _MAC_BYTES: Final = 16
@@ -28,7 +29,7 @@ class Cursor(NamedTuple):
 def scope_of(request: Message, caller: str = "") -> bytes:
     """A digest of every argument that a token is bound to: all but the page's size and the token itself.
 
-    `caller` is for what is answered to one caller alone.
+    `caller` is given where the answer is for that caller only.
     """
     bound = type(request)()
     bound.CopyFrom(request)
@@ -55,13 +56,13 @@ def unseal(token: str, scope: bytes, store_id: bytes) -> Cursor:
         sealed = urlsafe_b64decode(token.encode("ascii"))
     except ValueError as error:
         raise InvalidPageToken from error
-    # The decoder skips what is no base64: only the canonical text is the token.
+    # The decoder skips characters that are not base64: only the canonical text is accepted.
     if urlsafe_b64encode(sealed) != token.encode():
         raise InvalidPageToken
     body, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
     if not compare_digest(mac, _mac(body, scope, store_id)) or body[:1] != _VERSION:
         raise InvalidPageToken
-    # The seal proves that we wrote the text, so its shape needs no check.
+    # The seal proves that this server's code wrote the text, so its shape needs no check.
     after, remaining = json.loads(body[1:])
     return Cursor(tuple(after), remaining)
 

@@ -1,4 +1,4 @@
-"""How much in a time: token buckets by project, and the step that charges each request to them."""
+"""Quotas: token buckets for each project, and the step that charges each request to them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from plaudit_server.rpc.call import Call
 # Each takes about 200 bytes. A project whose bucket is forgotten starts again with a full one.
 _BUCKETS: Final = 10_000
 
-# A project that breaks the rules of its name is refused by validation; until then it must not fill the table.
+# A project whose name breaks the rules is refused by validation, later; until then it must not fill the table.
 _PROJECT_CHARACTERS: Final = 2 * limits.PROJECT_PART_BYTES + 1
 
 
 @dataclass(slots=True)
 class Bucket:
-    """Tokens that come back at `rate` a second up to `capacity`; `at` is when `tokens` was true."""
+    """A bucket that gets `rate` tokens a second, up to `capacity`; it held `tokens` at the time `at`."""
 
     rate: float
     capacity: float
@@ -33,25 +33,25 @@ class Bucket:
     at: float
 
     def delay(self, cost: float, now: float) -> float:
-        """Seconds until `cost` can be taken; 0 means now. More than the capacity waits for a full bucket."""
+        """Seconds until `cost` can be taken; 0 means now. A cost above the capacity waits for a full bucket."""
         self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.rate)
         self.at = now
         missing = min(cost, self.capacity) - self.tokens
         if missing <= 0.0:
             return 0.0
-        # In whole milliseconds, upwards: RetryInfo carries them, and who comes back then must find enough.
+        # Rounded up to the whole milliseconds of RetryInfo: a caller that returns then must find enough tokens.
         return math.ceil(round(missing / self.rate * 1000, 6)) / 1000
 
     def take(self, cost: float) -> None:
-        """Take tokens. What exceeds the bucket becomes a debt, which the next calls wait for."""
+        """Take tokens. The bucket may go below zero; later calls then wait until it has filled again."""
         self.tokens -= cost
 
 
 class Quota:
-    """One bucket per project; those not used for longest are forgotten when there are too many."""
+    """One bucket for each project; when there are too many, those unused for longest are forgotten."""
 
     def __init__(self, name: str, rate: float, burst_seconds: float, buckets: int = _BUCKETS) -> None:
-        """`rate` a second for each project; the bucket holds `burst_seconds` of it, and one token at least."""
+        """`rate` a second for each project; the bucket holds `burst_seconds` of it, and at least one token."""
         self.name = name
         self._rate = rate
         self._capacity = max(1.0, rate * burst_seconds)
@@ -122,7 +122,7 @@ class ProjectQuotas:
 
 
 class Accounting:
-    """A step that charges each request to its project's quotas, and notes what it is about for the audit log."""
+    """A step that charges each request to its project's quotas, and records project and rows for the audit log."""
 
     def __init__(self, limits: Limits) -> None:
         self._quotas = ProjectQuotas(
@@ -133,14 +133,14 @@ class Accounting:
         )
 
     async def __call__(self, call: Call, request: Message) -> None:
-        """Let the request pass, or raise QuotaExceeded."""
+        """Let the request pass. Raises QuotaExceeded."""
         rpc = call.rpc
         assert rpc is not None
-        project, rows = rpc.project_of(request), rpc.rows(request)
+        project, rows = call.project_of(request), rpc.rows(request)
         call.rows[project] = call.rows.get(project, 0) + rows
         self._quotas.admit(project, rows, time.monotonic(), call.size)
 
     def settle(self, call: Call, code: grpc.StatusCode) -> None:
-        """Charge what a call wrote beside what its requests said, when it ends, however it ends."""
+        """Charge what a call wrote beyond what its requests declared, at its end, however it ends."""
         for project, rows in call.debts.items():
             self._quotas.owe(project, rows, time.monotonic())
