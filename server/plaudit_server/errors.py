@@ -75,19 +75,6 @@ class MessageTooLarge(DomainError):
         self.limit = limit
 
 
-class AggregateTooLarge(DomainError):
-    """What a question needs in memory or in its answer is beyond a limit, which only the data shows.
-
-    `name` is the limit as GetServerInfo lists it; `value` is what was reached when counting stopped.
-    """
-
-    def __init__(self, name: str, limit: int, value: int) -> None:
-        super().__init__(f"{name}: {value} of {limit}")
-        self.name = name
-        self.limit = limit
-        self.value = value
-
-
 class Overloaded(DomainError):
     """Too much work is waiting; the client should try again after `retry_delay` seconds."""
 

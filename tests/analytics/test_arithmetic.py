@@ -8,7 +8,7 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit_server.analytics import arithmetic
@@ -20,6 +20,7 @@ numbers = st.one_of(
     st.integers(-3, 3),
     st.sampled_from([0.1, 0.5, 1e154, 1e155, -1.7976931348623157e308, 5e-324, 2.0**53, 2**53 + 1, 1e-200]),
 )
+exact = settings(deadline=None)
 samples = st.lists(numbers, min_size=1, max_size=8)
 
 
@@ -34,6 +35,7 @@ def as_double(exact: Fraction) -> float | None:
         return None
 
 
+@exact
 @given(samples)
 def test_sum_and_mean_are_the_nearest_doubles(values: list[int | float]) -> None:
     exact = sum(map(Fraction, values), Fraction())
@@ -46,6 +48,7 @@ def test_sum_and_mean_are_the_nearest_doubles(values: list[int | float]) -> None
     assert mean == as_double(exact / len(values))
 
 
+@exact
 @given(st.lists(numbers, min_size=2, max_size=8))
 def test_variance_is_that_of_a_sample(values: list[int | float]) -> None:
     variance, deviation = arithmetic.variance(counted(values)), arithmetic.deviation(counted(values))
@@ -62,6 +65,7 @@ def test_variance_is_that_of_a_sample(values: list[int | float]) -> None:
         assert deviation == 0
 
 
+@exact
 @given(samples, st.one_of(st.integers(0, 100), st.floats(0, 100)))
 def test_percentile_is_linear_between_ranks(values: list[int | float], percent: float) -> None:
     ascending = sorted(map(Fraction, values))

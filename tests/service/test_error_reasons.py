@@ -18,6 +18,8 @@ import plaudit_server.testing
 from plaudit import ResourceExhaustedError
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
+    AggregateFeedbackRequest,
+    AnalyticsServiceStub,
     BatchCreateFeedbackRequest,
     CountFeedbackRequest,
     CreateFeedbackRequest,
@@ -25,10 +27,13 @@ from plaudit.v1 import (
     Feedback,
     FeedbackServiceStub,
     GetFeedbackRequest,
+    Grouping,
     PurgeFeedbackRequest,
     Query,
     QueryFeedbackRequest,
     ReplaceFeedbackRequest,
+    TimeBucket,
+    TimeUnit,
     WatchFeedbackRequest,
 )
 from plaudit_server.config import Config, Connections, Limits
@@ -107,6 +112,16 @@ def version_mismatch(stub: FeedbackServiceStub, running: RunningServer) -> Refus
 
 def revision_out_of_range(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
     return refusal(lambda: next(stub.WatchFeedback(WatchFeedbackRequest(project=PROJECT, after_revision=1 << 40))))
+
+
+def aggregate_too_large(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    """More periods are to be filled than there may be groups."""
+    bucket = TimeBucket(unit=TimeUnit.TIME_UNIT_MINUTE, fill=True)
+    bucket.start.FromJsonString("2020-01-01T00:00:00Z")
+    bucket.end.FromJsonString("2025-01-01T00:00:00Z")
+    request = AggregateFeedbackRequest(project=PROJECT, group_by=[Grouping(time=bucket)])
+    with grpc.insecure_channel(running.target) as channel:
+        return refusal(lambda: AnalyticsServiceStub(channel).AggregateFeedback(request))
 
 
 @pytest.fixture
@@ -230,6 +245,7 @@ PRODUCED: dict[str, Produce] = {
     "FEEDBACK_PURGED": feedback_purged,
     "VERSION_MISMATCH": version_mismatch,
     "REVISION_OUT_OF_RANGE": revision_out_of_range,
+    "AGGREGATE_TOO_LARGE": aggregate_too_large,
 }
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dplaudit/v1/error_reason.proto\x12\nplaudit.v1*\x98\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_QUERY\x10\x02\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x12\"\n\x1e\x45RROR_REASON_MALFORMED_MESSAGE\x10\x04\x12\"\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x05\x12#\n\x1f\x45RROR_REASON_FEEDBACK_NOT_FOUND\x10\x06\x12 \n\x1c\x45RROR_REASON_FEEDBACK_EXISTS\x10\x07\x12 \n\x1c\x45RROR_REASON_FEEDBACK_PURGED\x10\x08\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\t\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\n\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0b\x12!\n\x1d\x45RROR_REASON_VERSION_MISMATCH\x10\x0c\x12&\n\"ERROR_REASON_REVISION_OUT_OF_RANGE\x10\r\x12!\n\x1d\x45RROR_REASON_WATCHER_TOO_SLOW\x10\x0e\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x0f\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x10\x12\x1f\n\x1b\x45RROR_REASON_QUOTA_EXCEEDED\x10\x11\x12$\n ERROR_REASON_QUERY_TOO_EXPENSIVE\x10\x12\x42:\n\x0e\x64\x65v.plaudit.v1P\x01Z&plaudit.dev/proto/plaudit/v1;plauditv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dplaudit/v1/error_reason.proto\x12\nplaudit.v1*\xbe\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_QUERY\x10\x02\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x12\"\n\x1e\x45RROR_REASON_MALFORMED_MESSAGE\x10\x04\x12\"\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x05\x12#\n\x1f\x45RROR_REASON_FEEDBACK_NOT_FOUND\x10\x06\x12 \n\x1c\x45RROR_REASON_FEEDBACK_EXISTS\x10\x07\x12 \n\x1c\x45RROR_REASON_FEEDBACK_PURGED\x10\x08\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\t\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\n\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0b\x12!\n\x1d\x45RROR_REASON_VERSION_MISMATCH\x10\x0c\x12&\n\"ERROR_REASON_REVISION_OUT_OF_RANGE\x10\r\x12!\n\x1d\x45RROR_REASON_WATCHER_TOO_SLOW\x10\x0e\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x0f\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x10\x12\x1f\n\x1b\x45RROR_REASON_QUOTA_EXCEEDED\x10\x11\x12$\n ERROR_REASON_QUERY_TOO_EXPENSIVE\x10\x12\x12$\n ERROR_REASON_AGGREGATE_TOO_LARGE\x10\x14\x42:\n\x0e\x64\x65v.plaudit.v1P\x01Z&plaudit.dev/proto/plaudit/v1;plauditv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.plaudit.v1P\001Z&plaudit.dev/proto/plaudit/v1;plauditv1'
   _globals['_ERRORREASON']._serialized_start=46
-  _globals['_ERRORREASON']._serialized_end=710
+  _globals['_ERRORREASON']._serialized_end=748
 # @@protoc_insertion_point(module_scope)

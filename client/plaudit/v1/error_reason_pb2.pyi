@@ -115,6 +115,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         {"seconds": "10"}
     """
+    ERROR_REASON_AGGREGATE_TOO_LARGE: _ErrorReason.ValueType  # 20
+    """RESOURCE_EXHAUSTED: a question about many records needs more than a limit allows, which only the data shows: groups
+    after filling, values of an agreement, fields of a description. There is no RetryInfo.
+
+        {"limit": "10000", "value": "10001"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons. Each comment begins with the status code, and ends with an example of the metadata."""
@@ -211,5 +217,11 @@ ERROR_REASON_QUERY_TOO_EXPENSIVE: ErrorReason.ValueType  # 18
 its paths, or narrow its filter. There is no RetryInfo.
 
     {"seconds": "10"}
+"""
+ERROR_REASON_AGGREGATE_TOO_LARGE: ErrorReason.ValueType  # 20
+"""RESOURCE_EXHAUSTED: a question about many records needs more than a limit allows, which only the data shows: groups
+after filling, values of an agreement, fields of a description. There is no RetryInfo.
+
+    {"limit": "10000", "value": "10001"}
 """
 global___ErrorReason = ErrorReason

@@ -14,10 +14,10 @@ from math import fsum, isinf
 from typing import Any, Final, Literal
 
 from plaudit._contract import limits
+from plaudit_server.analytics.errors import AggregateTooLarge
 from plaudit_server.analytics.pairs import PairAgreement, Rated, cohen, compare_raters, weighted
 from plaudit_server.analytics.ratings import AgreementQuestion, Ratings
 from plaudit_server.analytics.records import Scalar
-from plaudit_server.errors import AggregateTooLarge
 
 Reason = Literal["no_pairs", "no_variation", "unequal_raters", "not_two_raters", "wrong_scale"]
 Coefficient = float | Reason

@@ -21,8 +21,8 @@ LAST_INTEGER: Final = 2**63 - 1
 
 _SCALE: Final = 1074
 
-# The square of a larger one, let alone a sum of such squares, is near the end of the doubles.
-_VARIABLE: Final = 1e154
+VARIABLE: Final = 1e154
+"""The square of a larger one, let alone a sum of such squares, is near the end of the doubles."""
 
 
 def plain(value: Number) -> Number:
@@ -103,7 +103,7 @@ def _scaled_sum(counted: Iterable[Counted]) -> int:
 def _variance(counted: Sequence[Counted]) -> tuple[int, int]:
     """The variance as a fraction; its denominator is 0 when there is none."""
     count = _count(counted)
-    if count < 2 or any(abs(value) > _VARIABLE for value, _ in counted):
+    if count < 2 or any(abs(value) > VARIABLE for value, _ in counted):
         return 0, 0
     scaled = [(_scaled(value), times) for value, times in counted]
     # From the least value, the squares are small where the values are far from zero and near to each other.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from plaudit._contract import limits
-from plaudit_server.errors import AggregateTooLarge
+from plaudit_server.analytics.errors import AggregateTooLarge
 from plaudit_server.query.evaluate import number_of
 from plaudit_server.query.fields import MAPS, PAYLOAD
 from plaudit_server.query.tree import Operation

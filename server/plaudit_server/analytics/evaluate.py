@@ -33,9 +33,9 @@ from plaudit_server.analytics.records import (
     Scalar,
     Value,
 )
-from plaudit_server.analytics.refparts import ref_part
 from plaudit_server.query.evaluate import Numeral, Row, matches, read_as, text_of, walk
 from plaudit_server.query.fields import Column
+from plaudit_server.query.refparts import ref_part
 from plaudit_server.query.tree import Operation
 
 

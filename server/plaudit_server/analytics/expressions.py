@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from plaudit._contract import limits
 from plaudit.v1 import Expression, Query
 from plaudit_server.analytics.records import ROW_COUNT, Grouping, Kind, Measure, Value
-from plaudit_server.errors import Violation
+from plaudit_server.errors import InvalidFields, InvalidQuery, Violation
 from plaudit_server.query.fields import Column
 from plaudit_server.query.kinds import kind_of
 from plaudit_server.query.parse import Reader
@@ -18,6 +19,11 @@ T = TypeVar("T")
 
 # The kinds of expressions that are no value.
 _WHOLE: Final = ("array", "map")
+
+# The fields of Expression, each of which is a step further into it.
+_INSIDE: Final = re.compile(
+    r"\.(?:expr|literal|field|convert|all_of|any_of|negation|comparison|membership|contains|type_of|starts_with)\b"
+)
 
 
 class Expressions:
@@ -82,6 +88,17 @@ class _NameReader(Reader):
             self.refuse(at, "is a measure that is not one value, and compares with nothing")
             return None
         return Field(Column(path, cast(Any, "time" if kind == "range" else kind), nullable=True))
+
+
+def refuse(out: list[Violation]) -> None:
+    """Raise what a request breaks, if anything: InvalidQuery when only its expressions do, else InvalidFields."""
+    if out:
+        raise InvalidQuery(out) if all(_is_of_expression(each.field) for each in out) else InvalidFields(out)
+
+
+def _is_of_expression(path: str) -> bool:
+    """Whether a violation is inside an expression, and not about one as a whole."""
+    return _INSIDE.search(path) is not None and ".time." not in path and ".ref_part." not in path
 
 
 def bounded(messages: Sequence[T], most: int, at: str, out: list[Violation]) -> Iterable[tuple[int, T]]:

@@ -14,10 +14,11 @@ from plaudit.v1 import RefPartOf as RefPartMessage
 from plaudit.v1 import TimeBucket as TimeMessage
 from plaudit_server.analytics.buckets import Unit
 from plaudit_server.analytics.expressions import Expressions, bounded, check_name
-from plaudit_server.analytics.records import ByEach, ByRefPart, ByTime, Grouping, RefPartName, Value
+from plaudit_server.analytics.records import ByEach, ByRefPart, ByTime, Grouping, Value
 from plaudit_server.analytics.zones import FIRST, LAST, UnknownZone, check_zone
 from plaudit_server.errors import Violation
 from plaudit_server.query.fields import COLUMNS, Column, FieldRef, MapKey, UnknownField, resolve
+from plaudit_server.query.refparts import RefPartName
 
 _UNITS: Final[Mapping[int, Unit]] = {
     number: cast(Unit, name.removeprefix("TIME_UNIT_").lower()) for name, number in TimeUnit.items() if number

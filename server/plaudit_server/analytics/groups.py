@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from plaudit._contract import limits
 from plaudit_server.analytics.buckets import Bucket, Calendar
+from plaudit_server.analytics.errors import AggregateTooLarge
 from plaudit_server.analytics.measures import NOTHING, measure, single
 from plaudit_server.analytics.records import ROW_COUNT, Aggregate, ByTime, Group, Key, Sort
-from plaudit_server.errors import AggregateTooLarge
 from plaudit_server.query.evaluate import Descending, matches
 
 SortKey = tuple[Any, ...]
@@ -38,9 +38,18 @@ def arrange(question: Aggregate, groups: Iterable[Group], calendars: Mapping[int
 
 def sort_key(order: Sequence[Sort], group: Group) -> SortKey:
     """What groups sort by: by the order, then by their keys; what has no value comes last in both directions."""
-    parts = [_directed(_sorted_by(sort, group), sort.descending) for sort in order]
-    parts += [_directed(key, False) for key in group.keys]
-    return tuple(parts)
+    return _directed(order, sort_values(order, group))
+
+
+def sort_values(order: Sequence[Sort], group: Group) -> tuple[Any, ...]:
+    """The values that a group sorts by, whatever the directions are; a period by its start."""
+    keys = [key.start if isinstance(key, Bucket) else key for key in group.keys]
+    return (*(_sorted_by(sort, group) for sort in order), *keys)
+
+
+def sort_key_of(question: Aggregate, values: Sequence[Any]) -> SortKey:
+    """The sort key of a group that had these values."""
+    return _directed(question.order, values)
 
 
 def fill(question: Aggregate, groups: list[Group], calendars: Mapping[int, Calendar]) -> list[Group]:
@@ -95,12 +104,18 @@ def _sorted_by(sort: Sort, group: Group) -> Any:
         case "row_count":
             return group.row_count
         case "grouping":
-            return group.keys[sort.place]
+            key = group.keys[sort.place]
+            return key.start if isinstance(key, Bucket) else key
         case "measure":
             return single(group.measures[sort.place])
 
 
-def _directed(value: Any, descending: bool) -> tuple[bool, Any]:
-    if value is None:
-        return True, 0
-    return False, Descending(value) if descending else value
+def _directed(order: Sequence[Sort], values: Sequence[Any]) -> SortKey:
+    parts: list[tuple[bool, Any]] = []
+    for place, value in enumerate(values):
+        descending = place < len(order) and order[place].descending
+        if value is None:
+            parts.append((True, 0))
+        else:
+            parts.append((False, Descending(value) if descending else value))
+    return tuple(parts)

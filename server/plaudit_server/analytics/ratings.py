@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from plaudit._contract import limits
 from plaudit_server.analytics import arithmetic
+from plaudit_server.analytics.errors import AggregateTooLarge
 from plaudit_server.analytics.records import Scalar, Value
-from plaudit_server.errors import AggregateTooLarge
 from plaudit_server.query.tree import Operation
 
 Scale = Literal["nominal", "ordinal", "interval", "ratio"]

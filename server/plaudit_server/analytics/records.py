@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 from plaudit_server.analytics.buckets import Bucket, Unit
 from plaudit_server.query.fields import Column, PayloadPath
+from plaudit_server.query.refparts import RefPartName
 from plaudit_server.query.tree import Operand, Operation
 
 Kind = Literal["number", "text", "bool", "time", "range"]
@@ -33,8 +34,6 @@ Function = Literal[
     "histogram",
     "share_true",
 ]
-
-RefPartName = Literal["kind", "project", "name", "digest", "id", "base"]
 
 ROW_COUNT: Final = "row_count"
 """The name that `having` and `order_by` know beside those of groupings and measures."""

@@ -135,6 +135,10 @@ class FeedbackModel:
         """The project's revision."""
         return self._project(project).revision
 
+    def rows(self, project: str) -> list[Mapping[str, Any]]:
+        """Every record of a project as queries see it."""
+        return [version.columns() for version in self._project(project).matching(None)]
+
     def _project(self, name: str) -> _Project:
         return self._projects.setdefault(name, _Project())
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, get_args
+
+from plaudit_server.query.refparts import RefPartName, ref_part
 
 _FIRST_INTEGER: Final = -(2**63)
 _LAST_INTEGER: Final = 2**63 - 1
@@ -30,8 +34,28 @@ def number(text: str | None) -> int | float | None:
     return float(text)
 
 
+def entries(text: str | None) -> str | None:
+    """The texts of the texts, numbers and bools in a JSON array, each once, as a JSON array; null stays null."""
+    if text is None:
+        return None
+    held = json.loads(text, parse_int=str, parse_float=_number_text)
+    texts = [json.dumps(entry) if isinstance(entry, bool) else entry for entry in held]
+    return json.dumps(list(dict.fromkeys(entry for entry in texts if isinstance(entry, str))))
+
+
+def _number_text(numeral: str) -> str:
+    """A number as it was sent, but without a fraction of zeros."""
+    return re.sub(r"\.0+\Z", "", numeral)
+
+
+def _ref_part(part: RefPartName) -> Callable[[str | None], str | None]:
+    return lambda uri: None if uri is None else ref_part(uri, part)
+
+
 FUNCTIONS: Final[Mapping[str, Callable[..., str | int | float | None]]] = {
     "plaudit_fold": fold,
     "plaudit_number": number,
+    "plaudit_entries": entries,
+    **{f"plaudit_ref_{part}": _ref_part(part) for part in get_args(RefPartName)},
 }
 """The functions by their names in SQL; each is deterministic and has one argument."""

@@ -61,7 +61,7 @@ class Operators:
             return NULL
         kind = common_kind(node.left, node.right)
         if kind is not None:
-            return compare(node.op, self._value(node.left, kind), self._value(node.right, kind))
+            return compare(node.op, self.value(node.left, kind), self.value(node.right, kind))
         left, right = _payload_path(node.left), _payload_path(node.right)
 
         def with_left(json: Sql, path: Sql) -> Sql:
@@ -83,14 +83,14 @@ class Operators:
         # An operand that may be a long expression is computed once, not for each member.
         if kind == "payload" and any(kind_of(member) == "payload" for member in node.members):
             names = Readings(Sql("x_type"), Sql("x_number"), Sql("x_text"))
-            sql = self._any_member(node, partial(self._value, operand), names)
+            sql = self._any_member(node, partial(self.value, operand), names)
             for name, template in zip(names, reading_templates(self._dialect), strict=True):
                 sql = self._paths.once(name.text, self._paths.filled(template, _payload_path(operand)), sql)
             return sql
         if isinstance(operand, Literal | Field):
-            return self._any_member(node, partial(self._value, operand))
+            return self._any_member(node, partial(self.value, operand))
         assert kind in ("text", "number", "bool")
-        return self._paths.once("x", self._value(operand, kind), self._any_member(node, lambda _: Sql("x")))
+        return self._paths.once("x", self.value(operand, kind), self._any_member(node, lambda _: Sql("x")))
 
     def _any_member(self, node: In, value: Callable[[ScalarKind], Sql], mine: Readings | None = None) -> Sql:
         """Whether the operand equals any member; `value` gives the operand as a kind, `mine` are its readings."""
@@ -112,7 +112,7 @@ class Operators:
                 case _:
                     kind = common_kind(node.operand, member)
                     assert kind is not None
-                    parts.append(compare("eq", value(kind), self._value(member, kind)))
+                    parts.append(compare("eq", value(kind), self.value(member, kind)))
         if texts:
             listed = bound_texts(dialect, list(texts))
             parts.append(fill(f"({dialect.in_texts})", value=value("text"), list=listed))
@@ -129,7 +129,7 @@ class Operators:
     def _contains(self, node: Contains) -> Sql:
         if is_null(node.input) or is_null(node.needle):
             return NULL
-        needle = self._value(node.needle, "text")
+        needle = self.value(node.needle, "text")
         if node.case_insensitive:
             needle = fill(self._dialect.fold, value=needle)
         if isinstance(node.needle, Literal):
@@ -164,9 +164,9 @@ class Operators:
             case Field(PayloadPath() as ref):
                 return self._paths.at(ref, in_json)
             case _:
-                return in_text(self._value(node.input, "text"))
+                return in_text(self.value(node.input, "text"))
 
-    def _value(self, operand: Operand, kind: ScalarKind) -> Sql:
+    def value(self, operand: Operand, kind: ScalarKind) -> Sql:
         """An operand as a kind: its own, or for a payload value any but time."""
         match operand:
             case Literal(value):
@@ -186,15 +186,15 @@ class Operators:
         kind = kind_of(node.input)
         match kind, node.to:
             case "payload", "string":
-                return self._value(node.input, "text")
+                return self.value(node.input, "text")
             case "payload", "bool":
-                return self._value(node.input, "bool")
+                return self.value(node.input, "bool")
             case "payload", _:
-                return cast(self._dialect, "number", node.to, self._value(node.input, "number"))
+                return cast(self._dialect, "number", node.to, self.value(node.input, "number"))
             case "number", "string":
                 return self._number_text(node.input)
             case (("text" | "number" | "bool"), to):
-                return cast(self._dialect, kind, to, self._value(node.input, kind))
+                return cast(self._dialect, kind, to, self.value(node.input, kind))
             case _:
                 raise AssertionError(f"a {kind} has no cast")
 
@@ -207,7 +207,7 @@ class Operators:
             case Field(MapKey() as ref):
                 return self._paths.filled(self._dialect.map_number_text, ref)
             case _:
-                return fill(self._dialect.number_text, value=self._value(operand, "number"))
+                return fill(self._dialect.number_text, value=self.value(operand, "number"))
 
     def _exists(self, operand: Operand) -> Sql:
         if isinstance(operand, Literal):

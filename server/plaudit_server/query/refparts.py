@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
-from plaudit_server.analytics.records import RefPartName
+RefPartName = Literal["kind", "project", "name", "digest", "id", "base"]
 
 _PREFIX: Final = "weave:///"
 

@@ -1,0 +1,112 @@
+"""The columns that a question reads of each record, as SQL in one subquery that computes each of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from plaudit_server.analytics.buckets import Calendar
+from plaudit_server.analytics.dialects import AnalyticsDialect
+from plaudit_server.analytics.labels import label_sql
+from plaudit_server.analytics.records import ByEach, ByRefPart, ByTime, Grouping, Measure, Value
+from plaudit_server.query.compile.dialect import Dialect
+from plaudit_server.query.compile.filters import compile_filter
+from plaudit_server.query.compile.fragments import Sql, fill
+from plaudit_server.query.compile.operators import Operators
+from plaudit_server.query.compile.paths import Paths
+from plaudit_server.query.fields import Column, PayloadPath
+from plaudit_server.query.kinds import is_null
+
+
+class Columns:
+    """Expressions of a question over the table `f`, in the SQL of one engine."""
+
+    def __init__(self, dialect: Dialect, own: AnalyticsDialect) -> None:
+        self.dialect = dialect
+        self.own = own
+        self._paths = Paths(dialect, "f")
+        self._operators = Operators(self._paths)
+
+    def value(self, value: Value) -> Sql:
+        """The value of an expression; null for none."""
+        kind = value.kind
+        assert kind != "range"
+        if is_null(value.operand):
+            return Sql(self.own.nulls[kind])
+        return self._operators.value(value.operand, kind)
+
+    def key(self, grouping: Grouping, calendar: Calendar | None) -> Sql:
+        """The key of a record; of a grouping by each entry, what has the entries."""
+        match grouping.by:
+            case Value() as value:
+                return self.value(value)
+            case ByTime(column=column):
+                if calendar is None:  # there is no record that could be in a period
+                    return Sql("0")
+                return label_sql(calendar, f"f.{column.name}", self._paths, self.own.greatest)
+            case ByRefPart(column=column, part=part):
+                return fill(self.own.ref_parts[part], value=Sql(f"f.{column.name}"))
+            case ByEach(ref=Column(name=name)):
+                return Sql(f"f.{name}")
+            case ByEach(ref=PayloadPath() as path):
+                return self._paths.filled(self.own.array, path)
+            case _:
+                raise AssertionError("a grouping is by one of these")
+
+    def measured(self, measure: Measure) -> Sql | None:
+        """The value of a record that a measure takes; null where it takes none. None: the measure counts records."""
+        value = None if measure.value is None else self.value(measure.value)
+        if measure.where is None:
+            return value
+        taken = compile_filter(measure.where, self.dialect, "f")
+        return fill("case when {taken} then {value} end", taken=taken, value=value or Sql("1"))
+
+
+class Base(NamedTuple):
+    """A subquery with a row for each record, and for each of its entries where a question groups by each."""
+
+    sql: Sql
+    keys: tuple[str, ...]
+
+
+def base(
+    columns: Columns,
+    where: Sql,
+    newest_of: Iterable[Value],
+    groupings: Iterable[tuple[Grouping, Calendar | None]],
+    values: Mapping[str, Sql],
+) -> Base:
+    """Records that match `where`; keys are k0, k1 …, values have the names given."""
+    named: dict[str, Sql] = {f"k{place}": columns.key(*grouping) for place, grouping in enumerate(groupings)}
+    keys = tuple(named)
+    named.update(values)
+    parts = {f"n{place}": columns.value(value) for place, value in enumerate(newest_of)}
+    sql = _selected({**named, **parts, **_newest(parts)}, Sql("feedback as f"), where, columns.own.fence)
+    if parts:
+        ranked = f"row_number() over (partition by {', '.join(parts)} order by created_at desc, id desc) as place"
+        listed = ", ".join((*named, ranked))
+        inner = Sql(f"(select {listed} from ({sql.text}) as a)", sql.params)
+        sql = Sql(f"select {', '.join(named) or '1'} from {inner.text} as b where place = 1", inner.params)
+    for place, (grouping, _) in enumerate(groupings):
+        if isinstance(grouping.by, ByEach):
+            sql = _each(columns, sql, grouping.by, f"k{place}", tuple(named))
+    return Base(sql, keys)
+
+
+def _newest(parts: Mapping[str, Sql]) -> dict[str, Sql]:
+    return {"created_at": Sql("f.created_at"), "id": Sql("f.id")} if parts else {}
+
+
+def _selected(named: Mapping[str, Sql], table: Sql, where: Sql, fence: str) -> Sql:
+    listed = ", ".join(f"{sql.text} as {name}" for name, sql in named.items()) or "1"
+    params = tuple(param for sql in named.values() for param in sql.params)
+    return Sql(f"select {listed} from {table.text} where {where.text} {fence}", (*params, *where.params))
+
+
+def _each(columns: Columns, sql: Sql, by: ByEach, key: str, names: tuple[str, ...]) -> Sql:
+    """A row for each entry, and one with null where there is none."""
+    is_map = isinstance(by.ref, Column) and by.ref.kind == "map"
+    table = fill(columns.own.keys if is_map else columns.own.entries, json=Sql(f"c.{key}"))
+    entry = columns.own.key if is_map else columns.own.entry
+    listed = ", ".join(f"{entry} as {name}" if name == key else f"c.{name}" for name in names)
+    return Sql(f"select {listed} from ({sql.text}) as c left join {table.text} on true", sql.params)

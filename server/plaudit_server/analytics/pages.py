@@ -1,0 +1,52 @@
+"""Pages of groups and of fields: where one ends and the next begins, and how much fits; tokens are rpc's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+
+from plaudit._contract import limits
+from plaudit_server.analytics.groups import sort_key, sort_key_of, sort_values
+from plaudit_server.analytics.records import Aggregate, Group
+from plaudit_server.rpc.paging import Cursor
+
+M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+
+# Below the 4 MiB that a client of any language takes by default, with room for a token of long keys and a total.
+_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
+
+
+def fitting(items: Iterable[T], message: Callable[[T], M]) -> list[M]:
+    """The messages of as many items as fit a page in bytes, of one at least."""
+    taken: list[M] = []
+    size = 0
+    for item in items:
+        made = message(item)
+        size += made.ByteSize()
+        if size > _BYTES and taken:
+            break
+        taken.append(made)
+    return taken
+
+
+def groups_after(question: Aggregate, groups: Sequence[Group], cursor: Cursor) -> Sequence[Group]:
+    """The groups that come after the last one of the page before; all of them on the first page."""
+    if not cursor.after:
+        return groups
+    last = sort_key_of(question, cursor.after)
+    return [group for group in groups if sort_key(question.order, group) > last]
+
+
+def cursor_after(question: Aggregate, group: Group, remaining: int | None) -> Cursor:
+    """The place after a group, the last of a page."""
+    return Cursor(sort_values(question.order, group), remaining)
+
+
+def after_fields(fields: Sequence[Any], cursor: Cursor) -> Sequence[Any]:
+    """The fields that come after the last one of the page before."""
+    if not cursor.after:
+        return fields
+    return [field for field in fields if (field.feedback_type, field.path) > cursor.after]

@@ -1,0 +1,248 @@
+"""What is asked of many records: groups, fields, refs at a glance, ratings, each a value with its steps; no I/O."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+from plaudit_server.analytics.aggregation import Aggregated, aggregate, columns_of, measuring
+from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
+from plaudit_server.analytics.measures import NOTHING, measure
+from plaudit_server.analytics.overview import EMOJI, REACTION_TYPES, Overview, Reacted, SummaryQuestion, fold_reactions
+from plaudit_server.analytics.ratings import AgreementQuestion, Ratings, RatingsTable
+from plaudit_server.analytics.records import Aggregate, Grouping, Key, Measured, Value
+from plaudit_server.analytics.statements import Statements, plain_value
+from plaudit_server.feedback.matching import where as matching
+from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.evaluate import text_of
+from plaudit_server.query.fields import COLUMNS, MAPS
+from plaudit_server.query.tree import Field
+from plaudit_server.store.base import Read, Statement, Steps
+from plaudit_server.store.ledger import revision
+from plaudit_server.store.prepared import Prepared
+
+# How much is read at a time, so that neither memory nor the event loop of an engine without threads has much of it.
+_BYTES: Final = 4_000_000
+_ROWS: Final = 2_000
+
+_OWNER: Final = "owner" if "owner" in COLUMNS else "user_id"
+_REF: Final = Grouping("ref", Value(Field(COLUMNS["ref"]), "text"))
+
+
+class Answering(Protocol):
+    """Groups that may still have to be made of rows, which is work for a thread."""
+
+    def answer(self) -> Aggregated:
+        """The groups in the order asked for. Raises AggregateTooLarge."""
+
+
+class Described(NamedTuple):
+    """The fields of the records looked at, how many these are, how many match, and the project's revision."""
+
+    fields: list[FieldCount]
+    scanned: int
+    found: int
+    revision: int
+
+
+class Summarized(NamedTuple):
+    """What there is on each ref, in the order asked, and the project's revision."""
+
+    overviews: list[Overview]
+    revision: int
+
+
+class Rated(NamedTuple):
+    """One value by each rater on each unit, and the project's revision."""
+
+    ratings: Ratings
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelectGroups(Read[Answering]):
+    """Groups of records; what comes back still has to be arranged."""
+
+    question: Aggregate
+
+    @property
+    def project(self) -> str:
+        """Of the question."""
+        return self.question.project
+
+    @property
+    def snapshot(self) -> bool:
+        """All statements must see the same records."""
+        return True
+
+    def steps(self, sql: Prepared) -> Steps[Answering]:
+        """A statement for all simple measures, and one for each expression whose values are counted."""
+        answer = yield from aggregate(sql, self.question)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class SelectFields(Read[Described]):
+    """The fields of the newest matches. Raises AggregateTooLarge."""
+
+    question: DescribeQuestion
+
+    @property
+    def snapshot(self) -> bool:
+        """The count and the records must be of one state."""
+        return True
+
+    def steps(self, sql: Prepared) -> Steps[Described]:
+        """From the newest record on, some at a time."""
+        return _describe(sql, self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectOverviews(Read[Summarized]):
+    """Refs at a glance."""
+
+    question: SummaryQuestion
+
+    @property
+    def snapshot(self) -> bool:
+        """All statements must see the same records."""
+        return True
+
+    def steps(self, sql: Prepared) -> Steps[Summarized]:
+        """Counts by type, the newest records, reactions, measures."""
+        return _summarize(sql, self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectRatings(Read[Rated]):
+    """The ratings that an agreement is measured of. Raises AggregateTooLarge."""
+
+    question: AgreementQuestion
+
+    @property
+    def snapshot(self) -> bool:
+        """No record may be missed or seen twice between two statements."""
+        return True
+
+    def steps(self, sql: Prepared) -> Steps[Rated]:
+        """From the oldest record on, some at a time."""
+        return _rate(sql, self.question)
+
+
+def _describe(sql: Prepared, question: DescribeQuestion) -> Steps[Described]:
+    """The fields of the newest matches. Raises AggregateTooLarge."""
+    at = yield from revision(sql, question.project)
+    where = yield from matching(sql, question.project, question.filter)
+    [(found,)] = yield Statement(f"select count(*) from feedback as f where {where.text}", where.params)
+    description = Description()
+    wanted = found if question.newest is None else min(found, question.newest)
+    scanned = 0
+    after = Sql("")
+    maps = ", ".join(f"f.{name}" for name in MAPS)
+    while scanned < wanted:
+        text = sql.traits.sql(
+            f"select {{payload:f}}, f.head, f.feedback_type, f.created_at, f.id, {maps} from feedback as f"
+            f" where {{where}}{after.text} order by f.created_at desc, f.id desc limit ?"
+        ).replace("{where}", where.text)
+        rows = yield Statement(text, (*where.params, *after.params, min(_ROWS, wanted - scanned)), _BYTES)
+        for payload, _, feedback_type, _, _, *held in rows:
+            columns = {name: json.loads(text) for name, text in zip(MAPS, held, strict=True)}
+            description.add(feedback_type, bytes(payload).decode(), columns)
+        scanned += len(rows)
+        after = Sql(" and (f.created_at, f.id) < (?, ?)", (rows[-1][3], rows[-1][4]))
+    return Described(description.fields(), scanned, found, at)
+
+
+def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
+    """What there is on each ref, in the order asked, and the project's revision."""
+    at = yield from revision(sql, question.project)
+    found = yield from matching(sql, question.project, question.filter)
+    refs = sql.traits.bind_list(list(question.refs))
+    where = Sql(f"{found.text} and f.ref {sql.traits.sql('{in}')}", (*found.params, refs))
+    types: dict[str, list[tuple[str, int]]] = {}
+    counts = f"select f.ref, f.feedback_type, count(*) from feedback as f where {where.text} group by 1, 2"
+    for ref, feedback_type, count in (yield Statement(counts, where.params)):
+        types.setdefault(ref, []).append((feedback_type, count))
+    newest = dict((yield Statement(*_newest(where))))
+    reacted = yield from _reacted(sql, where)
+    by_ref = Aggregate(question.project, group_by=(_REF,), measures=question.measures)
+    measured: dict[Key, tuple[Measured, ...]] = {}
+    if question.measures:
+        statements = Statements(columns_of(sql), by_ref, where, {})
+        measures = yield from measuring(statements, grouped=True)
+        measured = {group.keys[0]: group.measures for group in measures.groups(by_ref)}
+    nothing = tuple(measure(each, NOTHING) for each in question.measures)
+    overviews = [
+        Overview(
+            ref,
+            sum(count for _, count in types.get(ref, ())),
+            tuple(sorted(types.get(ref, ()))),
+            fold_reactions(reacted.get(ref, ()), question.viewer, question.any_tone),
+            newest.get(ref),
+            measured.get(ref, nothing),
+        )
+        for ref in question.refs
+    ]
+    return Summarized(overviews, at)
+
+
+def _rate(sql: Prepared, question: AgreementQuestion) -> Steps[Rated]:
+    """One value by each rater on each unit, and the project's revision. Raises AggregateTooLarge."""
+    at = yield from revision(sql, question.project)
+    where = yield from matching(sql, question.project, question.filter)
+    columns = columns_of(sql)
+    parts = [columns.value(part) for part in (question.unit, question.rater, question.value)]
+    listed = ", ".join(part.text for part in parts)
+    params = tuple(param for part in parts for param in part.params)
+    table = RatingsTable(question)
+    after = Sql("")
+    while True:
+        text = sql.traits.sql(
+            f"select f.created_at, f.id, {{listed}} from feedback as f where {{where}}{after.text}"
+            " order by f.created_at, f.id limit ?"
+        )
+        text = text.replace("{listed}", listed).replace("{where}", where.text)
+        rows = yield Statement(text, (*params, *where.params, *after.params, _ROWS))
+        for _, _, unit, rater, value in rows:
+            named = _read(question.rater, rater)
+            name = None if named is None else text_of(named)
+            table.add(_read(question.unit, unit), name, _read(question.value, value))
+        if len(rows) < _ROWS:
+            return Rated(table.ratings(), at)
+        after = Sql(" and (f.created_at, f.id) > (?, ?)", (rows[-1][0], rows[-1][1]))
+
+
+def _read(value: Value, held: Any) -> Any:
+    return None if held is None else plain_value(held, value.kind)
+
+
+def _newest(where: Sql) -> Sql:
+    """Of each ref the id of its newest record."""
+    ranked = "row_number() over (partition by f.ref order by f.created_at desc, f.id desc) as place"
+    text = f"select f.ref as ref, f.id as id, {ranked} from feedback as f where {where.text}"
+    return Sql(f"select ref, id from ({text}) as ranked where place = 1", where.params)
+
+
+def _reacted(sql: Prepared, where: Sql) -> Steps[dict[str, list[Reacted]]]:
+    """The reactions on each ref."""
+    columns = columns_of(sql)
+    emoji = columns.value(Value(Field(EMOJI), "text"))
+    marks = ", ".join([sql.traits.placeholder] * len(REACTION_TYPES))
+    inner = (
+        f"select f.ref as ref, {emoji.text} as emoji, f.{_OWNER} as owner, f.creator as creator,"
+        f" f.created_at as created_at, f.id as id from feedback as f where {where.text}"
+        f" and f.feedback_type in ({marks}) {columns.own.fence}"
+    )
+    each = "partition by ref, emoji, owner, creator"
+    ranked = (
+        f"select ref, emoji, owner, creator, created_at, id, count(*) over ({each}) as times,"
+        f" row_number() over ({each} order by created_at, id) as place from ({inner}) as reactions"
+        " where emoji is not null"
+    )
+    text = f"select ref, emoji, owner, creator, times, created_at, id from ({ranked}) as ranked where place = 1"
+    rows = yield Statement(text, (*emoji.params, *where.params, *REACTION_TYPES))
+    reacted: dict[str, list[Reacted]] = {}
+    for ref, *found in rows:
+        reacted.setdefault(ref, []).append(Reacted(*found))
+    return reacted

@@ -1,0 +1,123 @@
+"""The RPCs of AnalyticsService: each one validates, calls and answers; nothing else happens here."""
+
+from __future__ import annotations
+
+import asyncio
+
+from plaudit.v1 import (
+    AggregateFeedbackRequest,
+    AggregateFeedbackResponse,
+    DescribeFeedbackRequest,
+    DescribeFeedbackResponse,
+    GetFeedbackResponse,
+    MeasureAgreementRequest,
+    MeasureAgreementResponse,
+    SummarizeRefsRequest,
+    SummarizeRefsResponse,
+)
+from plaudit_server.analytics.agreement import measure_agreement
+from plaudit_server.analytics.agreement_rules import check_agreement
+from plaudit_server.analytics.answers import agreement_message, field_message, group_message, overview_message
+from plaudit_server.analytics.expressions import refuse
+from plaudit_server.analytics.overview_rules import check_describe, check_summary
+from plaudit_server.analytics.pages import after_fields, cursor_after, fitting, groups_after
+from plaudit_server.analytics.reads import SelectFields, SelectGroups, SelectOverviews, SelectRatings
+from plaudit_server.analytics.rules import check_aggregate
+from plaudit_server.errors import Violation
+from plaudit_server.feedback import rules
+from plaudit_server.feedback.reads import Get
+from plaudit_server.rpc import paging
+from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.resource import Parts
+
+
+class AnalyticsService:
+    """One coroutine per RPC, under the RPC's name."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._deadlines = parts.deadlines
+
+    async def AggregateFeedback(self, call: Call, request: AggregateFeedbackRequest) -> AggregateFeedbackResponse:
+        out: list[Violation] = []
+        rules.check_project(request.project, out)
+        question = check_aggregate(request, out)
+        size = rules.check_page_size(request.page_size, out)
+        refuse(out)
+        assert question is not None
+        scope = paging.scope_of(request)
+        cursor = paging.Cursor((), question.limit)
+        if request.page_token:
+            cursor = paging.unseal(request.page_token, scope, self._store.store_id)
+        work = self._deadlines.read(call, request.project)
+        found = await self._store.read(SelectGroups(question), work)
+        answer = await asyncio.to_thread(found.answer)
+        left = groups_after(question, answer.arranged.groups, cursor)
+        wanted = left if cursor.remaining is None else left[: cursor.remaining]
+        groups = fitting(wanted[:size], lambda group: group_message(question, group))
+        response = AggregateFeedbackResponse(groups=groups, revision=answer.revision)
+        if len(groups) < len(wanted):
+            remaining = None if cursor.remaining is None else cursor.remaining - len(groups)
+            place = cursor_after(question, wanted[len(groups) - 1], remaining)
+            response.next_page_token = paging.seal(place, scope, self._store.store_id)
+        if answer.total is not None:
+            response.total.CopyFrom(group_message(question, answer.total))
+        if question.with_group_count:
+            response.group_count = answer.arranged.group_count
+        return response
+
+    async def DescribeFeedback(self, call: Call, request: DescribeFeedbackRequest) -> DescribeFeedbackResponse:
+        out: list[Violation] = []
+        rules.check_project(request.project, out)
+        question = check_describe(request, out)
+        size = rules.check_page_size(request.page_size, out)
+        refuse(out)
+        assert question is not None
+        scope = paging.scope_of(request)
+        cursor = paging.Cursor((), None)
+        if request.page_token:
+            cursor = paging.unseal(request.page_token, scope, self._store.store_id)
+        found = await self._store.read(SelectFields(question), self._deadlines.read(call, request.project))
+        left = after_fields(found.fields, cursor)
+        response = DescribeFeedbackResponse(
+            fields=fitting(left[:size], field_message),
+            scanned_row_count=found.scanned,
+            row_count=found.found,
+            revision=found.revision,
+        )
+        if len(response.fields) < len(left):
+            last = response.fields[-1]
+            place = paging.Cursor((last.feedback_type, last.path), None)
+            response.next_page_token = paging.seal(place, scope, self._store.store_id)
+        return response
+
+    async def SummarizeRefs(self, call: Call, request: SummarizeRefsRequest) -> SummarizeRefsResponse:
+        out: list[Violation] = []
+        rules.check_project(request.project, out)
+        question = check_summary(request, call.user_id, out)
+        refuse(out)
+        assert question is not None
+        work = self._deadlines.read(call, request.project)
+        found = await self._store.read(SelectOverviews(question), work)
+        overviews = [overview_message(overview, question.measures) for overview in found.overviews]
+        response = SummarizeRefsResponse(refs=overviews, revision=found.revision)
+        if question.with_newest:
+            for overview in response.refs:
+                row = None
+                if overview.newest_id:
+                    row = await self._store.read(Get(request.project, overview.newest_id), work)
+                if row is not None:
+                    overview.newest.CopyFrom(GetFeedbackResponse.FromString(row.head + row.payload).feedback)
+        return response
+
+    async def MeasureAgreement(self, call: Call, request: MeasureAgreementRequest) -> MeasureAgreementResponse:
+        out: list[Violation] = []
+        rules.check_project(request.project, out)
+        question = check_agreement(request, out)
+        refuse(out)
+        assert question is not None
+        found = await self._store.read(SelectRatings(question), self._deadlines.read(call, request.project))
+        agreement = await asyncio.to_thread(measure_agreement, question, found.ratings)
+        response = agreement_message(agreement, question.value.kind)
+        response.revision = found.revision
+        return response

@@ -1,0 +1,206 @@
+"""How measures are computed by an SQL engine: which statements, and what their rows mean; every value is bound.
+
+Most measures are aggregates of one statement for all groups. Those that need the values themselves (percentiles, top
+values, histograms, and variances where squares would lose bits) share a statement for each expression, which counts
+how often each value occurs in each group.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+from plaudit_server.analytics.arithmetic import VARIABLE, root
+from plaudit_server.analytics.buckets import Calendar
+from plaudit_server.analytics.columns import Base, Columns, base
+from plaudit_server.analytics.dialects import number, rounded
+from plaudit_server.analytics.labels import bucket_of_label
+from plaudit_server.analytics.records import Aggregate, Grouping, Key, Kind, Measure, Measured
+from plaudit_server.query.compile.fragments import Sql
+
+_COUNTED: Final = ("percentiles", "top_values", "histogram")
+
+Read = Callable[[Sequence[Any]], Measured]
+
+
+class Prepared(NamedTuple):
+    """A statement, and the number of its first columns that are keys."""
+
+    sql: Sql
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A measure as aggregates of one statement, and how their values are read."""
+
+    parts: tuple[str, ...]
+    read: Read
+
+
+class Statements:
+    """The statements of one question about groups, and what their rows mean."""
+
+    def __init__(self, columns: Columns, question: Aggregate, where: Sql, calendars: Mapping[int, Calendar]) -> None:
+        self._columns = columns
+        self._question = question
+        self._where = where
+        self._calendars = calendars
+        self._groupings = [(grouping, calendars.get(place)) for place, grouping in enumerate(question.group_by)]
+        self._values: dict[str, Sql] = {}
+        self._names: list[str | None] = []
+        named: dict[str, str] = {}
+        for measure in question.measures:
+            sql = columns.measured(measure)
+            if sql is None:
+                self._names.append(None)
+                continue
+            # By their text, in which 1, 1.0 and true are not the same.
+            name = named.setdefault(repr((measure.value, measure.where)), f"v{len(named)}")
+            self._names.append(name)
+            self._values[name] = sql
+
+    def groups(self, grouped: bool) -> tuple[Prepared, list[Read | None]]:
+        """The statement of all simple measures, by group or of all records; None for each measure that is counted.
+
+        Behind the keys is the number of records; the rest is given to each measure's own reading.
+        """
+        simple = [self._simple(*asked) for asked in zip(self._question.measures, self._names, strict=True)]
+        parts: list[str] = []
+        reads: list[Read | None] = []
+        for each in simple:
+            if each is None:
+                reads.append(None)
+                continue
+            start = len(parts)
+            parts += each.parts
+            reads.append(_slice(each.read, start, len(parts)))
+        used = {name for name, each in zip(self._names, simple, strict=True) if name is not None and each is not None}
+        prepared = self._base(grouped, used)
+        listed = ", ".join((*prepared.keys, "count(*)", *parts))
+        by = f" group by {', '.join(prepared.keys)}" if prepared.keys else ""
+        text = f"select {listed} from ({prepared.sql.text}) as g{by}"
+        return Prepared(Sql(text, prepared.sql.params), len(prepared.keys)), reads
+
+    def counted(self, grouped: bool) -> Iterable[tuple[list[int], Prepared]]:
+        """A statement for each expression whose values are counted, with the places of the measures that need it.
+
+        Its rows are keys, a value, and how often it occurs.
+        """
+        places: dict[str, list[int]] = {}
+        for place, (measure, name) in enumerate(zip(self._question.measures, self._names, strict=True)):
+            if name is not None and self._simple(measure, name) is None:
+                places.setdefault(name, []).append(place)
+        for name, needing in places.items():
+            prepared = self._base(grouped, {name})
+            listed = ", ".join((*prepared.keys, name))
+            text = (
+                f"select {listed}, count(*) from ({prepared.sql.text}) as g where {name} is not null group by {listed}"
+            )
+            yield needing, Prepared(Sql(text, prepared.sql.params), len(prepared.keys))
+
+    def keys(self, row: Sequence[Any]) -> tuple[Key, ...]:
+        """The keys of a row that has them, or has none."""
+        groupings = enumerate(self._question.group_by[: len(row)])
+        return tuple(self._key(place, grouping, row[place]) for place, grouping in groupings)
+
+    def values(self, measure: Measure, rows: Iterable[tuple[Any, int]]) -> Counter[Any]:
+        """The values of a measure, with how often each occurs."""
+        assert measure.value is not None
+        kind = measure.value.kind
+        counted: Counter[Any] = Counter()
+        for value, times in rows:
+            counted[plain_value(value, kind)] += times
+        return counted
+
+    def _base(self, grouped: bool, names: set[str]) -> Base:
+        values = {name: sql for name, sql in self._values.items() if name in names}
+        groupings = self._groupings if grouped else []
+        return base(self._columns, self._where, self._question.newest_of, groupings, values)
+
+    def _key(self, place: int, grouping: Grouping, value: Any) -> Key:
+        if value is None:
+            return None
+        if grouping.kind == "range":
+            return bucket_of_label(self._calendars[place], int(value))
+        key: Key = plain_value(value, grouping.kind)
+        return key
+
+    def _simple(self, measure: Measure, name: str | None) -> Simple | None:
+        """A measure as aggregates; None where it needs the values themselves."""
+        own = self._columns.own
+        if name is None:
+            return Simple(("count(*)",), _count)
+        count = f"count({name})"
+        match measure.function:
+            case "count":
+                return Simple((count,), _count)
+            case "count_distinct":
+                return Simple((count, f"count(distinct {name})"), lambda row: Measured(row[0], row[1]))
+            case "min" | "max" as function:
+                kind = measure.value.kind if measure.value else "number"
+                return Simple(
+                    (count, f"{function}({name})"),
+                    lambda row: Measured(row[0], None if row[1] is None else plain_value(row[1], kind)),
+                )
+            case "share_true":
+                return Simple((count, own.true_count.replace("{value}", name)), _share)
+            case "sum" | "mean":
+                sums = tuple(part.replace("{value}", name) for part in own.summed)
+                read = _total if measure.function == "sum" else _mean
+                return Simple((count, *sums), lambda row: read(row[0], *own.total(row[1:])))
+            case "variance" | "stddev" if own.squared:
+                sums = tuple(part.replace("{value}", name) for part in (*own.squared, *own.summed))
+                is_root = measure.function == "stddev"
+                return Simple(
+                    (count, *sums), lambda row: _variance(row[0], row[1], row[2], own.total(row[3:])[0], is_root)
+                )
+            case _:
+                return None
+
+
+def plain_value(value: Any, kind: Kind) -> Any:
+    """A value of a row as the evaluator has it."""
+    match kind:
+        case "bool":
+            return bool(value)
+        case "number":
+            return number(value)
+        case "time":
+            return int(value)
+        case _:
+            return value
+
+
+def _slice(read: Read, start: int, end: int) -> Read:
+    return lambda row: read(row[start:end])
+
+
+def _count(row: Sequence[Any]) -> Measured:
+    return Measured(row[0], row[0])
+
+
+def _share(row: Sequence[Any]) -> Measured:
+    return Measured(row[0], row[1] / row[0] if row[0] else None)
+
+
+def _total(count: int, total: Fraction, is_whole: bool) -> Measured:
+    if not count:
+        return Measured(0)
+    if is_whole and -(2**63) <= total < 2**63:
+        return Measured(count, int(total))
+    return Measured(count, rounded(total))
+
+
+def _mean(count: int, total: Fraction, _: bool) -> Measured:
+    return Measured(count, rounded(total / count) if count else None)
+
+
+def _variance(count: int, squares: Any, greatest: Any, total: Fraction, is_root: bool) -> Measured:
+    if count < 2 or greatest > VARIABLE:
+        return Measured(count)
+    exact = (count * Fraction(squares) - total**2) / (count * (count - 1))
+    return Measured(count, root(exact.numerator, exact.denominator) if is_root else rounded(exact))

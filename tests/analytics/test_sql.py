@@ -1,0 +1,47 @@
+"""What SQLite answers is what the plain evaluator says: the worked cases, and random questions over difficult rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from plaudit_server.analytics.rules import check_aggregate
+from tests.analytics import cases, comparing, generated
+from tests.analytics.driving import SqliteTable
+from tests.shared import as_parameters
+
+
+@pytest.fixture(scope="module")
+def table() -> SqliteTable:
+    return SqliteTable()
+
+
+@pytest.mark.parametrize("case", as_parameters(cases.analytics_cases("aggregate")))
+def test_aggregate_of_a_case(case: dict[str, Any], table: SqliteTable) -> None:
+    question = check_aggregate(cases.aggregate_request(case["when"]), [])
+    if question is not None:
+        comparing.check_aggregate(table, question, comparing.rows_of(case))
+
+
+@pytest.mark.parametrize(
+    "case", as_parameters(cases.analytics_cases("describe", "summarize_refs", "measure_agreement"))
+)
+def test_others_of_a_case(case: dict[str, Any], table: SqliteTable) -> None:
+    comparing.check_other(table, case["when"], comparing.rows_of(case))
+
+
+@generated.model(40)
+@given(rows=generated.tables(), when=generated.aggregates())
+def test_aggregate(table: SqliteTable, rows: list[dict[str, Any]], when: dict[str, Any]) -> None:
+    out: list[Any] = []
+    question = check_aggregate(cases.aggregate_request(when), out)
+    assert question is not None, out
+    comparing.check_aggregate(table, question, rows)
+
+
+@generated.model(40)
+@given(rows=generated.tables(), when=generated.others())
+def test_others(table: SqliteTable, rows: list[dict[str, Any]], when: dict[str, Any]) -> None:
+    comparing.check_other(table, when, rows)
