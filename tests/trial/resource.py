@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -51,13 +50,11 @@ class AddMark(Command[int]):
         """The bytes of the text."""
         return len(self.text)
 
-    @classmethod
-    def apply(cls, ledger: Ledger, commands: Sequence[AddMark]) -> Steps[list[int]]:
-        """Each takes the next revision."""
-        first = ledger.revision + 1
-        ledger.revision += len(commands)
-        yield Insert(MARK, [(mark.project, at, mark.text) for at, mark in enumerate(commands, first)])
-        return list(range(first, first + len(commands)))
+    def steps(self, ledger: Ledger) -> Steps[int]:
+        """It takes the next revision."""
+        ledger.revision += 1
+        yield Insert(MARK, [(self.project, ledger.revision, self.text)])
+        return ledger.revision
 
     def stored(self, outcome: Any) -> int:
         """One: nothing refuses a mark."""

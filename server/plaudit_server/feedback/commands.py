@@ -36,7 +36,7 @@ _CREATED: Final = int(ChangeKind.CREATED)
 _REPLACED: Final = int(ChangeKind.REPLACED)
 _PURGED: Final = int(ChangeKind.PURGED)
 
-_ID_BYTES: Final = 64  # what an id to purge costs while it waits
+_ID_BYTES: Final = 64  # the cost of an id to purge while it waits
 
 
 class WriteStatements:
@@ -133,19 +133,11 @@ class Replace(Command[Row]):
         return len(self.record.body) + len(self.record.payload)
 
     def stored(self, outcome: Any) -> int:
-        """One, if it was replaced, or was so already."""
+        """One, if it was replaced or already had this content."""
         return int(type(outcome) is Row)
 
-    @classmethod
-    def apply(cls, ledger: Ledger, commands: Sequence[Replace]) -> Steps[list[Row | DomainError]]:
-        """One after the other."""
-        outcomes = []
-        for command in commands:
-            outcome = yield from command._apply(ledger)
-            outcomes.append(outcome)
-        return outcomes
-
-    def _apply(self, ledger: Ledger) -> Steps[Row | DomainError]:
+    def steps(self, ledger: Ledger) -> Steps[Row | DomainError]:
+        """Compare with the record as it is, then swap it."""
         record, project = self.record, self.project
         found = yield from live(ledger, (record.id,))
         if not found:
@@ -216,16 +208,8 @@ class Purge(Command[Purged]):
         """The purged records."""
         return outcome.purged if isinstance(outcome, Purged) else 0
 
-    @classmethod
-    def apply(cls, ledger: Ledger, commands: Sequence[Purge]) -> Steps[list[Purged | DomainError]]:
-        """One after the other."""
-        outcomes = []
-        for command in commands:
-            outcome = yield from command._apply(ledger)
-            outcomes.append(outcome)
-        return outcomes
-
-    def _apply(self, ledger: Ledger) -> Steps[Purged | DomainError]:
+    def steps(self, ledger: Ledger) -> Steps[Purged | DomainError]:
+        """Remove what is still there and still matches, and leave a tombstone for each record."""
         sql, bind_list = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list
         found = yield Statement(sql.purgeable, (self.project, bind_list(self.ids)))
         if self.filter is not None:
@@ -256,7 +240,7 @@ class Purge(Command[Purged]):
         return Purged(len(found))
 
     def _still_matching(self, ledger: Ledger, found: list[Any]) -> Steps[list[Any]]:
-        """What is found without the records that were replaced since, and match no more."""
+        """What was found, without records that were replaced since then and no longer match."""
         revisions = dict(zip(self.ids, self.revisions, strict=False))
         still = []
         for row in found:
@@ -276,7 +260,7 @@ COMMANDS: Final = (Create, Replace, Purge)
 def _decide(
     ledger: Ledger, create: Create, held: dict[str, Held | None], rows: list[tuple[Any, ...]]
 ) -> list[Row | DomainError] | BatchRejected:
-    """What becomes of each record; what is to be written is added to `rows`, and to the ids that are held."""
+    """The result of each record; rows to write are added to `rows`, and their ids to those that are held."""
     results: list[Row | DomainError] = []
     before, length = ledger.mark(), len(rows)
     repeated = 0
@@ -298,7 +282,7 @@ def _decide(
     if refused and create.atomic:
         ledger.rewind(before)
         for row in rows[length:]:
-            held.pop(row[1], None)  # one whose id was made here is not in it
+            held.pop(row[1], None)  # a record whose id was made here is not in it
         del rows[length:]
         return BatchRejected(refused)
     ledger.repeated += repeated
@@ -306,7 +290,7 @@ def _decide(
 
 
 def _new(ledger: Ledger, record: Record, content: tuple[Any, ...], imported: bool, rows: list[tuple[Any, ...]]) -> Row:
-    """The row of a record that nothing holds the id of; it is added to `rows`."""
+    """The row of a record whose id nothing holds; it is added to `rows`."""
     created_at = record.created_at if imported else None
     if created_at is None:
         created_at = ledger.tick()

@@ -133,12 +133,21 @@ class Command(ABC, Generic[T_co]):
         """The bytes of the texts that it holds, about."""
 
     @classmethod
-    @abstractmethod
     def apply(cls, ledger: Ledger, commands: Sequence[Any]) -> Steps[list[Any]]:
         """Apply commands of this class that follow each other, in the project that `ledger` has locked.
 
-        Gives an outcome for each: a T, or a DomainError, after which nothing of that command is stored.
+        Returns an outcome for each: a T, or a DomainError, which means that nothing of that command is stored. Here
+        one after the other, by the `steps` of each; a class that can do more at once has an `apply` of its own.
         """
+        outcomes = []
+        for command in commands:
+            outcome = yield from command.steps(ledger)
+            outcomes.append(outcome)
+        return outcomes
+
+    def steps(self, ledger: Ledger) -> Steps[Any]:
+        """Apply this command alone; for a class without an `apply` of its own."""
+        raise NotImplementedError
 
     def stored(self, outcome: Any) -> int:
         """How many rows the outcome answers as stored."""
