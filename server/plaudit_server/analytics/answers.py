@@ -82,7 +82,7 @@ def field_message(field: FieldCount) -> FieldSummary:
 
 
 def overview_message(overview: Overview, measures: Iterable[Measure]) -> RefOverview:
-    """What there is on one ref, but for the newest record itself."""
+    """What there is on one ref, except the newest record itself."""
     return RefOverview(
         ref=overview.ref,
         row_count=overview.row_count,

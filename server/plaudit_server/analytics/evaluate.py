@@ -162,7 +162,7 @@ def _overview(question: SummaryQuestion, ref: str, rows: Sequence[Row]) -> Overv
 
 
 def _keys(grouping: Grouping, row: Row, calendar: Calendar | None) -> Iterable[Key]:
-    """The keys under which a row stands: one, but for a grouping by each entry."""
+    """The keys under which a row stands: one, except for a grouping by each entry."""
     match grouping.by:
         case Value() as value:
             return (value_of(value, row),)

@@ -48,7 +48,7 @@ def check_summary(request: SummarizeRefsRequest, caller: str, out: list[Violatio
 
 
 def check_describe(request: DescribeFeedbackRequest, out: list[Violation]) -> DescribeQuestion | None:
-    """The question of a request, but for its page; None with the reasons in `out` when a rule is broken.
+    """The question of a request, without its page; None, with the reasons in `out`, when a rule is broken.
 
     The project is not looked at.
     """

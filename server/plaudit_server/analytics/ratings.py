@@ -56,7 +56,7 @@ class RatingsTable:
         self._given: dict[Scalar, dict[str, list[Any]]] = {}
 
     def add(self, unit: Scalar | None, rater: str | None, value: Scalar | None) -> None:
-        """One record; None for what it lacks. Raises AggregateTooLarge."""
+        """One record; None for what it does not have. Raises AggregateTooLarge."""
         self._rows += 1
         if unit is None or rater is None or value is None:
             self._missing += 1

@@ -14,7 +14,7 @@ from plaudit_server.errors import Violation
 
 
 def check_aggregate(request: AggregateFeedbackRequest, out: list[Violation]) -> Aggregate | None:
-    """The question of a request, but for its page; None with the reasons in `out` when a rule is broken.
+    """The question of a request, without its page; None, with the reasons in `out`, when a rule is broken.
 
     The project is not looked at.
     """

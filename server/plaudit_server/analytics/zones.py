@@ -97,7 +97,7 @@ def _names() -> frozenset[str]:
 
 @lru_cache(maxsize=128)
 def _zone(name: str) -> tuple[ZoneInfo, Sequence[int], bool]:
-    """A zone, the instants at which its file says that something changes, and whether a rule goes on from there."""
+    """A zone, the instants at which its file says that something changes, and whether a rule continues from there."""
     path = files("tzdata").joinpath("zoneinfo", *name.split("/"))
     with path.open("rb") as file:
         zone = ZoneInfo.from_file(file, key=name)

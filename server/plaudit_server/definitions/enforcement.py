@@ -72,7 +72,7 @@ def cost_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> int
 
 
 def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
-    """What is wrong with each record of a request that is to be written; None for one that may be.
+    """What is wrong with each record of a request to write; None for a record that may be written.
 
     Raises TooExpensive, before anything is looked at. A definition that is not enforced refuses nothing.
     """

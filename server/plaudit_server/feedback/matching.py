@@ -50,7 +50,7 @@ def where(sql: Prepared, project: str, filter: Operation | None, rows_in_time: i
 
 
 def opaque(sql: Prepared, project: str, filter: Operation | None) -> Sql:
-    """The condition in a form that no index serves: for rows that are found in another way, and then looked at."""
+    """The condition in a form that no index serves, for rows that are found in another way and then checked."""
     mine = sql.traits.sql("f.project = ?")
     if filter is None:
         return Sql(mine, (project,))

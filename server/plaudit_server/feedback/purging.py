@@ -1,4 +1,4 @@
-"""A purge on its way through a project: reads find what it removes, and short transactions remove it by id.
+"""A purge as it works through a project: reads find what it removes, and short transactions remove it by id.
 
 No filter is evaluated in a transaction that writes, but for records that changed since they were found.
 """
@@ -26,10 +26,10 @@ SLICE_ROWS: Final = 500
 SLICE_BYTES: Final = 4 * 1024 * 1024
 """How many bytes of payloads one transaction removes at most, or one record: they are overwritten."""
 
-# A slice is found by whatever serves the filter best; what takes longer than this part of the time that is left is
-# done by windows of records, in the order of time, however few of them match.
+# A slice is found in the way that serves the filter best. If that takes longer than this part of the remaining time,
+# windows of records are read in the order of time instead, however few of them match.
 _WHOLE_SHARE: Final = 0.25
-# After this part of its time a purge ends, so that the slice under way is done when the caller's time is up.
+# After this part of its time a purge ends, so that the last slice is done before the caller's time is over.
 _SHARE: Final = 0.5
 _FIRST_WINDOW: Final = 2_000
 _LEAST_WINDOW: Final = 50
@@ -37,7 +37,7 @@ _LARGEST_WINDOW: Final = 64_000
 _SHORT_SECONDS: Final = 0.05  # a window that takes less is followed by a larger one
 _LONG_SECONDS: Final = 0.5  # and one that takes more by a smaller one
 
-# Ids that are removed without a look at what they hold: not more bytes than a slice may have.
+# As many ids are removed without reading their sizes first: together they fit a slice.
 _FEW_IDS: Final = 4
 
 Key = tuple[int, str]
@@ -53,7 +53,7 @@ class Match(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Matches in the order of time, and how far was looked: None is to the end."""
+    """Matches in the order of time, and the key up to which records were looked at; None means to the end."""
 
     matches: list[Match]
     reached: Key | None
@@ -61,7 +61,7 @@ class Found(NamedTuple):
 
 
 class PurgeStatements:
-    """The fixed statements of looking for what to purge."""
+    """The fixed statements that find what to purge."""
 
     def __init__(self, traits: Traits) -> None:
         sql = traits.sql
@@ -98,7 +98,7 @@ class FindMatches(Read[Found]):
             [[until]] = yield Statement(statements.newest, (self.project,))
             if until is None:
                 return Found([], None, 0)
-        # With the sign it is no range of an index: that would look better than the index that serves the filter.
+        # With the sign it is no range of an index, which the planner would prefer to the index that serves the filter.
         beyond = traits.sql(" AND +f.created_at <= ?")
         params: tuple[Any, ...] = (until,)
         if self.after is not None:
@@ -141,7 +141,7 @@ class FindMatches(Read[Found]):
 
 @dataclass(frozen=True, slots=True)
 class FindIds(Read[list[Match] | DomainError]):
-    """Those of the ids that are there, in the order of time; or NotOwner, if one is not of the `owner`."""
+    """The ids that are there, in the order of time; or NotOwner, if one does not belong to the `owner`."""
 
     project: str
     ids: Sequence[str]
@@ -164,7 +164,7 @@ class FindIds(Read[list[Match] | DomainError]):
 
 
 class Progress(NamedTuple):
-    """How far a purge by query has come: what its page token holds.
+    """How far a purge by query has got: what its page token holds.
 
     `until` and the key are as in FindMatches. `checked` is whether no match is another's. `window` is the number of
     records to look at in one read; 0 is for whatever serves the filter best.
@@ -188,7 +188,7 @@ class Progress(NamedTuple):
 
 
 class Purging:
-    """Purges what is asked for, slice by slice; `removed` counts what is gone (with `dry_run`, what would be).
+    """Purges what was asked for, slice by slice; `removed` counts what was removed (with `dry_run`, what would be).
 
     `submit` applies a command. `told` gets the number of records of each slice that was removed. A purge by filter ends
     when this `share` of the time of its `work` is over, so that its answer comes in time.
@@ -219,7 +219,7 @@ class Purging:
         self.removed = 0
 
     async def ids(self, ids: Sequence[str]) -> None:
-        """Purge by ids, all of them. Raises NotOwner before anything is removed, if one is another's."""
+        """Purge by ids, all of them. Raises NotOwner, before anything is removed, if one is another principal's."""
         if len(ids) <= _FEW_IDS and not self._dry_run:
             await self._remove(Purge(self._project, self._user_id, ids, owner=self._owner, work=self._work))
             return
@@ -230,7 +230,7 @@ class Purging:
             await self._take(some, None)
 
     async def matches(self, filter: Operation | None, start: Progress, limit: int) -> Progress | None:
-        """Purge by filter, at most `limit` records; where to go on, or None when all of it is done.
+        """Purge by filter, at most `limit` records. Returns where to continue, or None when all is done.
 
         Raises NotOwner before anything is removed, if a match is another's; a record that another replaced while
         the purge runs ends it there.
@@ -259,7 +259,7 @@ class Purging:
                 return progress
 
     def _share_of_time(self, share: float, now: float) -> float:
-        """When this part of the time that is left will be over."""
+        """The time at which this part of the remaining time is over."""
         deadline = self._work.deadline
         return math.inf if deadline is None else now + (deadline - now) * share
 

@@ -54,7 +54,7 @@ class KeyScope:
 
 
 def signing_key(master: bytes, id: str) -> SigningKey:
-    """The key of an id: whoever has a copy of the database but not the master secret can mint nothing."""
+    """The key of an id: a copy of the database without the master secret is not enough to mint a token."""
     return SigningKey(id, hmac.digest(master, _PURPOSE + id.encode(), "sha256"))
 
 

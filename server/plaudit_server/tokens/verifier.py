@@ -28,7 +28,7 @@ class FeedbackToken:
 
 
 class FeedbackTokenVerifier:
-    """Checks tokens against the keys in force; what was found to hold is remembered while it does."""
+    """Verifies tokens with the current keys; a valid token is remembered until it expires."""
 
     def __init__(self, keys: Callable[[], Keyring]) -> None:
         """`keys` gives the keys at once."""

@@ -1,4 +1,4 @@
-"""One connection of the HTTP port: uvicorn's protocol over httptools, with the bounds that it lacks."""
+"""One connection of the HTTP port: uvicorn's protocol over httptools, with the bounds that it does not have."""
 
 from __future__ import annotations
 

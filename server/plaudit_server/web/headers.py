@@ -104,7 +104,7 @@ def decoded_base64(text: str, field: str) -> bytes:
 
 
 def header_pairs(metadata: Metadata, prefix: str = "") -> HeaderPairs:
-    """Metadata as headers, each name behind a prefix. Raises ValueError for a name or value that a header cannot hold:
+    """Metadata as headers, each name after a prefix. Raises ValueError for a name or value that a header cannot hold:
     what ends a line in one would begin another header.
     """
     pairs = []

@@ -103,7 +103,7 @@ class JsonWriter:
         return self._types[name](message)
 
     def _message(self, descriptor: Descriptor, skip: Sequence[FieldDescriptor] = ()) -> Write:
-        """Every name in the source is a field's, which is letters, digits and `_`, behind a prefix of ours."""
+        """Every name in the source is a field's, which is letters, digits and `_`, after a prefix."""
         fields = [field for field in descriptor.fields if field not in skip]
         plain = [field for field in fields if not field.has_presence]
         names: dict[str, Any] = {"values_of": _getter([field.name for field in plain])}

@@ -64,7 +64,7 @@ def _content_type(headers: Headers) -> str:
     value = headers.get("content-type") or ""
     name, separator, parameters = value.partition(";")
     name = name.strip().lower()
-    # JSON may say that it is UTF-8; that is all that may be said.
+    # JSON may declare that it is UTF-8, and nothing else.
     if separator and not (name.endswith("json") and _UTF8.fullmatch(separator + parameters)):
         return ""
     return name

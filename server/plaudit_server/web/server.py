@@ -41,7 +41,7 @@ class HttpServer:
         tls: TlsContext | None = None,
         auth_context: Callable[[asyncio.Transport], AuthContext] = lambda _: {},
     ) -> None:
-        """With `user_timeout_seconds` a connection ends whose peer acknowledges nothing for so long."""
+        """With `user_timeout_seconds`, a connection ends when its peer acknowledges nothing for this time."""
         self._config = Config(
             app,
             http=Connection,
