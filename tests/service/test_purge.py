@@ -110,12 +110,11 @@ def test_a_cancelled_purge_stops_between_two_slices(stub: FeedbackServiceStub, m
     while count(stub, project) == 600:
         time.sleep(0.001)
     call.cancel()
-    left = count(stub, project)
     # What was on its way at that moment may yet come; then nothing more does, and another purge finishes it.
-    settled = -1
-    while settled != left:
-        settled, left = left, count(stub, project)
-        time.sleep(0.2)
+    before, left = -1, count(stub, project)
+    while before != left:
+        time.sleep(0.3)
+        before, left = left, count(stub, project)
     assert 0 < left < 600
     whole = answers(stub, PurgeFeedbackRequest(project=project, query=EVERY))
     assert sum(answer.purged_count for answer in whole) == left

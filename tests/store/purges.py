@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Purge, Purged
@@ -52,3 +55,12 @@ async def purge(
     going = purging(store, project, user_id, **more)
     progress = await going.matches(filter, Progress(), limit)
     return going.removed, progress is not None
+
+
+async def until_erased(store: Engine) -> None:
+    """Wait until purged bytes are in no file of the store."""
+    for _ in range(1000):
+        if not store.erasure_pending:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the erasure is still pending")

@@ -28,13 +28,13 @@ from plaudit_server.store.base import (
 )
 from plaudit_server.store.engines.sqlite.connection import (
     APPLICATION_ID,
-    BUSY_MS,
     UNAVAILABLE,
     check_file,
     configured,
     roll_back,
 )
 from plaudit_server.store.engines.sqlite.dialect import SQLITE
+from plaudit_server.store.engines.sqlite.erasing import Eraser, truncate
 from plaudit_server.store.engines.sqlite.reading import STATEMENTS_CACHED, Asked, Reader, drive
 from plaudit_server.store.engines.sqlite.threads import Threads
 from plaudit_server.store.ledger import microseconds, write_group
@@ -46,8 +46,7 @@ logger = logging.getLogger("plaudit_server")
 
 T = TypeVar("T")
 
-_ERASE_WAIT_MS: Final = 50
-_ERASE_RETRY_SECONDS: Final = (0.05, 1.0)
+_CLOSING_WAIT_MS: Final = 50  # for readers of other programs, when the store is opened or closed
 
 _WRITER_CACHE_KIB: Final = 65_536
 _READER_CACHE_KIB: Final = 8_192  # of each reader: filled by the first long stream, and kept
@@ -80,27 +79,25 @@ class SqliteEngine(SqlEngine):
         self._idle: deque[Reader] = deque()
         self._connection: apsw.Connection | None = None
         self._suspect = False
-        self._unerased = False
         self._log_checked = 0.0
-        self._eraser: asyncio.Task[None] | None = None
+        self._eraser: Eraser | None = None
 
     async def open(self) -> None:
         """Open the file, or make it. Raises StoreError, and leaves a file that cannot be used as it is."""
         self._writer = Threads(1, "plaudit-writer")
         self._readers = Threads(self._reader_count, "plaudit-reader")
+        self._eraser = Eraser(str(self._path), self._connect_reader, self._by_writer, self._truncate)
         try:
             await self._run(self._writer, self._open)
         except BaseException:
             await self.close()
             raise
-        self._erase_in_background()
+        self._eraser.go_on()
 
     async def close(self) -> None:
         """Let what runs finish, write everything into the one file, and release it."""
         if self._eraser is not None:
-            self._eraser.cancel()
-            await asyncio.gather(self._eraser, return_exceptions=True)
-            self._eraser = None
+            await self._eraser.close()
         readers, self._readers = self._readers, None
         writer, self._writer = self._writer, None
         if readers is not None:
@@ -108,12 +105,13 @@ class SqliteEngine(SqlEngine):
         if writer is not None:
             await writer.run(self._close)
             await writer.close()
+        self._eraser = None
 
     async def write(self, group: Sequence[Command[Any]]) -> Written:
         """Apply a group in one transaction; when one command breaks it, each in its own."""
         written = await self._run(self._writer, self._write, group)
-        if self._unerased:
-            self._erase_in_background()
+        if self._eraser is not None:
+            self._eraser.go_on()
         return written
 
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
@@ -136,7 +134,7 @@ class SqliteEngine(SqlEngine):
     @property
     def erasure_pending(self) -> bool:
         """Whether a purge still waits for its checkpoint."""
-        return self._unerased
+        return self._eraser is not None and self._eraser.pending
 
     async def _run(self, threads: Threads | None, work: Callable[..., T], *args: object) -> T:
         """Do blocking work on one of our threads, and hide what the engine says when it fails."""
@@ -158,7 +156,8 @@ class SqliteEngine(SqlEngine):
             # Readers stay open: were the writer alone, closing it after a failure would replay the log.
             for _ in range(self._reader_count):
                 self._idle.append(Reader(self._connect_reader))
-            self._unerased = not self._erase()
+            self._ask_for_erasure()
+            self._cut_log()
         except (apsw.Error, OSError) as error:
             raise StoreError(f"the store {self._path} cannot be opened: {error}") from error
 
@@ -209,8 +208,8 @@ class SqliteEngine(SqlEngine):
             return
         while self._idle:
             self._idle.pop().close()
-        if self._unerased:
-            self._erase()
+        if self.erasure_pending:
+            self._cut_log()
         try:
             self._connection.close()
         except apsw.Error as error:
@@ -225,10 +224,8 @@ class SqliteEngine(SqlEngine):
         except Exception:
             logger.exception("store %s: a group of %d failed, each is tried alone", self._path, len(group))
             written = self._one_by_one(group)
-        if written.erased:
-            self._unerased = not self._erase()
-        else:
-            self._bound_log()
+        if written.erased or self._is_log_large():
+            self._ask_for_erasure()
         return written
 
     def _one_by_one(self, group: Sequence[Command[Any]]) -> Written:
@@ -303,44 +300,34 @@ class SqliteEngine(SqlEngine):
 
     # ── Erasure ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _erase(self) -> bool:
-        """Move the log into the file and truncate it; False when a reader's snapshot is in the way."""
-        connection = self._connection
-        if connection is None:
-            return False
-        connection.set_busy_timeout(_ERASE_WAIT_MS)
+    def _ask_for_erasure(self) -> None:
+        if self._eraser is not None:
+            self._eraser.ask()
+
+    async def _by_writer(self, work: Callable[[int], bool], milliseconds: int) -> bool:
+        return await self._run(self._writer, work, milliseconds)
+
+    def _truncate(self, milliseconds: int) -> bool:
+        return self._connection is not None and truncate(self._connection, milliseconds)
+
+    def _cut_log(self) -> None:
+        """Empty the log while nobody waits for the writer, as far as other programs let it."""
+        assert self._eraser is not None
         try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._eraser.cut(_CLOSING_WAIT_MS)
         except UNAVAILABLE as error:
-            if not isinstance(error, apsw.BusyError):
-                logger.warning("store %s: erasure: %s: %s", self._path, type(error).__name__, error)
-            return False
-        finally:
-            connection.set_busy_timeout(BUSY_MS)
-        return True
+            logger.warning("store %s: erasure: %s: %s", self._path, type(error).__name__, error)
 
-    def _bound_log(self) -> None:
-        """Keep the log from growing without end; at most once in a while, since writes wait meanwhile."""
+    def _is_log_large(self) -> bool:
+        """Whether the log has to be kept from growing without end; it is looked at once in a while."""
         now = time.monotonic()
-        if now - self._log_checked >= _LOG_RETRY_SECONDS:
-            self._log_checked = now
-            if os.stat(f"{self._path}-wal").st_size > _LOG_BYTES:
-                self._erase()
-
-    def _erase_in_background(self) -> None:
-        if self._unerased and (self._eraser is None or self._eraser.done()):
-            self._eraser = asyncio.create_task(self._retry_erasure())
-
-    async def _retry_erasure(self) -> None:
-        delay, longest = _ERASE_RETRY_SECONDS
-        while self._unerased:
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, longest)
-            await self._run(self._writer, self._erase_again)
-
-    def _erase_again(self) -> None:
-        if self._unerased:
-            self._unerased = not self._erase()
+        if now - self._log_checked < _LOG_RETRY_SECONDS:
+            return False
+        self._log_checked = now
+        try:
+            return os.stat(f"{self._path}-wal").st_size > _LOG_BYTES
+        except OSError:  # what was committed is committed, wherever its log is
+            return False
 
 
 def _probe_steps() -> Steps[None]:
