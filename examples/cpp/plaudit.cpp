@@ -32,7 +32,7 @@ std::string NewId() {
 }
 
 void SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
 }
 
 namespace {

@@ -14,7 +14,7 @@ import (
 )
 
 // deadline is the time for every unary call, including its retries.
-const deadline = 10 * time.Second
+const deadline = 20 * time.Second
 
 // serviceConfig configures which calls gRPC retries, when, and how often.
 //

@@ -12,7 +12,7 @@ const PROJECT = 'acme/chat';
 const REF = 'weave:///acme/chat/call/0192';
 
 // The time for every unary call, including its retries.
-const deadline = () => ({ deadline: Date.now() + 10_000 });
+const deadline = () => ({ deadline: Date.now() + 20_000 });
 
 // 64-bit numbers as strings, because JavaScript numbers are exact only up to 2^53; enums by their names.
 const definition = loadSync(['plaudit/v1/feedback_service.proto', 'google/rpc/error_details.proto'], {

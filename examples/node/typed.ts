@@ -16,7 +16,7 @@ const PROJECT = 'acme/chat';
 const REF = 'weave:///acme/chat/call/0192';
 
 // The time for every unary call, including its retries.
-const deadline = (): grpc.CallOptions => ({ deadline: Date.now() + 10_000 });
+const deadline = (): grpc.CallOptions => ({ deadline: Date.now() + 20_000 });
 
 function connect(target: string): service.FeedbackServiceClient {
   return new service.FeedbackServiceClient(target, grpc.credentials.createInsecure(), {

@@ -13,7 +13,7 @@ require 'securerandom'
 
 module Plaudit
   # The time for every call, including its retries.
-  DEADLINE_SECONDS = 10
+  DEADLINE_SECONDS = 20
 
   # Configures which calls gRPC retries, when, and how often.
   SERVICE_CONFIG = File.read(File.expand_path('../../proto/plaudit/v1/feedback_grpc_service_config.json', __dir__))

@@ -30,6 +30,7 @@ from plaudit_server.rpc.chain import Chain
 from plaudit_server.rpc.checks import Checks
 from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Registry
+from plaudit_server.rpc.draining import Draining
 from plaudit_server.rpc.resource import Parts, Resource
 from plaudit_server.rpc.security import security
 from plaudit_server.store.base import Engine
@@ -60,6 +61,7 @@ class Server:
         self._authenticator = Authenticator(config, store)
         around = security(config, self._authenticator)
         self._admission = around.admission
+        self._draining = Draining()
         self._checks = Checks(around.admission)
         parts = Parts(
             store=store,
@@ -78,7 +80,7 @@ class Server:
         tracers = [] if self._tracer is None else [self._tracer]
         logs = [] if self._call_log is None else [self._call_log]
         self._chain = Chain(
-            gates=around.gates,
+            gates=(self._draining.check, *around.gates),
             steps=around.steps,
             observers=(
                 *around.observers,
@@ -128,6 +130,7 @@ class Server:
             for running in self._running:
                 if running.drain is not None:
                     running.drain()
+            await self._draining.begin()
             await asyncio.gather(self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)]))
         elif self._http is not None:
             await self._http.stop(0)

@@ -83,6 +83,14 @@ class Overloaded(DomainError):
         self.retry_delay = retry_delay
 
 
+class Stopping(DomainError):
+    """The server is about to stop and takes no new calls; the client should try again after `retry_delay` seconds."""
+
+    def __init__(self, retry_delay: float) -> None:
+        super().__init__(f"retry in {retry_delay} s")
+        self.retry_delay = retry_delay
+
+
 class QueryTooExpensive(DomainError):
     """A query was stopped since it was not done within its `seconds`; the same would take as long again."""
 

@@ -16,7 +16,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import FeedbackServiceStub, feedback_service_pb2
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 20
 SERVICE_CONFIG = Path(__file__).parents[2] / "proto/plaudit/v1/feedback_grpc_service_config.json"
 _VARIABLE = re.compile(r"\$\{([\w.]+)\}")
 

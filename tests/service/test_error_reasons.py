@@ -256,6 +256,6 @@ def test_reason(reason: str, stub: FeedbackServiceStub, running: RunningServer) 
 
 def test_every_reason_is_produced_by_a_test() -> None:
     here = {*PRODUCED, "STORE_UNAVAILABLE", "OVERLOADED", "INTERNAL", "WATCHER_TOO_SLOW", "QUERY_TOO_EXPENSIVE"}
-    elsewhere = {"UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"}
+    elsewhere = {"UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED", "SERVER_STOPPING"}
     names = {name.removeprefix("ERROR_REASON_") for name in list(ErrorReason.keys())} - {"UNSPECIFIED"}
     assert names == here | elsewhere

@@ -121,6 +121,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         {"limit": "10000", "value": "10001"}
     """
+    ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 35
+    """UNAVAILABLE: the server is about to stop, and has done nothing of the call; RetryInfo says when to come back.
+
+        {"retry_delay_ms": "500"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons. Each comment begins with the status code, and ends with an example of the metadata."""
@@ -223,5 +228,10 @@ ERROR_REASON_AGGREGATE_TOO_LARGE: ErrorReason.ValueType  # 20
 after filling, values of an agreement, fields of a description. There is no RetryInfo.
 
     {"limit": "10000", "value": "10001"}
+"""
+ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 35
+"""UNAVAILABLE: the server is about to stop, and has done nothing of the call; RetryInfo says when to come back.
+
+    {"retry_delay_ms": "500"}
 """
 global___ErrorReason = ErrorReason

@@ -17,7 +17,7 @@ pub mod v1 {
 }
 
 /// The time for every unary call, including its retries.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 const SERVICE_CONFIG: &str = include_str!("../../../proto/plaudit/v1/feedback_grpc_service_config.json");
 

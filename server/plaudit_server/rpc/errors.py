@@ -22,6 +22,7 @@ from plaudit_server.errors import (
     PermissionDenied,
     QueryTooExpensive,
     QuotaExceeded,
+    Stopping,
     StoreUnavailable,
     Unauthenticated,
     UnreadableRequest,
@@ -230,6 +231,17 @@ def _store_unavailable(error: StoreUnavailable) -> Problem:
         reason(ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
         "the store cannot be reached or written to",
         {"store": error.store},
+        retry_delay=error.retry_delay,
+    )
+
+
+@describe.register
+def _stopping(error: Stopping) -> Problem:
+    return Problem(
+        grpc.StatusCode.UNAVAILABLE,
+        reason(ErrorReason.ERROR_REASON_SERVER_STOPPING),
+        "the server is about to stop; retry after the delay",
+        {"retry_delay_ms": str(round(error.retry_delay * 1000))},
         retry_delay=error.retry_delay,
     )
 

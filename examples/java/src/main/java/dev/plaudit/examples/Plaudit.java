@@ -22,7 +22,7 @@ import java.util.UUID;
 /** What a client of plaudit needs: a channel, ids, and the details of errors. */
 final class Plaudit {
   /** The time for every unary call, including its retries. */
-  static final long DEADLINE_SECONDS = 10;
+  static final long DEADLINE_SECONDS = 20;
 
   private static final SecureRandom RANDOM = new SecureRandom();
 
