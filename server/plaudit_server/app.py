@@ -71,6 +71,7 @@ class Server:
             deadlines=Deadlines(config.limits),
             config=config,
             checks=self._checks,
+            hooks={hook: answer for resource in resources for hook, answer in resource.provides(store).items()},
         )
         self._running = [resource.start(parts) for resource in resources]
         self._on_commit = [running.committed for running in self._running if running.committed is not None]

@@ -26,11 +26,15 @@ class StartError(Exception):
 
 
 class InvalidFields(DomainError):
-    """Fields of a request break rules; `violations` lists all of them, in the order of the request."""
+    """Fields of a request break rules; `violations` lists all of them, in the order of the request.
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    `definition_version` is that of the definition that some of the rules are from.
+    """
+
+    def __init__(self, violations: Sequence[Violation], definition_version: int | None = None) -> None:
         super().__init__(f"{len(violations)} violations")
         self.violations = tuple(violations)
+        self.definition_version = definition_version
 
 
 class InvalidQuery(DomainError):

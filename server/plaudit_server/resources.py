@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from plaudit_server.analytics import resource as analytics
 from plaudit_server.auth.keystore import API_KEY
+from plaudit_server.definitions import resource as definitions
 from plaudit_server.feedback import resource as feedback
 from plaudit_server.rpc.declare import Registry, Undeclared
 from plaudit_server.rpc.resource import Resource
@@ -16,7 +17,7 @@ from plaudit_server.store.migrate import META, SCHEMA_MIGRATION
 
 KEYS: Final = Resource(name="keys", tables=(API_KEY,))
 
-RESOURCES: Final[tuple[Resource, ...]] = (KEYS, feedback.RESOURCE, analytics.RESOURCE)
+RESOURCES: Final[tuple[Resource, ...]] = (KEYS, feedback.RESOURCE, definitions.RESOURCE, analytics.RESOURCE)
 
 
 def registry(resources: Sequence[Resource] = RESOURCES) -> Registry:

@@ -170,7 +170,8 @@ class Database:
 
     def empty(self) -> None:
         """Remove every record, and keep the schema."""
-        self.execute("DELETE FROM feedback; DELETE FROM feedback_history; DELETE FROM project; DELETE FROM api_key")
+        emptied = ("feedback", "feedback_history", "feedback_alias", "definition", "project", "api_key")
+        self.execute("; ".join(f"DELETE FROM {table}" for table in emptied))
 
     def drop(self) -> None:
         self._administer(f"DROP DATABASE {self.name} WITH (FORCE)")

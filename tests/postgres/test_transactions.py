@@ -27,7 +27,9 @@ from tests.postgres.test_trouble import fates, only, through_a_proxy
 from tests.store.factory import PROJECT, record
 from tests.store.transactions import Recorder, write_everything, write_keys
 
-LOCK: Final = "UPDATE project SET revision = revision WHERE project = %s RETURNING revision, last_created_at"
+LOCK: Final = (
+    "UPDATE project SET revision = revision WHERE project = %s RETURNING revision, last_created_at, definitions"
+)
 PROBE: Final = "UPDATE meta SET value = %s WHERE key = 'probe'"
 WRITES: Final = re.compile(r"\s*(insert|update|delete|copy\s.*\sfrom\b|create|drop|alter|truncate)\b", re.I | re.S)
 
@@ -121,7 +123,7 @@ def test_a_migration_begins_with_a_write(database: Database, recorder: Recorder)
 
 
 def test_a_transaction_that_begins_with_a_lock_by_select_is_found(empty_database: Database, recorder: Recorder) -> None:
-    lock = "SELECT revision, last_created_at FROM project WHERE project = %s FOR UPDATE"
+    lock = "SELECT revision, last_created_at, definitions FROM project WHERE project = %s FOR UPDATE"
 
     async def run() -> None:
         store = PostgresEngine(empty_database.url)

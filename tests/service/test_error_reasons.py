@@ -21,19 +21,26 @@ from plaudit.v1 import (
     AggregateFeedbackRequest,
     AnalyticsServiceStub,
     BatchCreateFeedbackRequest,
+    BooleanRule,
     CountFeedbackRequest,
     CreateFeedbackRequest,
+    Definition,
+    DefinitionServiceStub,
     ErrorReason,
     Feedback,
     FeedbackServiceStub,
+    GetDefinitionRequest,
     GetFeedbackRequest,
     Grouping,
+    JsonSchemaRule,
     PurgeFeedbackRequest,
+    PutDefinitionRequest,
     Query,
     QueryFeedbackRequest,
     ReplaceFeedbackRequest,
     TimeBucket,
     TimeUnit,
+    Unique,
     WatchFeedbackRequest,
 )
 from plaudit_server.config import Config, Connections, Limits
@@ -229,6 +236,57 @@ def test_query_too_expensive() -> None:
         assert running.server.calls == before + 2
 
 
+# --- definitions
+
+
+def put(running: RunningServer, feedback_type: str, **fields: Any) -> None:
+    definition = Definition(feedback_type=feedback_type, **fields)
+    with grpc.insecure_channel(running.target) as channel:
+        DefinitionServiceStub(channel).PutDefinition(PutDefinitionRequest(project=PROJECT, definition=definition))
+
+
+def definition_not_found(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    with grpc.insecure_channel(running.target) as channel:
+        request = GetDefinitionRequest(project=PROJECT, feedback_type="none")
+        return refusal(lambda: DefinitionServiceStub(channel).GetDefinition(request))
+
+
+def definition_breaks_stored(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    stub.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=Feedback(ref=REF, feedback_type="broken")))
+    definition = Definition(feedback_type="broken", boolean=BooleanRule())
+    request = PutDefinitionRequest(project=PROJECT, definition=definition, checked_revision=0)
+    with grpc.insecure_channel(running.target) as channel:
+        return refusal(lambda: DefinitionServiceStub(channel).PutDefinition(request))
+
+
+def feedback_not_unique(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    put(running, "once", unique=Unique(by_rater=True))
+    request = CreateFeedbackRequest(project=PROJECT, feedback=Feedback(ref=REF, feedback_type="once"))
+    stub.CreateFeedback(request)
+    return refusal(lambda: stub.CreateFeedback(request))
+
+
+def validation_too_expensive(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    schema = {"items": {"anyOf": [{"const": f"v{number}"} for number in range(900)]}}
+    put(running, "expensive", json_schema=JsonSchemaRule(schema_json=json.dumps(schema)))
+    feedback = Feedback(ref=REF, feedback_type="expensive", payload_json=json.dumps({"value": ["x"] * 100}))
+    request = BatchCreateFeedbackRequest(project=PROJECT, feedback=[feedback] * 1_000)
+    refused = refusal(lambda: stub.BatchCreateFeedback(request))
+    assert refused.retry_seconds is None
+    return refused
+
+
+def limit_reached(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    with grpc.insecure_channel(running.target) as channel:
+        definitions = DefinitionServiceStub(channel)
+        request = PutDefinitionRequest(project=PROJECT, definition=Definition(feedback_type="often"))
+        for number in range(1_000):
+            request.definition.title = str(number)
+            definitions.PutDefinition(request)
+        request.definition.title = "one more"
+        return refusal(lambda: definitions.PutDefinition(request))
+
+
 def check(reason: str, refused: Refusal) -> None:
     code, keys = documented()[reason]
     assert (refused.reason, refused.code.name, set(refused.metadata)) == (reason, code, keys)
@@ -246,6 +304,11 @@ PRODUCED: dict[str, Produce] = {
     "VERSION_MISMATCH": version_mismatch,
     "REVISION_OUT_OF_RANGE": revision_out_of_range,
     "AGGREGATE_TOO_LARGE": aggregate_too_large,
+    "DEFINITION_NOT_FOUND": definition_not_found,
+    "DEFINITION_BREAKS_STORED": definition_breaks_stored,
+    "FEEDBACK_NOT_UNIQUE": feedback_not_unique,
+    "VALIDATION_TOO_EXPENSIVE": validation_too_expensive,
+    "LIMIT_REACHED": limit_reached,
 }
 
 

@@ -27,6 +27,7 @@ from plaudit_server.store.engines.sqlite.connection import APPLICATION_ID
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.engines.sqlite.reading import drive
 from plaudit_server.store.ledger import ProjectRevision
+from plaudit_server.store.migrate import migrations
 from tests.faults.disk import Disk, faulty_disk
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
@@ -105,7 +106,7 @@ def test_the_header_tells_whose_file_it_is_while_all_else_is_in_the_log(tmp_path
     async def look(store: SqliteEngine) -> None:
         header = (tmp_path / "plaudit.db").read_bytes()[:100]
         assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
-        assert int.from_bytes(header[60:64], "big") == 1
+        assert int.from_bytes(header[60:64], "big") == len(migrations("sqlite"))
         assert header[18:20] == b"\x02\x02"  # write-ahead log
 
     with_store(tmp_path / "plaudit.db", look)
@@ -230,11 +231,11 @@ def test_the_schema_has_the_columns_of_every_statement_and_leads_each_key_with_p
         assert columns == list(FEEDBACK.columns)
     indexes = {
         (table, name): [row[2] for row in connection.execute(f"PRAGMA index_info({name})")]
-        for table in ("feedback", "feedback_history", "project")
+        for table in ("feedback", "feedback_history", "project", "definition", "feedback_alias")
         for _, name, *_ in connection.execute(f"PRAGMA index_list({table})").fetchall()
     }
     connection.close()
-    assert len(indexes) == 9
+    assert len(indexes) == 12
     assert {columns[0] for columns in indexes.values()} == {"project"}
 
 

@@ -19,7 +19,9 @@ from tests.keys import opened_keys
 from tests.store.factory import PROJECT
 from tests.store.transactions import Recorder, write_everything, write_keys
 
-LOCK: Final = "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at"
+LOCK: Final = (
+    "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at, definitions"
+)
 PROBE: Final = "UPDATE meta SET value = randomblob(8) WHERE key = 'probe'"
 # A file of a newer version must be left as it is; and here BEGIN IMMEDIATE by itself keeps all other writers out.
 MIGRATION: Final = 'pragma "user_version"'
@@ -88,7 +90,7 @@ def test_keys_and_indexes_are_written_by_transactions_that_begin_with_a_write(
 
 
 def test_a_transaction_that_begins_with_a_look_is_found(tmp_path: Path, recorder: Recorder) -> None:
-    look = "SELECT revision, last_created_at FROM project WHERE project = ?"
+    look = "SELECT revision, last_created_at, definitions FROM project WHERE project = ?"
 
     async def scenario(store: SqliteEngine) -> None:
         recorder.transactions.clear()

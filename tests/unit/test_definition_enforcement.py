@@ -10,9 +10,10 @@ from google.protobuf.json_format import ParseDict
 
 from plaudit.v1 import Definition as Message
 from plaudit_server.definitions import enforcement, rules
-from plaudit_server.definitions.enforcement import REQUEST_COST, Finding, Subject, TooExpensive, Trial
+from plaudit_server.definitions.enforcement import REQUEST_COST, Finding, TooExpensive, Trial
 from plaudit_server.definitions.records import Defined, ProjectDefinitions, Version
 from plaudit_server.errors import Violation
+from plaudit_server.feedback.judging import Subject
 from tests.shared import DEFINITIONS, as_parameters, read_lines
 
 PROJECT = "acme/chat"
@@ -33,9 +34,8 @@ def defined(*messages: dict[str, Any]) -> ProjectDefinitions:
 
 def subject(payload: dict[str, Any] | str, feedback_type: str = "t", **fields: Any) -> Subject:
     text = payload if isinstance(payload, str) else json.dumps(payload)
-    user = fields.pop("user_id", "alice")
-    given = {"ref": REF, "owner": user, "creator": None, "annotation_ref": None, **fields}
-    return Subject(feedback_type, user_id=user, payload=json.loads(text), text=text, **given)
+    given = {"ref": REF, "user_id": "alice", "creator": None, "annotation_ref": None, **fields}
+    return Subject(feedback_type, payload=json.loads(text), text=text, **given)
 
 
 def finding(definitions: ProjectDefinitions, record: Subject) -> Finding | None:
@@ -177,8 +177,8 @@ def test_a_creator_proves_nothing() -> None:
 
 def places(unique: dict[str, Any], *records: Subject, **definition: Any) -> int:
     definitions = defined({"feedback_type": "t", "unique": unique, **definition})
-    found = [enforcement.place_of(definitions, record) for record in records]
-    return len({place[0] for place in found if place is not None})
+    by = enforcement.unique_of(definitions, "t")
+    return 0 if by is None else len({enforcement.key_of(by, record, record.user_id) for record in records})
 
 
 def test_what_is_named_makes_places() -> None:
@@ -220,11 +220,11 @@ def test_a_reaction_in_any_spelling_is_one_value() -> None:
     records = [subject(payload, "wandb.reaction.1") for payload in heart]
     definitions = defined({"feedback_type": "wandb.reaction.1", "unique": {"by_value": True, "on_repeat": 2}})
 
-    found = [enforcement.place_of(definitions, record) for record in records]
-
-    assert found[0] == found[1]
-    assert found[0] is not None
-    assert found[0][1]
+    by = enforcement.unique_of(definitions, "wandb.reaction.1")
+    assert by is not None
+    assert by.unique is not None
+    assert by.unique.replaces
+    assert len({enforcement.key_of(by, record, "alice") for record in records}) == 1
 
 
 # --- cost
@@ -294,8 +294,10 @@ def test_a_trial_counts_what_breaks_where() -> None:
     )
     trial = Trial(definitions.by_type["t"])
 
-    broken = [trial.add(f"f{n}", subject({"value": value})) for n, value in enumerate(["b", ["b"], ["a", "x", "y"]])]
-    broken += [trial.add(f"g{n}", subject({}, ref=f"{REF}/{n}")) for n in range(12)]
+    broken = [
+        trial.add(f"f{n}", subject({"value": value}), "alice") for n, value in enumerate(["b", ["b"], ["a", "x", "y"]])
+    ]
+    broken += [trial.add(f"g{n}", subject({}, ref=f"{REF}/{n}"), "alice") for n in range(12)]
 
     assert broken == [True, False, True] + [True] * 12
     assert (trial.checked, trial.breaking, trial.repeated) == (15, 14, 1)
@@ -312,7 +314,7 @@ def test_a_trial_of_an_annotation_looks_at_the_records_that_it_would_check() -> 
     tried = defined({"feedback_type": tone, "boolean": {}, "annotation_ref": SPEC + "2"}).by_type[tone].versions
     trial = Trial(Defined.of((*before, *tried)))
 
-    found = [trial.add(digest, subject({"value": 0.5}, tone, annotation_ref=SPEC + digest)) for digest in "123"]
+    found = [trial.add(digest, subject({"value": 0.5}, tone, annotation_ref=SPEC + digest), "x") for digest in "123"]
 
     assert found == [False, True, True]
     assert {found.path for found in trial.breakages()} == {"payload.value", "annotation_ref"}
@@ -323,7 +325,7 @@ def test_a_trial_knows_when_it_has_cost_enough() -> None:
     record = subject({"value": ["v1"] * 500})
     looked = 0
     while not trial.exhausted:
-        trial.add(str(looked), record)
+        trial.add(str(looked), record, "alice")
         looked += 1
 
     assert 10 < looked < 100

@@ -126,6 +126,31 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         {"retry_delay_ms": "500"}
     """
+    ERROR_REASON_DEFINITION_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """NOT_FOUND: the type has no definition, or not this version of it.
+
+        {"project": "acme/chat", "feedback_type": "correctness"}
+    """
+    ERROR_REASON_DEFINITION_BREAKS_STORED: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: stored records break the definition; `id` is one of them.
+
+        {"project": "acme/chat", "feedback_type": "correctness", "count": "3", "id": "0192…"}
+    """
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 24
+    """FAILED_PRECONDITION: the project has as many as it may have.
+
+        {"project": "acme/chat", "limit": "definitions", "most": "1000"}
+    """
+    ERROR_REASON_FEEDBACK_NOT_UNIQUE: _ErrorReason.ValueType  # 25
+    """ALREADY_EXISTS: there may be one record of this type in its place, and `id` is there. No `id`: it is another's.
+
+        {"project": "acme/chat", "feedback_type": "correctness", "id": "0192…"}
+    """
+    ERROR_REASON_VALIDATION_TOO_EXPENSIVE: _ErrorReason.ValueType  # 26
+    """RESOURCE_EXHAUSTED: checking the records against their definitions would cost too much; send fewer or smaller ones.
+
+        {"cost": "180000000", "limit": "100000000"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons. Each comment begins with the status code, and ends with an example of the metadata."""
@@ -233,5 +258,30 @@ ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 35
 """UNAVAILABLE: the server is about to stop, and has done nothing of the call; RetryInfo says when to come back.
 
     {"retry_delay_ms": "500"}
+"""
+ERROR_REASON_DEFINITION_NOT_FOUND: ErrorReason.ValueType  # 21
+"""NOT_FOUND: the type has no definition, or not this version of it.
+
+    {"project": "acme/chat", "feedback_type": "correctness"}
+"""
+ERROR_REASON_DEFINITION_BREAKS_STORED: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: stored records break the definition; `id` is one of them.
+
+    {"project": "acme/chat", "feedback_type": "correctness", "count": "3", "id": "0192…"}
+"""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 24
+"""FAILED_PRECONDITION: the project has as many as it may have.
+
+    {"project": "acme/chat", "limit": "definitions", "most": "1000"}
+"""
+ERROR_REASON_FEEDBACK_NOT_UNIQUE: ErrorReason.ValueType  # 25
+"""ALREADY_EXISTS: there may be one record of this type in its place, and `id` is there. No `id`: it is another's.
+
+    {"project": "acme/chat", "feedback_type": "correctness", "id": "0192…"}
+"""
+ERROR_REASON_VALIDATION_TOO_EXPENSIVE: ErrorReason.ValueType  # 26
+"""RESOURCE_EXHAUSTED: checking the records against their definitions would cost too much; send fewer or smaller ones.
+
+    {"cost": "180000000", "limit": "100000000"}
 """
 global___ErrorReason = ErrorReason

@@ -233,10 +233,13 @@ class ImportFeedbackRequest(google.protobuf.message.Message):
     PROJECT_FIELD_NUMBER: builtins.int
     SEQUENCE_FIELD_NUMBER: builtins.int
     FEEDBACK_FIELD_NUMBER: builtins.int
+    SKIP_DEFINITIONS_FIELD_NUMBER: builtins.int
     project: builtins.str
     """`entity/project`, required."""
     sequence: builtins.int
     """The client's own number of this message; comes back in the answer."""
+    skip_definitions: builtins.bool
+    """Whether records are stored that break the definitions in force, as when an export of before is restored."""
     @property
     def feedback(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.feedback_pb2.Feedback]:
         """1 to 1,000 records with id and created_at; user_id, updated_at and version are kept where given."""
@@ -247,8 +250,9 @@ class ImportFeedbackRequest(google.protobuf.message.Message):
         project: builtins.str = ...,
         sequence: builtins.int = ...,
         feedback: collections.abc.Iterable[plaudit.v1.feedback_pb2.Feedback] | None = ...,
+        skip_definitions: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "project", b"project", "sequence", b"sequence"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "project", b"project", "sequence", b"sequence", "skip_definitions", b"skip_definitions"]) -> None: ...
 
 global___ImportFeedbackRequest = ImportFeedbackRequest
 

@@ -20,6 +20,8 @@ class Right(StrEnum):
     REPLACE = "replace"
     PURGE = "purge"
     IMPORT = "import"
+    DEFINE = "define"
+    CHECK = "check"
 
 
 LOWEST_ROLES: Final[dict[Right, Role]] = {
@@ -28,6 +30,8 @@ LOWEST_ROLES: Final[dict[Right, Role]] = {
     Right.REPLACE: Role.WRITER,
     Right.PURGE: Role.WRITER,
     Right.IMPORT: Role.ADMINISTRATOR,
+    Right.DEFINE: Role.ADMINISTRATOR,
+    Right.CHECK: Role.EDITOR,
 }
 """The lowest role that has a right. INFO is not about a project: it needs a principal and no role."""
 
@@ -37,7 +41,7 @@ OWN_ONLY_BELOW: Final[dict[Right, Role]] = {
 }
 """Rights that a role below the one named has over its own records alone."""
 
-WRITES: Final = frozenset({Right.CREATE, Right.REPLACE, Right.PURGE, Right.IMPORT})
+WRITES: Final = frozenset({Right.CREATE, Right.REPLACE, Right.PURGE, Right.IMPORT, Right.DEFINE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,12 @@ def allowed(principal: Principal, right: Right, project: str) -> Decision:
     if role is None or role < LOWEST_ROLES[right]:
         return _REFUSED
     return _OWN_ONLY if right in OWN_ONLY_BELOW and role < OWN_ONLY_BELOW[right] else _ALLOWED
+
+
+def own_only(principal: Principal, right: Right, project: str) -> bool:
+    """Whether a principal has a right over its own records alone, or over none."""
+    decision = allowed(principal, right, project)
+    return decision.own_only or not decision.allowed
 
 
 def table(rights: Mapping[str, Right]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from plaudit._contract.jsontext import REPORTED_BREACHES, Breach, place
 from plaudit_server.definitions.records import BUILT_IN, Defined, Definition, ProjectDefinitions
 from plaudit_server.definitions.schema import VALUE_COST, JsonSchema
+from plaudit_server.feedback.judging import Subject
 
 REQUEST_COST: Final = 100_000_000
 """The most that the records of one request may cost together."""
@@ -28,19 +29,6 @@ REASON_CHARACTERS: Final = 10_000
 _EXPLANATION_COST: Final = 20_000  # of saying what is wrong with one value, beside looking at it again
 
 _MISSING: Final = object()
-
-
-class Subject(NamedTuple):
-    """What is looked at of a record: `payload` is `text`, decoded; `owner` is who made its version 1."""
-
-    feedback_type: str
-    ref: str
-    user_id: str
-    owner: str
-    creator: str | None
-    annotation_ref: str | None
-    payload: Mapping[str, Any]
-    text: str
 
 
 class Finding(NamedTuple):
@@ -208,33 +196,30 @@ def is_named(pattern: str, user_id: str) -> bool:
 # --- places
 
 
-def place_of(definitions: ProjectDefinitions, subject: Subject) -> tuple[bytes, bool] | None:
-    """The place that a record takes, of which there is one, and whether a second record replaces the first.
+def unique_of(definitions: ProjectDefinitions, feedback_type: str) -> Definition | None:
+    """The definition by which there may be one record of a type in each place; None where there may be any number."""
+    defined = definitions.of(feedback_type)
+    if defined is None:
+        return None
+    newest = defined.newest.definition
+    return newest if newest.enforced and newest.unique is not None else None
 
-    None where there may be any number. Two records have the same place when they agree in the type, the ref, and what
-    the definition names.
+
+def key_of(definition: Definition, subject: Subject, owner: str) -> str:
+    """16 bytes in hex that stand for the place of a record of this owner, by a definition that has `unique`.
+
+    Two records have the same place when they agree in the type, the ref, and what the definition names.
     """
-    defined = definitions.of(subject.feedback_type)
-    if defined is None or not defined.newest.definition.enforced:
-        return None
-    unique = defined.newest.definition.unique
-    if unique is None:
-        return None
-    return key_of(defined.newest.definition, subject), unique.replaces
-
-
-def key_of(definition: Definition, subject: Subject) -> bytes:
-    """16 bytes that stand for the place of a record by a definition that has `unique`."""
     unique = definition.unique
     assert unique is not None
     parts = (
         subject.feedback_type,
         subject.ref,
-        [subject.owner] if unique.by_rater else 0,
+        [owner] if unique.by_rater else 0,
         [subject.creator] if unique.by_creator else 0,
         _text_form(definition, subject.text) if unique.by_value else 0,
     )
-    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=16).digest()
+    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=16).hexdigest()
 
 
 class _Numeral(str):
@@ -291,7 +276,7 @@ class Trial:
         self._credit = Credit(cost_limit)
         self._cost_left = cost_limit
         self._breakages: dict[tuple[str, str], _Breakage] = {}
-        self._places: dict[bytes, str] = {}
+        self._places: dict[str, str] = {}
         self._repeated: set[str] = set()
         self.checked = 0
         self.breaking = 0
@@ -306,8 +291,8 @@ class Trial:
         """How many refs hold more records than `unique` allows."""
         return len(self._repeated)
 
-    def add(self, id: str, subject: Subject) -> bool:
-        """Look at one record; whether it breaks the definition that is tried."""
+    def add(self, id: str, subject: Subject, owner: str) -> bool:
+        """Look at one record of an owner; whether it breaks the definition that is tried."""
         self.checked += 1
         tried = self._defined.newest
         breaches: list[Breach] = []
@@ -325,7 +310,7 @@ class Trial:
             if len(breakage.ids) < _EXAMPLES:
                 breakage.ids.append(id)
         if tried.definition.unique is not None:
-            key_there = key_of(tried.definition, subject)
+            key_there = key_of(tried.definition, subject, owner)
             if self._places.setdefault(key_there, id) != id:
                 self._repeated.add(subject.ref)
         self.breaking += bool(breaches)

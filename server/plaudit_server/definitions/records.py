@@ -10,6 +10,7 @@ from plaudit._contract.jsontext import place
 from plaudit_server.definitions.kinds import Rule
 from plaudit_server.definitions.schema import JsonSchema
 from plaudit_server.feedback import types
+from plaudit_server.store.base import Placement, Table
 
 ALL_OTHERS: Final = "*"
 """The type whose definition is that of every type that has none of its own and is not built in."""
@@ -61,6 +62,29 @@ class Definition:
     def _judgement(self) -> tuple[object, ...]:
         rule = self.rule.text if isinstance(self.rule, JsonSchema) else self.rule
         return self.value_path, rule, self.allow_null, self.reason_required, self.refuse_other_keys
+
+
+class StoredDefinition(NamedTuple):
+    """A row of `definition`, but its project; `created_at` in microseconds since 1970 UTC."""
+
+    feedback_type: str
+    version: int
+    since_revision: int
+    user_id: str
+    created_at: int
+    content: bytes
+
+
+DEFINITION: Final = Table(
+    name="definition",
+    title="definitions",
+    columns=("project", *StoredDefinition._fields),
+    placement=Placement.BY_PROJECT,
+    order=("feedback_type", "version"),
+    types={"version": "int8", "since_revision": "int8", "created_at": "int8", "content": "bytea"},
+    proof=("feedback_type", "version", "user_id", "created_at"),
+)
+"""Every version of every definition."""
 
 
 class Version(NamedTuple):

@@ -27,8 +27,6 @@ WRITERS: Final = 20
 RANKED_REFS: Final = 1_000
 TEXT_CHARACTERS: Final = 10_000
 SPANS: Final = 1_000
-DEFINITIONS: Final = 1_000
-VERSIONS: Final = 1_000
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SET_BY_SERVER: Final = ("version", "since_revision", "user_id", "created_at")

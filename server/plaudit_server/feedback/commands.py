@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
 from plaudit._contract.jsontext import same_content
-from plaudit_server.errors import DomainError
+from plaudit_server.errors import DomainError, InvalidFields
+from plaudit_server.feedback.aliases import target, targets
 from plaudit_server.feedback.errors import (
     BatchRejected,
+    FeedbackExists,
     FeedbackNotFound,
+    FeedbackNotUnique,
     NotOwner,
     VersionMismatch,
 )
 from plaudit_server.feedback.held import Held, again, live, look_up
+from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
 from plaudit_server.feedback.matching import opaque
+from plaudit_server.feedback.places import Places, holder
 from plaudit_server.feedback.records import (
     CONTENT_COLUMNS,
     FEEDBACK,
@@ -24,6 +29,7 @@ from plaudit_server.feedback.records import (
     Record,
     Row,
     content_of,
+    renamed,
     seal,
 )
 from plaudit_server.query.tree import Operation
@@ -49,7 +55,9 @@ class WriteStatements:
         self.to_history = sql(
             f"INSERT INTO feedback_history ({columns}) SELECT {columns} FROM feedback WHERE project = ? AND id = ?"
         )
-        self.replace = sql(f"UPDATE feedback SET {sets}, head = ?, payload = ? WHERE project = ? AND id = ?")
+        self.replace = sql(
+            f"UPDATE feedback SET {sets}, head = ?, payload = ?, unique_key = ? WHERE project = ? AND id = ?"
+        )
         self.purge_live = sql("DELETE FROM feedback WHERE project = ? AND id {in}")
         self.purge_history = sql("DELETE FROM feedback_history WHERE project = ? AND id {in}")
         self.purgeable = sql(
@@ -62,8 +70,10 @@ class WriteStatements:
 class Create(Command[list[Row | DomainError]]):
     """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
 
-    With `atomic`, any refusal stores nothing and the outcome is BatchRejected. With `imported`, the
-    records' own created_at, updated_at and version are kept, and the project's clock does not move.
+    With `atomic`, any refusal stores nothing and the outcome is BatchRejected, or InvalidFields where no more than that
+    is wrong. With `imported`, the records' own created_at, updated_at and version are kept, and the project's clock
+    does not move. With `owner`, a repeat replaces no record of another. The outcome is Stale when the definitions by
+    which the records were judged are not those in force.
     """
 
     kind: ClassVar[str] = "create"
@@ -73,6 +83,8 @@ class Create(Command[list[Row | DomainError]]):
     records: Sequence[Record]
     atomic: bool = True
     imported: bool = False
+    owner: str | None = None
+    judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
 
     @property
@@ -97,6 +109,9 @@ class Create(Command[list[Row | DomainError]]):
         """Creates that follow each other share a look-up and an insert."""
         given = [record.id for create in commands for record in create.records if not record.new_id]
         held = (yield from look_up(ledger, given)) if given else {}
+        keys = [key for create in commands for key in _keys(create)]
+        if keys:
+            return (yield from _apply_in_places(ledger, commands, held, keys))
         rows: list[tuple[Any, ...]] = []
         outcomes: list[list[Row | DomainError] | DomainError] = [
             _decide(ledger, create, held, rows) for create in commands
@@ -108,9 +123,10 @@ class Create(Command[list[Row | DomainError]]):
 
 @dataclass(frozen=True, slots=True)
 class Replace(Command[Row]):
-    """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner.
+    """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner, FeedbackNotUnique, Stale.
 
-    `expected_version` 0 means any. With `owner`, only a record of that user_id is replaced.
+    `expected_version` 0 means any. With `owner`, only a record of that user_id is replaced. What the judgement refuses
+    is the outcome, unless the content is there already.
     """
 
     kind: ClassVar[str] = "replace"
@@ -120,6 +136,7 @@ class Replace(Command[Row]):
     record: Record
     expected_version: int = 0
     owner: str | None = None
+    judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
 
     @property
@@ -139,7 +156,12 @@ class Replace(Command[Row]):
     def steps(self, ledger: Ledger) -> Steps[Row | DomainError]:
         """Compare with the record as it is, then swap it."""
         record, project = self.record, self.project
+        if self.judgement.number != ledger.definitions:
+            return Stale(ledger.definitions)
         found = yield from live(ledger, (record.id,))
+        if not found:
+            other = yield from target(ledger.sql, project, record.id)
+            found = (yield from live(ledger, (other,))) if other is not None else []
         if not found:
             return FeedbackNotFound(project, record.id)
         now = found[0]
@@ -154,16 +176,25 @@ class Replace(Command[Row]):
             return now.row
         if expected not in (0, now.version):
             return VersionMismatch(project, record.id, expected, now.version)
+        verdict, key = self.judgement.of(0), None
+        if verdict is not None and verdict.refused is not None:
+            return verdict.refused
+        if verdict is not None and verdict.key is not None:
+            key = verdict.key(now.content[0])
+            there = yield from holder(ledger, key)
+            if there not in (None, now.id):
+                return FeedbackNotUnique(project, record.feedback_type, there)
         updated_at = ledger.tick()
         version = now.version + 1
         ledger.revision = revision = ledger.revision + 1
-        row = seal(record.body, record.payload.encode(), now.created_at, updated_at, version, revision)
+        body = record.body if now.id == record.id else renamed(record.body, now.id)
+        row = seal(body, record.payload.encode(), now.created_at, updated_at, version, revision)
         sql = ledger.sql.of(WriteStatements)
-        yield Statement(sql.to_history, (project, record.id))
+        yield Statement(sql.to_history, (project, now.id))
         yield Statement(
             sql.replace,
-            (revision, version, _REPLACED, updated_at, *content, row.head, record.payload, project, record.id),
-            proof=(FEEDBACK, (record.id, revision, updated_at, row.head)),
+            (revision, version, _REPLACED, updated_at, *content, row.head, record.payload, key, project, now.id),
+            proof=(FEEDBACK, (now.id, revision, updated_at, row.head)),
         )
         return row
 
@@ -212,6 +243,7 @@ class Purge(Command[Purged]):
         """Remove what is still there and still matches, and leave a tombstone for each record."""
         sql, bind_list = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list
         found = yield Statement(sql.purgeable, (self.project, bind_list(self.ids)))
+        found += yield from self._by_other_names(ledger, {row[0] for row in found})
         if self.filter is not None:
             found = yield from self._still_matching(ledger, found)
         found.sort(key=lambda row: (row[4], row[0]))
@@ -233,11 +265,20 @@ class Purge(Command[Purged]):
             tombstones.append(
                 (
                     self.project, id, ledger.revision, 0, _PURGED, purged_at, purged_at,
-                    self.user_id, ref, feedback_type, *blank, b"", "{}",
+                    self.user_id, ref, feedback_type, *blank, b"", "{}", None,
                 )
             )  # fmt: skip
         yield Insert(HISTORY, tombstones)
         return Purged(len(found))
+
+    def _by_other_names(self, ledger: Ledger, there: set[str]) -> Steps[list[Any]]:
+        """The records of which the ids that are not there are other names."""
+        missing = [id for id in self.ids if id not in there]
+        named = set((yield from targets(ledger.sql, self.project, missing)).values()) - there
+        if not named:
+            return []
+        bound = ledger.sql.traits.bind_list(sorted(named))
+        return (yield Statement(ledger.sql.of(WriteStatements).purgeable, (self.project, bound)))
 
     def _still_matching(self, ledger: Ledger, found: list[Any]) -> Steps[list[Any]]:
         """What was found, without records that were replaced since then and no longer match."""
@@ -259,23 +300,31 @@ COMMANDS: Final = (Create, Replace, Purge)
 
 def _decide(
     ledger: Ledger, create: Create, held: dict[str, Held | None], rows: list[tuple[Any, ...]]
-) -> list[Row | DomainError] | BatchRejected:
+) -> list[Row | DomainError] | DomainError:
     """The result of each record; rows to write are added to `rows`, and their ids to those that are held."""
+    if create.judgement.number != ledger.definitions:
+        return Stale(ledger.definitions)
     results: list[Row | DomainError] = []
     before, length = ledger.mark(), len(rows)
     repeated = 0
     refused: dict[int, DomainError] = {}
-    for record in create.records:
+    for index, record in enumerate(create.records):
         content = content_of(record)
         result: Row | DomainError
         if record.new_id or record.id not in held:
-            result = _new(ledger, record, content, create.imported, rows)
+            verdict = create.judgement.of(index)
+            if verdict is not None and verdict.refused is not None:
+                refused[index] = verdict.refused
+                results.append(verdict.refused)
+                continue
+            result, row = _new(ledger, record, content, create.imported)
+            rows.append(row)
             if not record.new_id:
-                held[record.id] = Held(content, record.payload, result)
+                held[record.id] = Held(record.id, content, record.payload, result)
         else:
-            result = again(record, content, held[record.id])
+            result = _again(record, content, held[record.id], create.judgement.of(index))
             if isinstance(result, DomainError):
-                refused[len(results)] = result
+                refused[index] = result
             else:
                 repeated += 1
         results.append(result)
@@ -284,13 +333,107 @@ def _decide(
         for row in rows[length:]:
             held.pop(row[1], None)  # a record whose id was made here is not in it
         del rows[length:]
-        return BatchRejected(refused)
+        return _rejected(refused)
     ledger.repeated += repeated
     return results
 
 
-def _new(ledger: Ledger, record: Record, content: tuple[Any, ...], imported: bool, rows: list[tuple[Any, ...]]) -> Row:
-    """The row of a record whose id nothing holds; it is added to `rows`."""
+def _rejected(refused: dict[int, DomainError]) -> DomainError:
+    """What refuses an atomic batch: all that is wrong in its fields, where no more than that is."""
+    invalid = [error for error in refused.values() if isinstance(error, InvalidFields)]
+    if len(invalid) < len(refused):
+        return BatchRejected(refused)
+    return InvalidFields(
+        [violation for error in invalid for violation in error.violations], invalid[0].definition_version
+    )
+
+
+def _again(record: Record, content: tuple[Any, ...], held: Held | None, verdict: Verdict | None) -> Row | DomainError:
+    """The outcome of a create whose id is held, whatever is said of it by now."""
+    result = again(record, content, held)
+    if isinstance(result, FeedbackExists) and verdict is not None and verdict.refused is not None:
+        return verdict.refused
+    return result
+
+
+def _keys(create: Create) -> Iterator[str]:
+    """The places that records would take."""
+    for record, verdict in zip(create.records, create.judgement.verdicts, strict=False):
+        if verdict is not None and verdict.key is not None:
+            yield verdict.key(record.user_id)
+
+
+def _apply_in_places(
+    ledger: Ledger, commands: Sequence[Create], held: dict[str, Held | None], keys: Sequence[str]
+) -> Steps[list[list[Row | DomainError] | DomainError]]:
+    """Apply creates of which some take places."""
+    places = Places(ledger)
+    yield from places.look_up(keys)
+    outcomes: list[list[Row | DomainError] | DomainError] = []
+    for create in commands:
+        before, mark, repeated, held_before = places.copy(), ledger.mark(), ledger.repeated, dict(held)
+        if create.judgement.number != ledger.definitions:
+            outcomes.append(Stale(ledger.definitions))
+            continue
+        results = _decide_in_places(create, places, held)
+        refused = {index: result for index, result in enumerate(results) if isinstance(result, DomainError)}
+        if not refused or not create.atomic:
+            outcomes.append(results)
+            continue
+        outcomes.append(_rejected(refused))
+        places, ledger.repeated = before, repeated
+        ledger.rewind(mark)
+        held.clear()
+        held |= held_before
+    yield from places.write()
+    return outcomes
+
+
+def _decide_in_places(create: Create, places: Places, held: dict[str, Held | None]) -> list[Row | DomainError]:
+    """What becomes of each record."""
+    ledger = places.ledger
+    results: list[Row | DomainError] = []
+    for index, record in enumerate(create.records):
+        content, verdict = content_of(record), create.judgement.of(index)
+        if not record.new_id and record.id in held:
+            there = held[record.id]
+            result = _again(record, content, there, verdict)
+            if isinstance(result, Row):
+                ledger.repeated += 1
+                assert there is not None
+                result = places.now.get(there.id, result)
+            results.append(result)
+            continue
+        if verdict is not None and verdict.refused is not None:
+            results.append(verdict.refused)
+            continue
+        key = verdict.key(record.user_id) if verdict is not None and verdict.key is not None else None
+        if key in places.holders:
+            assert key is not None
+            assert verdict is not None
+            if not verdict.yields:
+                outcome = places.repeat(record, content, verdict, key, create.owner, create.imported)
+                if isinstance(outcome, DomainError):
+                    results.append(outcome)
+                    continue
+                row, holds = outcome
+                results.append(row)
+                if not record.new_id:
+                    held[record.id] = holds
+                continue
+            key = None
+        row, stored = _new(ledger, record, content, create.imported, key)
+        places.add(stored)
+        results.append(row)
+        if not record.new_id:
+            held[record.id] = Held(record.id, content, record.payload, row)
+    return results
+
+
+def _new(
+    ledger: Ledger, record: Record, content: tuple[Any, ...], imported: bool, key: str | None = None
+) -> tuple[Row, tuple[Any, ...]]:
+    """A record that nothing holds the id of, as it is answered and as it is stored, in the place `key`."""
     created_at = record.created_at if imported else None
     if created_at is None:
         created_at = ledger.tick()
@@ -300,10 +443,7 @@ def _new(ledger: Ledger, record: Record, content: tuple[Any, ...], imported: boo
         version = record.version or 1
     ledger.revision = revision = ledger.revision + 1
     row = seal(record.body, record.payload.encode(), created_at, updated_at, version, revision)
-    rows.append(
-        (
-            ledger.project, record.id, revision, version, _CREATED, created_at, updated_at,
-            *content, row.head, record.payload,
-        )
+    return row, (
+        ledger.project, record.id, revision, version, _CREATED, created_at, updated_at,
+        *content, row.head, record.payload, key,
     )  # fmt: skip
-    return row

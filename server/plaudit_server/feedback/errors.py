@@ -38,6 +38,16 @@ class FeedbackPurged(DomainError):
         self.id = id
 
 
+class FeedbackNotUnique(DomainError):
+    """Another record has the place; `id` is its, or None where the caller may not know it."""
+
+    def __init__(self, project: str, feedback_type: str, id: str | None) -> None:
+        super().__init__(feedback_type)
+        self.project = project
+        self.feedback_type = feedback_type
+        self.id = id
+
+
 class VersionMismatch(DomainError):
     """A replace expected another version than the one stored."""
 
@@ -112,6 +122,17 @@ def _feedback_purged(error: FeedbackPurged) -> Problem:
         ErrorReason.ERROR_REASON_FEEDBACK_PURGED,
         f"feedback {error.id} was purged; its id is not used again",
         error,
+    )
+
+
+@describe.register
+def _feedback_not_unique(error: FeedbackNotUnique) -> Problem:
+    metadata = {"project": error.project, "feedback_type": error.feedback_type}
+    return Problem(
+        grpc.StatusCode.ALREADY_EXISTS,
+        reason(ErrorReason.ERROR_REASON_FEEDBACK_NOT_UNIQUE),
+        f"there is a record of {cut(error.feedback_type, 100)} where only one may be",
+        metadata if error.id is None else metadata | {"id": error.id},
     )
 
 

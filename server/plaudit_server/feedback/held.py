@@ -24,6 +24,7 @@ class HeldStatements:
         self.taken = traits.sql(
             "SELECT id, version FROM feedback WHERE project = ? AND id {in}"
             " UNION ALL SELECT id, version FROM feedback_history WHERE project = ? AND id {in} AND version = 0"
+            " UNION ALL SELECT id, -1 FROM feedback_alias WHERE project = ? AND id {in}"
         )
         self.live = traits.sql(
             "SELECT f.head, {payload:f}, f.id, f.version, f.kind, f.created_at, "
@@ -35,10 +36,21 @@ class HeldStatements:
             " JOIN feedback_history AS f ON f.project = ? AND f.id = first.id AND f.version = first.version"
         )
 
+        # What a retry of an id that became another name is compared with: the version that it made.
+        self.renamed = traits.sql(
+            f"SELECT a.id, f.payload, {content} FROM feedback_alias AS a JOIN feedback_history AS f"
+            " ON f.project = ? AND f.id = a.target AND f.version = a.version WHERE a.project = ? AND a.id {in}"
+        )
+        self.aliases = traits.sql("SELECT id, target, version FROM feedback_alias WHERE project = ? AND id {in}")
+
 
 class Held(NamedTuple):
-    """A record that holds an id: its oldest content, to compare with, and the record as it is now."""
+    """A record that holds an id: its oldest content, to compare with, and the record as it is now.
 
+    Under another name of a record, which is `id`, the content is that of the version which the name made.
+    """
+
+    id: str
     content: tuple[Any, ...]
     payload: str
     row: Row
@@ -59,19 +71,24 @@ def look_up(ledger: Ledger, ids: Sequence[str]) -> Steps[dict[str, Held | None]]
     """Which of the ids are held, and by what; None for a purged one."""
     statements, project, bind_list = ledger.sql.of(HeldStatements), ledger.project, ledger.sql.traits.bind_list
     bound = bind_list(ids)
-    found = yield Statement(statements.taken, (project, bound, project, bound))
+    found = yield Statement(statements.taken, (project, bound, project, bound, project, bound))
     held: dict[str, Held | None] = {}
     if not found:
         return held
     alive = []
+    names = []
     for id, version in found:
         if version == 0:
             held[id] = None
+        elif version < 0:
+            names.append(id)
         else:
             alive.append(id)
+    if names:
+        held |= yield from _look_up_names(ledger, names)
     replaced = []
     for now in (yield from live(ledger, alive)):
-        held[now.id] = Held(now.content, now.row.payload.decode(), now.row)
+        held[now.id] = Held(now.id, now.content, now.row.payload.decode(), now.row)
         if now.kind == _REPLACED:
             replaced.append(now.id)
     if replaced:
@@ -79,7 +96,31 @@ def look_up(ledger: Ledger, ids: Sequence[str]) -> Steps[dict[str, Held | None]]
         for id, payload, *content in rows:
             newest = held[id]
             assert newest is not None
-            held[id] = Held(tuple(content), payload, newest.row)
+            held[id] = Held(id, tuple(content), payload, newest.row)
+    return held
+
+
+def _look_up_names(ledger: Ledger, names: Sequence[str]) -> Steps[dict[str, Held | None]]:
+    """What ids hold that became other names; None for those of a purged record."""
+    statements, project, bind_list = ledger.sql.of(HeldStatements), ledger.project, ledger.sql.traits.bind_list
+    held: dict[str, Held | None] = dict.fromkeys(names)
+    bound = bind_list(names)
+    aliases = yield Statement(statements.aliases, (project, bound))
+    found = yield from live(ledger, list({target for _, target, _ in aliases}))
+    by_id = {now.id: now for now in found}
+    older = {}
+    for id, target, version in aliases:
+        now = by_id.get(target)
+        if now is None:
+            continue
+        if version == now.version:
+            held[id] = Held(target, now.content, now.row.payload.decode(), now.row)
+        else:
+            older[id] = now
+    if older:
+        rows = yield Statement(statements.renamed, (project, project, bind_list(list(older))))
+        for id, payload, *content in rows:
+            held[id] = Held(older[id].id, tuple(content), payload, older[id].row)
     return held
 
 

@@ -9,16 +9,16 @@ from functools import partial
 from typing import Final
 
 from plaudit.v1 import ImportFeedbackRequest, IngestFeedbackRequest, IngestFeedbackResponse, RejectedFeedback
-from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
+from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
 from plaudit_server.rpc.resource import Parts
-from plaudit_server.store.base import Engine, Outcome, accepted
+from plaudit_server.store.base import Engine, Outcome
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.work import Work
-from plaudit_server.store.writer import Writer
 
 # Enough for the next groups to form while one commits; more would only wait in memory.
 _IN_FLIGHT: Final = 4
@@ -36,11 +36,13 @@ class _Batch:
     request: _Request
     places: list[int]
     refused: dict[int, DomainError]
+    draft: Draft
     outcome: asyncio.Future[Outcome] | None = None
 
 
 async def answers(
     parts: Parts,
+    writing: Writing,
     requests: AsyncIterator[_Request],
     call: Call,
     draining: asyncio.Event,
@@ -59,7 +61,7 @@ async def answers(
         try:
             while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
                 _refuse_batch(request)
-                places, records, refused = await parts.checks.run(
+                checked = await parts.checks.run(
                     call,
                     (item.payload_json for item in request.feedback),
                     partial(
@@ -69,13 +71,13 @@ async def answers(
                         call.user_id,
                         id_required=True,
                         imported=imported,
+                        collects=writing.collects(request.project),
                     ),
                 )
-                batch = _Batch(request, places, {**refused})
-                if records:
-                    work = parts.deadlines.write(call, request.project)
-                    command = Create(request.project, records, atomic=False, imported=imported, work=work)
-                    batch.outcome = await _enqueue(parts.writer, command)
+                draft = _drafted(request, checked, call, parts.deadlines.write(call, request.project), imported)
+                batch = _Batch(request, checked.places, await writing.refusals(request.project, checked), draft)
+                if draft.records:
+                    batch.outcome = await writing.enqueue(draft)
                 await line.put(batch)
             await line.put(None)
         except Exception as error:
@@ -92,7 +94,7 @@ async def answers(
         while (batch := await line.get()) is not None:
             if isinstance(batch, _Failure):
                 raise batch
-            yield await _answer(parts.store, batch, parts.deadlines.read(call, batch.request.project))
+            yield await _answer(parts.store, writing, batch, parts.deadlines.read(call, batch.request.project))
             # Only now: grpc has taken the answer.
             parts.acknowledged(Create.kind, len(batch.request.feedback) - len(batch.refused))
     finally:
@@ -118,20 +120,19 @@ def _refuse_batch(request: _Request) -> None:
         raise InvalidFields(out)
 
 
-async def _enqueue(writer: Writer, command: Create) -> asyncio.Future[Outcome]:
-    """Put a command in line as soon as there is room: on a stream the client waits instead of being refused."""
-    while True:
-        try:
-            return writer.enqueue(command)
-        except Overloaded as error:
-            await asyncio.sleep(error.retry_delay)
+def _drafted(request: _Request, checked: rules.Checked, call: Call, work: Work, imported: bool) -> Draft:
+    """The good records of a request, which wait for room in the line."""
+    skip = isinstance(request, ImportFeedbackRequest) and request.skip_definitions
+    if skip:
+        call.notes["skip_definitions"] = True
+    owner = owner_of_replaced(call, request.project)
+    return drafted(checked, request.project, work, imported=imported, owner=owner, skip=skip, waits=True)
 
 
-async def _answer(store: Engine, batch: _Batch, work: Work) -> bytes:
+async def _answer(store: Engine, writing: Writing, batch: _Batch, work: Work) -> bytes:
     refused = batch.refused
     if batch.outcome is not None:
-        outcome = accepted(await batch.outcome)
-        assert isinstance(outcome, list)
+        outcome = await writing.settled(batch.draft, batch.outcome)
         for place, result in zip(batch.places, outcome, strict=True):
             if isinstance(result, DomainError):
                 refused[place] = result

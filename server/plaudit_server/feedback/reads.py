@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from plaudit_server.feedback.aliases import target
 from plaudit_server.feedback.matching import where
 from plaudit_server.feedback.records import ChangeKind, Row, Tombstone
 from plaudit_server.query.compile.filters import compile_filter
@@ -108,12 +109,20 @@ class Get(Read[Row | None]):
         return Lane.POINT
 
     def steps(self, sql: Prepared) -> Steps[Row | None]:
-        """One row by its key."""
+        """One row by its key, or by another name of it."""
+        row = yield from self._get(sql, self.id)
+        if row is None:
+            other = yield from target(sql, self.project, self.id)
+            if other is not None:
+                row = yield from self._get(sql, other)
+        return row
+
+    def _get(self, sql: Prepared, id: str) -> Steps[Row | None]:
         statements = sql.of(ReadStatements)
         if self.version == 0:
-            rows = yield Statement(statements.get, (self.project, self.id))
+            rows = yield Statement(statements.get, (self.project, id))
         elif self.version > 0:
-            key = (self.project, self.id, self.version)
+            key = (self.project, id, self.version)
             rows = yield Statement(statements.get_version, (*key, *key))
         else:
             rows = []
@@ -225,11 +234,19 @@ class SelectVersions(Read[Versions]):
 
     def steps(self, sql: Prepared) -> Steps[Versions]:
         """The tombstone first: after a purge there is nothing else."""
+        found = yield from self._versions(sql, self.id)
+        if not found.rows and found.tombstone is None:
+            other = yield from target(sql, self.project, self.id)
+            if other is not None:
+                return (yield from self._versions(sql, other))
+        return found
+
+    def _versions(self, sql: Prepared, id: str) -> Steps[Versions]:
         statements = sql.of(ReadStatements)
-        tombstones = yield Statement(statements.tombstone, (self.project, self.id))
+        tombstones = yield Statement(statements.tombstone, (self.project, id))
         if tombstones:
             return Versions([], False, Tombstone(*tombstones[0]))
-        key = (self.project, self.id, max(self.after_version, 0))
+        key = (self.project, id, max(self.after_version, 0))
         found = yield Statement(statements.versions, (*key, *key, self.limit + 1), _PAGE_BYTES)
         kept, more = within(found, self.limit, _PAGE_BYTES)
         return Versions([Row(row[0], row[1]) for row in kept], more, None)

@@ -129,6 +129,13 @@ def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version:
     return Row(b"".join((_TAG_FEEDBACK, varint(len(fields) + len(payload)), fields)), payload)
 
 
+def renamed(body: bytes, id: str) -> bytes:
+    """The body of a record under another id."""
+    message = Feedback.FromString(body)
+    message.id = id
+    return message.SerializeToString(deterministic=True)
+
+
 def message(row: Row) -> Feedback:
     """A row as the message that clients see; for tests and for copying, never for a page."""
     return GetFeedbackResponse.FromString(row.head + row.payload).feedback
@@ -145,6 +152,7 @@ _COLUMNS: Final = (
     *CONTENT_COLUMNS,
     "head",
     "payload",
+    "unique_key",
 )
 _TYPES: Final = {
     "revision": "int8",

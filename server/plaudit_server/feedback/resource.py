@@ -7,6 +7,7 @@ from typing import Final
 from plaudit._contract import limits
 from plaudit.v1 import feedback_service_pb2
 from plaudit_server.auth.permission import Right
+from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.commands import COMMANDS
 from plaudit_server.feedback.records import FEEDBACK, HISTORY
 from plaudit_server.feedback.servicer import FeedbackService
@@ -98,7 +99,7 @@ def _start(parts: Parts) -> Running:
 
 RESOURCE: Final = Resource(
     name="feedback",
-    tables=(FEEDBACK, HISTORY),
+    tables=(FEEDBACK, HISTORY, ALIAS),
     services=(SERVICE,),
     commands=COMMANDS,
     start=_start,

@@ -23,6 +23,7 @@ from plaudit_server.feedback.fields import (
     byte_size,
     check_text,
 )
+from plaudit_server.feedback.judging import Subject
 from plaudit_server.feedback.records import Record
 from plaudit_server.feedback.types import Draft, GivenRef
 
@@ -108,12 +109,14 @@ def new_record(
     id_lookup: bool = False,
     imported: bool = False,
     note_characters: int = limits.NOTE_CHARACTERS,
+    subjects: list[Subject] | None = None,
 ) -> Record | None:
     """Validate and enrich a record of a request; None when it breaks rules, which are then in `out`, below `at`.
 
     The message is changed in place, and its encoding becomes the record's `body`. Without an id one is made,
     unless `id_required`; with `id_lookup` (a replace) the id is any text that `check_id_lookup` takes. With
-    `imported` the server-set fields are read from the message, otherwise they are dropped.
+    `imported` the server-set fields are read from the message, otherwise they are dropped. What definitions look at
+    is added to `subjects`, also of a record that broke rules, if it can be looked at.
     """
     found: list[Violation] = []
     given = DEFAULTS.copy()
@@ -135,6 +138,8 @@ def new_record(
         created_at, updated_at, version = _stamps(given, found)
         user_id = given["user_id"] or user_id
         check_text(user_id, "user_id", limits.USER_ID_BYTES, found)
+    if subjects is not None:
+        _note_subject(given, user_id, payload, subjects)
     if found:
         out += [Violation(f"{at}.{v.field}", v.description) for v in found]
         return None
@@ -177,23 +182,44 @@ class Checked(NamedTuple):
     places: list[int]
     records: list[Record]
     refused: dict[int, InvalidFields]
+    subjects: dict[int, Subject]
+    """What definitions look at, of the good ones and of others that can be looked at; empty unless it is collected."""
 
 
 def new_records(
-    items: Sequence[Feedback], project: str, user_id: str, *, id_required: bool = False, imported: bool = False
+    items: Sequence[Feedback],
+    project: str,
+    user_id: str,
+    *,
+    id_required: bool = False,
+    imported: bool = False,
+    collects: bool = False,
 ) -> Checked:
-    """Validate and enrich the records of a batch, as `new_record` does each."""
-    checked = Checked([], [], {})
+    """Validate and enrich the records of a batch, as `new_record` does each; with `collects` subjects too."""
+    checked = Checked([], [], {}, {})
+    subjects: list[Subject] | None = [] if collects else None
     for index, item in enumerate(items):
         out: list[Violation] = []
         at = f"feedback[{index}]"
-        record = new_record(item, project, user_id, out, at, id_required=id_required, imported=imported)
+        record = new_record(
+            item, project, user_id, out, at, id_required=id_required, imported=imported, subjects=subjects
+        )
+        if subjects:
+            checked.subjects[index] = subjects.pop()
         if record is None:
             checked.refused[index] = InvalidFields(out)
         else:
             checked.places.append(index)
             checked.records.append(record)
     return checked
+
+
+def _note_subject(given: Mapping[str, Any], user_id: str, text: str, subjects: list[Subject]) -> None:
+    members = given["payload_json"][1]
+    if members is not None and given["feedback_type"]:
+        ref, annotation_ref = _uri(given["ref"]) or "", _uri(given["annotation_ref"])
+        kept = given["feedback_type"], ref, user_id, given["creator"], annotation_ref
+        subjects.append(Subject(*kept, members, text))
 
 
 def _new_id(id: str, required: bool, out: list[Violation]) -> str:

@@ -36,11 +36,13 @@ from plaudit_server.feedback import ingest, rules
 from plaudit_server.feedback.answers import batch_response, encoded, joined, summary, tombstone, watch_response
 from plaudit_server.feedback.commands import Create, Replace
 from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
+from plaudit_server.feedback.judging import Judge, NoJudge, Subject
 from plaudit_server.feedback.purging import Progress, Purging
 from plaudit_server.feedback.questions import filter_of, parsed, question_of, refuse
 from plaudit_server.feedback.reads import Count, Get, Select, SelectRefs, SelectVersions
-from plaudit_server.feedback.records import Record, Row, message
+from plaudit_server.feedback.records import Row, message
 from plaudit_server.feedback.watch import Watches
+from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
@@ -66,6 +68,7 @@ class FeedbackService:
         self._acknowledged = parts.acknowledged
         self._deadlines = parts.deadlines
         self._checks = parts.checks
+        self._writing = Writing(parts.writer, parts.hooks.get(Judge, NoJudge()))
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
@@ -75,32 +78,38 @@ class FeedbackService:
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
         rules.check_project(request.project, out)
-        record = await self._record(call, request, out)
-        outcome = await self._writer.submit(
-            Create(request.project, (record,), atomic=False, work=self._deadlines.write(call, request.project))
-        )
-        [row] = accepted(outcome)
+        owner = owner_of_replaced(call, request.project)
+        draft = await self._draft(call, request, out, owner)
+        [row] = await self._writing.create(draft)
         answer = encoded(accepted(row))
         self._acknowledged(Create.kind, 1)
         return answer
 
-    async def _record(
+    async def _draft(
         self,
         call: Call,
         request: CreateFeedbackRequest | ReplaceFeedbackRequest,
         out: list[Violation],
+        owner: str | None,
         *,
         id_lookup: bool = False,
-    ) -> Record:
+    ) -> Draft:
         """The record of a request. Raises what it breaks, with what is in `out` already."""
+        project = request.project
+        subjects: list[Subject] | None = [] if self._writing.collects(project) else None
         record = await self._checks.run(
             call,
             (request.feedback.payload_json,),
-            lambda: rules.new_record(request.feedback, request.project, call.user_id, out, id_lookup=id_lookup),
+            lambda: rules.new_record(
+                request.feedback, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects
+            ),
         )
+        if out:
+            out += await self._writing.violations(project, subjects or (), ["feedback"])
         refuse(out)
         assert record is not None
-        return record
+        work = self._deadlines.write(call, project)
+        return Draft(project, (record,), ("feedback",), subjects or (), atomic=False, owner=owner, work=work)
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -111,26 +120,29 @@ class FeedbackService:
         checked = await self._checks.run(
             call,
             (item.payload_json for item in request.feedback),
-            lambda: rules.new_records(request.feedback, request.project, call.user_id),
+            lambda: rules.new_records(
+                request.feedback, request.project, call.user_id, collects=self._writing.collects(request.project)
+            ),
         )
         if checked.refused and not request.partial:
-            raise InvalidFields([violation for error in checked.refused.values() for violation in error.violations])
-        results: list[Row | DomainError | None] = [checked.refused.get(index) for index in range(len(request.feedback))]
+            raise InvalidFields(await self._writing.all_violations(request.project, checked))
+        refused = await self._writing.refusals(request.project, checked)
+        results: list[Row | DomainError | None] = [refused.get(index) for index in range(len(request.feedback))]
         if checked.records:
-            records = tuple(checked.records)
             work = self._deadlines.write(call, request.project)
-            outcome = await self._writer.submit(Create(request.project, records, atomic=not request.partial, work=work))
-            for index, row in zip(checked.places, accepted(outcome), strict=True):
+            owner = owner_of_replaced(call, request.project)
+            draft = drafted(checked, request.project, work, atomic=not request.partial, owner=owner)
+            for index, row in zip(checked.places, await self._writing.create(draft), strict=True):
                 results[index] = row
         answer = batch_response(results)
         self._acknowledged(Create.kind, sum([isinstance(result, Row) for result in results]))
         return answer
 
     def IngestFeedback(self, call: Call, requests: AsyncIterator[IngestFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(self._parts, requests, call, self._draining, imported=False)
+        return ingest.answers(self._parts, self._writing, requests, call, self._draining, imported=False)
 
     def ImportFeedback(self, call: Call, requests: AsyncIterator[ImportFeedbackRequest]) -> AsyncGenerator[bytes, None]:
-        return ingest.answers(self._parts, requests, call, self._draining, imported=True)
+        return ingest.answers(self._parts, self._writing, requests, call, self._draining, imported=True)
 
     async def GetFeedback(self, call: Call, request: GetFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -228,11 +240,8 @@ class FeedbackService:
         out: list[Violation] = []
         rules.check_project(request.project, out)
         rules.check_version(request.expected_version, out, "expected_version")
-        record = await self._record(call, request, out, id_lookup=True)
-        work = self._deadlines.write(call, request.project)
-        replace = Replace(request.project, record, request.expected_version, call.owner, work)
-        outcome = await self._writer.submit(replace)
-        answer = encoded(accepted(outcome))
+        draft = await self._draft(call, request, out, call.owner, id_lookup=True)
+        answer = encoded(await self._writing.replace(draft, request.expected_version))
         self._acknowledged(Replace.kind, 1)
         return answer
 

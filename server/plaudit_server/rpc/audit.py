@@ -36,6 +36,7 @@ def audit(call: Call, code: grpc.StatusCode) -> None:
             "project": project[:300],
             "rows": rows,
             "peer": call.context.peer(),
+            **call.notes,
         }
         audit_logger.info("%s", json.dumps(line, ensure_ascii=False))
 

@@ -53,6 +53,8 @@ class Call:
     """The name of its ErrorReason."""
     original: str = ""
     """The path that was asked for when the server has no such method: a text of the caller."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What else the audit log should say of the call."""
     span: Any = None
     """The call's span, while calls are traced."""
     _request_id: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, singledispatch
 from typing import Final
 
@@ -151,7 +151,10 @@ def describe(error: BaseException) -> Problem:
 
 @describe.register
 def _invalid_fields(error: InvalidFields) -> Problem:
-    return _invalid(ErrorReason.ERROR_REASON_INVALID_FIELD, "invalid request", error.violations)
+    problem = _invalid(ErrorReason.ERROR_REASON_INVALID_FIELD, "invalid request", error.violations)
+    if error.definition_version is None:
+        return problem
+    return replace(problem, metadata={**problem.metadata, "definition_version": str(error.definition_version)})
 
 
 @describe.register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from plaudit_server.config import Config
@@ -24,6 +25,8 @@ class Parts(NamedTuple):
     deadlines: Deadlines
     config: Config
     checks: Checks
+    hooks: Mapping[type[Any], Any] = MappingProxyType({})
+    """What resources provide for those below them, by the protocol that these declare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +50,7 @@ class Resource:
     tables: Sequence[Table]
     services: Sequence[Service] = ()
     commands: Sequence[type[Command[Any]]] = ()
+    provides: Callable[[Engine], Mapping[type[Any], Any]] = field(default=lambda store: {})
+    """What it answers for resources below it, which cannot import it: by the protocol that they declare."""
     start: Callable[[Parts], Running] = field(default=lambda parts: Running({}))
     """Called once for a server, on its event loop or before it runs."""

@@ -24,7 +24,7 @@ from plaudit_server.store.work import Lane
 PROJECT: Final = Table(
     name="project",
     title="projects",
-    columns=("project", "revision", "last_created_at"),
+    columns=("project", "revision", "last_created_at", "definitions"),
     placement=Placement.BY_PROJECT,
     order=("project",),
     copied=False,  # a copy makes each row itself, as the sign that it has begun with that project
@@ -43,12 +43,13 @@ class LedgerStatements:
         # A write on every engine, and no lock by SELECT: on Citus FOR UPDATE does not hold up the move of a distributed
         # table's shard, and what was read under it may be out of date when the transaction first writes.
         self.lock = traits.sql(
-            "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at"
+            "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at, definitions"
         )
         self.make = None if traits.make_project is None else traits.sql(traits.make_project)
         self.move = traits.sql(
-            "INSERT INTO project (project, revision, last_created_at) VALUES (?, ?, ?) ON CONFLICT (project)"
-            " DO UPDATE SET revision = excluded.revision, last_created_at = excluded.last_created_at"
+            "INSERT INTO project (project, revision, last_created_at, definitions) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (project) DO UPDATE SET revision = excluded.revision,"
+            " last_created_at = excluded.last_created_at, definitions = excluded.definitions"
         )
         self.revision = traits.sql("SELECT revision FROM project WHERE project = ?")
 
@@ -90,8 +91,8 @@ def _runs(indexes: Sequence[int], group: Sequence[Command[Any]]) -> Iterator[tup
     yield type(group[run[0]]), run
 
 
-def lock(sql: Prepared, project: str) -> Steps[tuple[int, int]]:
-    """Keep other writers out of a project until the transaction ends, and read its revision and clock.
+def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int]]:
+    """Keep other writers out of a project until the transaction ends; its revision, clock and changes of definitions.
 
     The first statement of every transaction that writes to a project is the first of these.
     """
@@ -100,12 +101,12 @@ def lock(sql: Prepared, project: str) -> Steps[tuple[int, int]]:
     if not rows and statements.make is not None:
         yield Statement(statements.make, (project,))
         rows = yield Statement(statements.lock, (project,))
-    return (rows[0][0], rows[0][1]) if rows else (0, 0)
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else (0, 0, 0)
 
 
-def move(sql: Prepared, project: str, revision: int, last_created_at: int) -> Statement:
+def move(sql: Prepared, project: str, revision: int, last_created_at: int, definitions: int) -> Statement:
     """The statement that stores where a project stands."""
-    return Statement(sql.of(LedgerStatements).move, (project, revision, last_created_at))
+    return Statement(sql.of(LedgerStatements).move, (project, revision, last_created_at, definitions))
 
 
 def revision(sql: Prepared, project: str) -> Steps[int]:
@@ -140,24 +141,26 @@ class Ledger:
         self.sql = sql
         self.project = project
         self.revision = 0
+        self.definitions = 0
+        """How often the project's definitions have changed."""
         self.repeated = 0
         """How many rows were already stored as they would have been stored."""
         self.erased = False
         """Whether a command removed what must not stay in the store's files."""
         self._now = now
-        self._first_revision = 0
+        self._first = 0, 0
         self._time = 0
 
     def lock(self) -> Steps[None]:
         """Keep other writers out, and read where the project stands."""
-        self.revision, self._time = yield from lock(self.sql, self.project)
-        self._first_revision = self.revision
+        self.revision, self._time, self.definitions = yield from lock(self.sql, self.project)
+        self._first = self.revision, self.definitions
 
     def release(self) -> Steps[bool]:
         """Store where the project stands now, if it has moved."""
-        if self.revision == self._first_revision:
+        if self._first == (self.revision, self.definitions):
             return False
-        yield move(self.sql, self.project, self.revision, self._time)
+        yield move(self.sql, self.project, self.revision, self._time, self.definitions)
         return True
 
     def tick(self) -> int:

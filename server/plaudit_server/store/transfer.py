@@ -18,11 +18,14 @@ Writing = Callable[[Prepared], Steps[None]]
 
 
 class Standing(NamedTuple):
-    """Where a project stands: the revision that was given out last, and its clock in microseconds since 1970 UTC."""
+    """Where a project stands: the revision that was given out last, its clock in microseconds since 1970 UTC, and how
+    often its definitions have changed.
+    """
 
     project: str
     revision: int
     last_created_at: int
+    definitions: int = 0
 
 
 def standings(sql: Prepared, after: str, limit: int) -> Steps[list[Standing]]:
@@ -30,8 +33,8 @@ def standings(sql: Prepared, after: str, limit: int) -> Steps[list[Standing]]:
     # The only statement that reads across projects: the command `copy` runs it, no server does.
     rows = yield Statement(
         sql.traits.sql(
-            "SELECT project, revision, last_created_at FROM project WHERE project > ? AND revision > 0"
-            " ORDER BY project LIMIT ?"
+            "SELECT project, revision, last_created_at, definitions FROM project"
+            " WHERE project > ? AND (revision > 0 OR definitions > 0) ORDER BY project LIMIT ?"
         ),
         (after, limit),
     )
@@ -98,7 +101,7 @@ def begin(sql: Prepared, standing: Standing) -> Steps[None]:
     Raises StoreError when it is there with others: then this copy did not make it, or it was written to.
     """
     found = yield from lock(sql, standing.project)
-    if found == (0, 0):
+    if found == (0, 0, 0):
         yield move(sql, *standing)
     elif found != standing[1:]:
         raise StoreError(

@@ -1,0 +1,93 @@
+"""What is defined in the projects that a server writes to, kept in memory; a commit finds out when it is old."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from plaudit import v1 as wire
+from plaudit_server.definitions import rules
+from plaudit_server.definitions.reads import SelectInForce
+from plaudit_server.definitions.records import (
+    NOTHING_DEFINED,
+    Defined,
+    ProjectDefinitions,
+    StoredDefinition,
+    Version,
+)
+from plaudit_server.errors import Violation
+from plaudit_server.store.base import Engine
+
+_PROJECTS: Final = 1_000
+_BYTES: Final = 64 * 1024 * 1024
+# A definition that can be used takes more memory than its bytes: a validator, its texts as objects.
+_BYTES_EACH: Final = 2_000
+_BYTES_FACTOR: Final = 20
+
+
+class Unreadable(Exception):
+    """A stored definition breaks the rules of this version: it was stored by a newer one."""
+
+
+class Cache:
+    """The definitions of projects, those written to last.
+
+    A project that is not in it counts as one in which nothing was ever defined, so that it costs nothing to find that
+    out: the guard of a commit says when that is wrong.
+    """
+
+    def __init__(self, store: Engine) -> None:
+        self._store = store
+        self._projects: OrderedDict[str, tuple[ProjectDefinitions, int]] = OrderedDict()
+        self._size = 0
+
+    def known(self, project: str) -> ProjectDefinitions:
+        """What is defined, as far as is known."""
+        found = self._projects.get(project)
+        if found is None:
+            return NOTHING_DEFINED
+        self._projects.move_to_end(project)
+        return found[0]
+
+    async def load(self, project: str) -> ProjectDefinitions:
+        """Read what is defined now. Raises Unreadable, SchemaSupportMissing and StoreUnavailable."""
+        before = self._projects.get(project)
+        found = await self._store.read(SelectInForce(project))
+        if before is not None and before[0].number >= found.number:
+            return before[0]
+        kept = _by_key(before[0]) if before is not None else {}
+        by_type: dict[str, list[Version]] = {}
+        size = 0
+        for stored in found.definitions:
+            version = kept.get((stored.feedback_type, stored.version)) or usable(project, stored)
+            by_type.setdefault(stored.feedback_type, []).append(version)
+            size += _BYTES_EACH + _BYTES_FACTOR * len(stored.content)
+        loaded = ProjectDefinitions(found.number, {type: Defined.of(versions) for type, versions in by_type.items()})
+        self._keep(project, loaded, size)
+        return loaded
+
+    def _keep(self, project: str, definitions: ProjectDefinitions, size: int) -> None:
+        _, before = self._projects.pop(project, (None, 0))
+        self._projects[project] = definitions, size
+        self._size += size - before
+        while len(self._projects) > _PROJECTS or (self._size > _BYTES and len(self._projects) > 1):
+            _, (_, freed) = self._projects.popitem(last=False)
+            self._size -= freed
+
+
+def _by_key(definitions: ProjectDefinitions) -> dict[tuple[str, int], Version]:
+    """Versions that need not be read again: a version never changes."""
+    return {
+        (type, version.version): version
+        for type, defined in definitions.by_type.items()
+        for version in defined.versions
+    }
+
+
+def usable(project: str, stored: StoredDefinition) -> Version:
+    """A stored definition, ready to be used. Raises Unreadable and SchemaSupportMissing."""
+    out: list[Violation] = []
+    definition = rules.read(wire.Definition.FromString(stored.content), project, out)
+    if definition is None:
+        raise Unreadable(f"version {stored.version} of {stored.feedback_type}: {out[0].field} {out[0].description}")
+    return Version(definition, stored.version, stored.since_revision, stored.user_id, stored.created_at)

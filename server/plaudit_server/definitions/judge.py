@@ -1,0 +1,106 @@
+"""The judge of records that feedback asks: looks them up in what is known to be defined; heavy looks get a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+from plaudit_server.definitions import enforcement
+from plaudit_server.definitions.cache import Cache, Unreadable
+from plaudit_server.definitions.enforcement import INLINE_COST, Finding, TooExpensive
+from plaudit_server.definitions.errors import ValidationTooExpensive
+from plaudit_server.definitions.records import ProjectDefinitions
+from plaudit_server.definitions.schema import SchemaSupportMissing
+from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
+from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Subject, Verdict
+
+logger = logging.getLogger("plaudit_server")
+
+_THREADS: Final = 1  # one such look at a time: the others wait, and the event loop goes on
+
+
+class DefinitionJudge:
+    """Judges by the definitions of a cache; `breaches` counts the records that broke theirs."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self.threads = ThreadPoolExecutor(_THREADS, "plaudit-definitions")
+        self.breaches = 0
+
+    def says_nothing(self, project: str) -> Judgement | None:
+        """The judgement of any record of a project in which nothing is defined, as far as is known; else None."""
+        definitions = self.cache.known(project)
+        if definitions.by_type:
+            return None
+        return Judgement(definitions.number) if definitions.number else NOTHING_SAID
+
+    async def judge(
+        self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
+    ) -> Judgement:
+        """Judge the records of one request. Raises ValidationTooExpensive."""
+        definitions = self.cache.known(project)
+        findings = [None] * len(subjects) if skip else await self._examine(definitions, subjects)
+        verdicts = [
+            self._verdict(project, definitions, subject, finding, place, skip)
+            for subject, finding, place in zip(subjects, findings, at, strict=True)
+        ]
+        return Judgement(definitions.number, verdicts if any(verdicts) else ())
+
+    async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
+        """What is wrong by definition with records of a request that is refused anyway."""
+        definitions = self.cache.known(project)
+        if not definitions.by_type:
+            return []
+        found = await self._examine(definitions, subjects)
+        return [
+            Violation(f"{place}.{breach.path}", breach.description)
+            for finding, place in zip(found, at, strict=True)
+            if finding is not None
+            for breach in finding.breaches
+        ]
+
+    async def refresh(self, project: str, number: int) -> None:
+        """Read the definitions again: there have been this many changes of them."""
+        try:
+            await self.cache.load(project)
+        except (Unreadable, SchemaSupportMissing) as error:
+            # Nothing may be stored by definitions that this server cannot read: another one may.
+            logger.error("definitions of a project cannot be used: %s: %s", type(error).__name__, error)
+            raise StoreUnavailable("definitions") from error
+
+    async def _examine(self, definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+        look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects)
+        try:
+            if enforcement.cost_of(definitions, subjects) <= INLINE_COST:
+                return look()
+            return await asyncio.get_running_loop().run_in_executor(self.threads, look)
+        except TooExpensive as error:
+            raise ValidationTooExpensive(error.cost, error.limit) from None
+
+    def _verdict(
+        self,
+        project: str,
+        definitions: ProjectDefinitions,
+        subject: Subject,
+        finding: Finding | None,
+        at: str,
+        skip: bool,
+    ) -> Verdict | None:
+        refused: DomainError | None = None
+        if finding is not None:
+            self.breaches += 1
+            if finding.denied:
+                refused = PermissionDenied(project, f"write {subject.feedback_type}")
+            else:
+                violations = [Violation(f"{at}.{breach.path}", breach.description) for breach in finding.breaches]
+                refused = InvalidFields(violations, finding.version)
+        unique = enforcement.unique_of(definitions, subject.feedback_type)
+        if unique is None:
+            return None if refused is None else Verdict(refused)
+        assert unique.unique is not None
+        key = partial(enforcement.key_of, unique, subject)
+        return Verdict(refused, key, unique.unique.replaces, skip)

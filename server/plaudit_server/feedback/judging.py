@@ -1,0 +1,113 @@
+"""What feedback asks of the definitions above it: whether records may be written, and where; none is read here.
+
+This is a hook: definitions provide a Judge, and a server without them writes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from plaudit._contract import jsontext
+from plaudit_server.errors import DomainError, Violation
+from plaudit_server.feedback.records import Record
+
+
+class Subject(NamedTuple):
+    """What is looked at of a record: `payload` is `text`, decoded, perhaps without what the server adds to it."""
+
+    feedback_type: str
+    ref: str
+    user_id: str
+    creator: str | None
+    annotation_ref: str | None
+    payload: Mapping[str, Any]
+    text: str
+
+
+def subject_of(record: Record) -> Subject:
+    """What is looked at of a record that keeps all other rules."""
+    payload = jsontext.decode(record.payload)
+    kept = record.feedback_type, record.ref, record.user_id, record.creator, record.annotation_ref
+    return Subject(*kept, payload, record.payload)
+
+
+class Verdict(NamedTuple):
+    """What is said of one record.
+
+    `refused` is why it may not be written, unless it is stored already. `key` gives the place that it takes, of which
+    there is one, by the record's owner; None where there may be any number. `replaces`: the last one there counts.
+    `yields`: where its place is taken it is written without one.
+    """
+
+    refused: DomainError | None = None
+    key: Callable[[str], str] | None = None
+    replaces: bool = False
+    yields: bool = False
+
+
+class Judgement(NamedTuple):
+    """What is said of the records of a request, by the definitions after `number` changes of them.
+
+    `verdicts` are by record, or empty when nothing is said of any.
+    """
+
+    number: int = 0
+    verdicts: Sequence[Verdict | None] = ()
+
+    def of(self, index: int) -> Verdict | None:
+        """What is said of one record."""
+        return self.verdicts[index] if self.verdicts else None
+
+
+NOTHING_SAID: Final = Judgement()
+
+
+class Stale(DomainError):
+    """The project's definitions have changed since the records were judged: the outcome is to judge them again."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(str(number))
+        self.number = number
+
+
+class Judge(Protocol):
+    """Knows what is defined."""
+
+    def says_nothing(self, project: str) -> Judgement | None:
+        """The judgement of any record of a project in which nothing is defined, as far as is known; else None."""
+
+    async def judge(
+        self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
+    ) -> Judgement:
+        """Judge the records of one request; `at` is the path of each.
+
+        With `skip` nothing is refused, and what takes a place that is taken is written without one.
+        """
+
+    async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
+        """What is wrong by definition with records of a request that is refused anyway."""
+
+    async def refresh(self, project: str, number: int) -> None:
+        """Read the definitions again: there have been this many changes of them."""
+
+
+class NoJudge:
+    """Where nothing is defined."""
+
+    def says_nothing(self, project: str) -> Judgement | None:
+        """Of any project."""
+        return NOTHING_SAID
+
+    async def judge(
+        self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
+    ) -> Judgement:
+        """Nothing."""
+        return NOTHING_SAID
+
+    async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
+        """None."""
+        return []
+
+    async def refresh(self, project: str, number: int) -> None:
+        """There is nothing to read."""

@@ -1,0 +1,162 @@
+"""Creates of types of which a place holds one record: refused, or the record that is there is replaced.
+
+Everything is decided in memory, on the rows that are looked up once for a run of creates, and written at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from plaudit._contract.jsontext import same_content
+from plaudit_server.errors import DomainError
+from plaudit_server.feedback.aliases import ALIAS
+from plaudit_server.feedback.errors import FeedbackNotUnique
+from plaudit_server.feedback.held import Held
+from plaudit_server.feedback.judging import Verdict
+from plaudit_server.feedback.records import (
+    CONTENT_COLUMNS,
+    FEEDBACK,
+    HISTORY,
+    ChangeKind,
+    Record,
+    Row,
+    renamed,
+    seal,
+)
+from plaudit_server.store.base import Insert, Statement, Steps
+from plaudit_server.store.ledger import Ledger
+from plaudit_server.store.prepared import Traits
+
+Stored = tuple[Any, ...]
+"""A row of `feedback`, in the order of its columns."""
+
+_ID: Final = FEEDBACK.place("id")
+_VERSION: Final = FEEDBACK.place("version")
+_CREATED_AT: Final = FEEDBACK.place("created_at")
+_HEAD: Final = FEEDBACK.place("head")
+_PAYLOAD: Final = FEEDBACK.place("payload")
+_KEY: Final = FEEDBACK.place("unique_key")
+_CONTENT: Final = slice(FEEDBACK.place(CONTENT_COLUMNS[0]), FEEDBACK.place(CONTENT_COLUMNS[-1]) + 1)
+
+
+class PlaceStatements:
+    """The fixed statements about places."""
+
+    def __init__(self, traits: Traits) -> None:
+        columns = ", ".join(f"f.{column}" for column in FEEDBACK.columns)
+        self.holders = traits.sql(f"SELECT {columns} FROM feedback AS f WHERE f.project = ? AND f.unique_key {{in}}")
+        self.holder = traits.sql("SELECT id FROM feedback WHERE project = ? AND unique_key = ?")
+        sets = ", ".join(f"{column} = ?" for column in FEEDBACK.columns)
+        self.rewrite = traits.sql(f"UPDATE feedback SET {sets} WHERE project = ? AND id = ?")
+
+
+@dataclass(slots=True)
+class Places:
+    """The records that hold places, as they are after the creates that were decided; `write` makes them so."""
+
+    ledger: Ledger
+    holders: dict[str, Stored] = field(default_factory=dict)
+    """By place."""
+    now: dict[str, Row] = field(default_factory=dict)
+    """What became of a record that was there, by its id."""
+    made: dict[str, Stored] = field(default_factory=dict)
+    """New rows by id."""
+    changed: dict[str, Stored] = field(default_factory=dict)
+    """Rows that were there, by id."""
+    history: list[Stored] = field(default_factory=list)
+    names: list[Stored] = field(default_factory=list)
+
+    def look_up(self, keys: Sequence[str]) -> Steps[None]:
+        """Find who holds some places."""
+        sql = self.ledger.sql
+        rows = yield Statement(sql.of(PlaceStatements).holders, (self.ledger.project, sql.traits.bind_list(keys)))
+        self.holders = {row[_KEY]: tuple(row) for row in rows}
+
+    def copy(self) -> Places:
+        """As it is now, to come back to."""
+        return Places(
+            self.ledger,
+            dict(self.holders),
+            dict(self.now),
+            dict(self.made),
+            dict(self.changed),
+            list(self.history),
+            list(self.names),
+        )
+
+    def add(self, row: Stored) -> None:
+        """A new row, which takes the place that it names."""
+        self.made[row[_ID]] = row
+        if row[_KEY] is not None:
+            self.holders[row[_KEY]] = row
+
+    def repeat(
+        self, record: Record, content: tuple[Any, ...], verdict: Verdict, key: str, owner: str | None, imported: bool
+    ) -> tuple[Row, Held] | DomainError:
+        """The outcome of a second record of a place that is taken, and what its id then holds."""
+        there = self.holders[key]
+        id = there[_ID]
+        if not verdict.replaces or imported:
+            return FeedbackNotUnique(record.project, record.feedback_type, id)
+        if owner is not None and owner_of(there) != owner:
+            return FeedbackNotUnique(record.project, record.feedback_type, None)
+        if there[_CONTENT] == content and same_content(record.payload, there[_PAYLOAD]):
+            row, version = Row(there[_HEAD], there[_PAYLOAD].encode()), there[_VERSION]
+            self.ledger.repeated += 1
+        else:
+            row, version = self._replaced(there, record, content), there[_VERSION] + 1
+        if not record.new_id:
+            self.names.append((record.project, record.id, id, version))
+        return row, Held(id, content, record.payload, row)
+
+    def _replaced(self, there: Stored, record: Record, content: tuple[Any, ...]) -> Row:
+        ledger, id = self.ledger, there[_ID]
+        updated_at, version = ledger.tick(), there[_VERSION] + 1
+        ledger.revision = revision = ledger.revision + 1
+        body = renamed(record.body, id)
+        row = seal(body, record.payload.encode(), there[_CREATED_AT], updated_at, version, revision)
+        values = dict(zip(FEEDBACK.columns, there, strict=True))
+        values |= dict(zip(CONTENT_COLUMNS, content, strict=True))
+        values |= {
+            "revision": revision,
+            "version": version,
+            "kind": int(ChangeKind.REPLACED),
+            "updated_at": updated_at,
+            "head": row.head,
+            "payload": record.payload,
+        }
+        after = tuple(values[column] for column in FEEDBACK.columns)
+        self.history.append(there)
+        (self.made if id in self.made else self.changed)[id] = after
+        self.holders[there[_KEY]] = after
+        self.now[id] = row
+        return row
+
+    def write(self) -> Steps[None]:
+        """Write what was decided: what was replaced first, so that a revision is never there twice."""
+        ledger = self.ledger
+        if self.history:
+            yield Insert(HISTORY, self.history)
+        rewrite = ledger.sql.of(PlaceStatements).rewrite
+        revision, updated_at = FEEDBACK.place("revision"), FEEDBACK.place("updated_at")
+        for id, row in self.changed.items():
+            proof = (FEEDBACK, (id, row[revision], row[updated_at], row[_HEAD]))
+            yield Statement(rewrite, (*row, ledger.project, id), proof=proof)
+        if self.made:
+            yield Insert(FEEDBACK, list(self.made.values()))
+        if self.names:
+            yield Insert(ALIAS, self.names)
+
+
+def owner_of(row: Stored) -> str:
+    """Whose record a row is."""
+    owner: str = row[FEEDBACK.place("user_id")]
+    return owner
+
+
+def holder(ledger: Ledger, key: str) -> Steps[str | None]:
+    """The id of the record that holds a place."""
+    rows = yield Statement(ledger.sql.of(PlaceStatements).holder, (ledger.project, key))
+    return rows[0][0] if rows else None

@@ -1,0 +1,174 @@
+"""From the records of a request to what became of them: judged, put in line, judged again if what is defined moved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from plaudit_server.auth.permission import Right, own_only
+from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
+from plaudit_server.feedback.commands import Create, Replace
+from plaudit_server.feedback.judging import Judge, Judgement, Stale, Subject, subject_of
+from plaudit_server.feedback.records import Record, Row
+from plaudit_server.feedback.rules import Checked
+from plaudit_server.rpc.call import Call
+from plaudit_server.store.base import Outcome
+from plaudit_server.store.work import SERVER, Work
+from plaudit_server.store.writer import Writer
+
+# Each round needs another change of definitions between reading them and the commit.
+_ROUNDS: Final = 20
+_RETRY_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The good records of a request, and where each of them is in it.
+
+    `subjects` are what is looked at of them, or empty while nothing is known to be defined. With `owner` a record of
+    another owner is not replaced by a repeat. With `skip` nothing is refused by definition.
+    """
+
+    project: str
+    records: Sequence[Record]
+    places: Sequence[str]
+    subjects: Sequence[Subject] = ()
+    atomic: bool = True
+    imported: bool = False
+    owner: str | None = None
+    skip: bool = False
+    waits: bool = False
+    """Whether records wait for room in the line, as on a stream, instead of being refused."""
+    work: Work = field(default=SERVER, compare=False)
+
+
+class Writing:
+    """Judges records and gives them to the writer."""
+
+    def __init__(self, writer: Writer, judge: Judge) -> None:
+        self._writer = writer
+        self._judge = judge
+
+    def collects(self, project: str) -> bool:
+        """Whether what is looked at of records should be kept while they are read."""
+        return self._judge.says_nothing(project) is None
+
+    async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
+        """What is wrong by definition with records of a request that is refused anyway."""
+        return await self._judge.violations(project, subjects, at) if subjects else []
+
+    async def refusals(self, project: str, checked: Checked) -> dict[int, DomainError]:
+        """What is wrong with the bad records of a batch, by definition too."""
+        errors: dict[int, DomainError] = {}
+        for index, error in checked.refused.items():
+            subject = checked.subjects.get(index)
+            more = await self.violations(project, [subject], [_at(index)]) if subject else []
+            errors[index] = InvalidFields([*error.violations, *more])
+        return errors
+
+    async def all_violations(self, project: str, checked: Checked) -> list[Violation]:
+        """What is wrong with a batch that is refused as a whole, in the order of its records."""
+        indexes = sorted(checked.subjects)
+        by_definition = await self.violations(
+            project, [checked.subjects[index] for index in indexes], [_at(index) for index in indexes]
+        )
+        found = [violation for error in checked.refused.values() for violation in error.violations]
+        return sorted([*found, *by_definition], key=_index_of)
+
+    async def create(self, draft: Draft) -> list[Row | DomainError]:
+        """What became of each record. Raises what refused all of them, or was refused by the writer."""
+        return await self.settled(draft, await self.enqueue(draft))
+
+    async def enqueue(self, draft: Draft) -> asyncio.Future[Outcome]:
+        """Put records in line; `settled` waits for what becomes of them."""
+        return await self._in_line(draft, await self._judged(draft))
+
+    async def _in_line(self, draft: Draft, judgement: Judgement) -> asyncio.Future[Outcome]:
+        while True:
+            try:
+                return self._writer.enqueue(_create(draft, judgement))
+            except Overloaded as error:
+                if not draft.waits:
+                    raise
+                await asyncio.sleep(error.retry_delay)
+
+    async def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> list[Row | DomainError]:
+        """What became of each record in line; judged again when the definitions moved before it was its turn."""
+        for _ in range(_ROUNDS):
+            outcome = await future
+            if isinstance(outcome, Stale):
+                judgement = await self._judged_again(draft, outcome.number)
+                future = await self._in_line(draft, judgement)
+            elif isinstance(outcome, DomainError):
+                raise outcome
+            else:
+                assert isinstance(outcome, list)
+                return outcome
+        raise Overloaded(_RETRY_SECONDS)
+
+    async def replace(self, draft: Draft, expected_version: int) -> Row:
+        """The record as it is now. Raises what refused it."""
+        [record] = draft.records
+        judgement = await self._judged(draft)
+        for _ in range(_ROUNDS):
+            outcome = await self._writer.submit(
+                Replace(draft.project, record, expected_version, draft.owner, judgement, draft.work)
+            )
+            if isinstance(outcome, Stale):
+                judgement = await self._judged_again(draft, outcome.number)
+            elif isinstance(outcome, DomainError):
+                raise outcome
+            else:
+                return outcome
+        raise Overloaded(_RETRY_SECONDS)
+
+    async def _judged(self, draft: Draft) -> Judgement:
+        if not draft.subjects:
+            nothing = self._judge.says_nothing(draft.project)
+            if nothing is not None:
+                return nothing
+        return await self._judge.judge(draft.project, _subjects(draft), draft.places, skip=draft.skip)
+
+    async def _judged_again(self, draft: Draft, number: int) -> Judgement:
+        await self._judge.refresh(draft.project, number)
+        return await self._judge.judge(draft.project, _subjects(draft), draft.places, skip=draft.skip)
+
+
+def _subjects(draft: Draft) -> Sequence[Subject]:
+    return draft.subjects or [subject_of(record) for record in draft.records]
+
+
+def _create(draft: Draft, judgement: Judgement) -> Create:
+    return Create(draft.project, draft.records, draft.atomic, draft.imported, draft.owner, judgement, draft.work)
+
+
+def owner_of_replaced(call: Call, project: str) -> str | None:
+    """Whose records alone a repeat of the caller may replace; None for anyone's."""
+    return call.user_id if own_only(call.principal, Right.REPLACE, project) else None
+
+
+def drafted(
+    checked: Checked,
+    project: str,
+    work: Work,
+    *,
+    atomic: bool = False,
+    imported: bool = False,
+    owner: str | None = None,
+    skip: bool = False,
+    waits: bool = False,
+) -> Draft:
+    """The good records of a batch."""
+    places = [_at(index) for index in checked.places]
+    subjects = [checked.subjects[index] for index in checked.places] if checked.subjects else ()
+    return Draft(project, tuple(checked.records), places, subjects, atomic, imported, owner, skip, waits, work)
+
+
+def _at(index: int) -> str:
+    return f"feedback[{index}]"
+
+
+def _index_of(violation: Violation) -> int:
+    return int(violation.field.partition("[")[2].partition("]")[0])
