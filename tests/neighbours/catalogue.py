@@ -200,6 +200,9 @@ def _held() -> Iterator[Attack]:
 
 
 def _others() -> Iterator[Attack]:
+    # What costs nobody anything keeps to the budget on any server: so that a budget that is broken says something.
+    info = Calls("GetServerInfo", lambda _: wire.GetServerInfoRequest())
+    yield Attack("none", "control", (info,), Expected(frozenset({"OK"}), frozenset({"OK"})), deadlines=False)
     creates = Calls("CreateFeedback", _creating)
     waiting = Expected(_ANY | {"UNAVAILABLE STORE_UNAVAILABLE, come back"})
     yield Attack("5", "locked-project", (creates,), waiting, engines=(POSTGRES,), locks=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from tests.neighbours.budget import Compared
@@ -19,10 +20,13 @@ HEAD = (
 
 
 def line(figures: Figures) -> str:
-    """A row of the table; of the kinds of call those that come closest to the budget, or go farthest beyond."""
+    """A row of the table; of the kinds of call those that come closest to the budget, or go farthest beyond it, but for
+    kinds without any call, which the verdict names.
+    """
     case, seen = figures.case, figures.observed
-    p50 = max(figures.compared, key=lambda one: one.p50_share)
-    p99 = max(figures.compared, key=lambda one: one.p99_share)
+    made = [one for one in figures.compared if isfinite(max(*one.p50, *one.p99))] or figures.compared
+    p50 = max(made, key=lambda one: one.p50_share)
+    p99 = max(made, key=lambda one: one.p99_share)
     cells = [
         case.attack.row,
         case.attack.name,
