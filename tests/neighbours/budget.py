@@ -32,6 +32,9 @@ class Budget:
     """How long the server may work on after the attackers have left."""
     stop_seconds: float = 2.0
     """How much longer than its grace the server may take to stop."""
+    late_share: float = 0.0
+    """Which part of the attackers' calls may be open beyond their limit: where others use the machine, too, attackers of
+    low priority see an answer late."""
 
     def p50_ms(self, beside: float) -> float:
         """The highest p50 allowed where that beside the sink is `beside`."""
@@ -45,7 +48,7 @@ class Budget:
 FULL = Budget()
 """That of the campaign, on a machine with nothing else to do."""
 
-SHORT = Budget(4.0, 25.0, 10.0, 400.0, after_seconds=5.0, stop_seconds=10.0)
+SHORT = Budget(4.0, 25.0, 10.0, 400.0, after_seconds=5.0, stop_seconds=10.0, late_share=0.2)
 """That of `make test`, beside other tests on the same two cores: an attack that is not bounded costs seconds."""
 
 
@@ -142,6 +145,6 @@ def broken(compared: Iterable[Compared], observed: Observed, expected: Expected,
     out += [f"attackers got {what}" for what in sorted(set(observed.answers) - expected.allowed)]
     if expected.wanted and not expected.wanted & set(observed.answers):
         out.append("attackers never got " + " or ".join(sorted(expected.wanted)))
-    if observed.late:
+    if observed.late > budget.late_share * (observed.late + observed.answers.total()):
         out.append(f"{observed.late} calls of attackers open beyond their limit")
     return out

@@ -1,4 +1,4 @@
-"""One case: a server of its own, the well-behaved caller beside a sink and attacked in turns, the end; its figures."""
+"""Cases on a server of their own: the well-behaved caller beside a sink and attacked in turns, the end; the figures."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from tests.neighbours.caller import caller
 from tests.neighbours.catalogue import DEADLINE_SECONDS, Case
 from tests.neighbours.stores import Store
 from tests.service.process import ServerProcess
+
+Times = dict[str, list[float]]
 
 GRACE_SECONDS = 3.0
 LIMIT_SECONDS = 0.5
@@ -53,6 +55,10 @@ class Figures:
     broken: list[str] = field(default_factory=list)
     calls: int = 0
     """How many calls the well-behaved caller made under attack."""
+
+    def found_broken(self, budget: Budget) -> list[str]:
+        """What does not keep to the budget so far."""
+        return broken(self.compared, self.observed, self.case.attack.expected, budget)
 
 
 def server_flags(case: Case) -> list[str]:
@@ -107,73 +113,89 @@ def stop(server: ServerProcess, observed: Observed) -> None:
         observed.failed["defect in the server's log"] += defects
 
 
-def measure(case: Case, store: Store, sink: str, rounds: Rounds, budget: Budget, *, best: bool = False) -> Figures:
-    """Run a case. With `best` the figures are those of the round that keeps closest to the budget, else of all rounds
-    together; what failed counts in every round.
+def measure(
+    cases: Sequence[Case], store: Store, sink: str, rounds: Rounds, budget: Budget, *, best: bool = False
+) -> list[Figures]:
+    """Run cases that want the same server, one after the other; it is told to stop while the last attack goes on.
+
+    With `best` the figures are those of the round that keeps closest to the budget, else of all rounds together; what
+    failed counts in every round.
     """
-    figures = Figures(case)
-    observed = figures.observed
+    found = [Figures(case) for case in cases]
     with ExitStack() as stack:
-        server = stack.enter_context(running(store, *server_flags(case)))
-        pids = [server.process.pid, *store.pids]
-        told = orders(case, store, server.target)
-        beside, attackers = (stack.enter_context(told.process(target)) for target in (sink, server.target))
-        honest = stack.enter_context(caller(server.target, store.keys.caller if case.authenticated else ""))
+        server = stack.enter_context(running(store, *server_flags(cases[0])))
+        key = store.keys.caller if cases[0].authenticated else ""
+        honest = stack.enter_context(caller(server.target, key))
         with honest.acting():
             time.sleep(_WARM_UP_SECONDS)
-        memory = resident_mib(server.process.pid)
-        reset_peak(server.process.pid)
-        found: list[list[Compared]] = []
-        taken: list[tuple[dict[str, list[float]], dict[str, list[float]]]] = []
-        for number in range(rounds.most):
-            taken.append(_round(case, store, pids, (beside, attackers, honest), rounds.seconds, number, observed))
-            found.append(compare(*taken[-1], budget))
-            observed.answers, observed.late = Counter(attackers.said["answers"]), attackers.said["late"]
-            observed.growth_mib = peak_mib(server.process.pid) - memory
-            figures.compared = (
-                closest(found)
-                if best
-                else compare(pooled(one for one, _ in taken), pooled(other for _, other in taken), budget)
-            )
-            if number + 1 >= rounds.least and not broken(figures.compared, observed, case.attack.expected, budget):
-                break
-        figures.calls = sum(len(times) for _, attacked in taken for times in attacked.values())
-        with _attacked(case, store, attackers):
-            stop(server, observed)
-    figures.broken = broken(figures.compared, observed, case.attack.expected, budget)
-    return figures
+        for figures in found:
+            told = orders(figures.case, store, server.target)
+            with told.process(sink) as beside, told.process(server.target) as attackers:
+                place = _Place(figures, store, server, beside, attackers, honest)
+                _repeat(place, rounds, budget, best=best)
+                if figures is found[-1]:
+                    with place.attacked():
+                        stop(server, figures.observed)
+    for figures in found:
+        figures.broken = figures.found_broken(budget)
+    return found
 
 
-def _round(
-    case: Case,
-    store: Store,
-    pids: list[int],
-    processes: tuple[Turns, Turns, Turns],
-    seconds: float,
-    number: int,
-    observed: Observed,
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a case is measured, and into what."""
+
+    figures: Figures
+    store: Store
+    server: ServerProcess
+    beside: Turns
+    attackers: Turns
+    honest: Turns
+
+    @contextmanager
+    def attacked(self) -> Iterator[None]:
+        """While the server is attacked."""
+        locks = self.figures.case.attack.locks
+        around: AbstractContextManager[None] = self.store.project_locked() if locks else nullcontext()
+        with around, self.attackers.acting():
+            yield
+
+
+def _repeat(place: _Place, rounds: Rounds, budget: Budget, *, best: bool) -> None:
+    """Measure round after round."""
+    figures, pid = place.figures, place.server.process.pid
+    memory = resident_mib(pid)
+    reset_peak(pid)
+    compared: list[Sequence[Compared]] = []
+    taken: list[tuple[Times, Times]] = []
+    for number in range(rounds.most):
+        taken.append(_round(place, rounds.seconds, number))
+        compared.append(compare(*taken[-1], budget))
+        said = place.attackers.said
+        figures.observed.answers, figures.observed.late = Counter(said["answers"]), said["late"]
+        figures.observed.growth_mib = peak_mib(pid) - memory
+        together = compare(pooled(one for one, _ in taken), pooled(other for _, other in taken), budget)
+        figures.compared = closest(compared) if best else together
+        if number + 1 >= rounds.least and not figures.found_broken(budget):
+            break
+    figures.calls = sum(len(times) for _, attacked in taken for times in attacked.values())
+
+
+def _round(place: _Place, seconds: float, number: int) -> tuple[Times, Times]:
     """The times beside the sink and under attack; every other round the attack comes first."""
-    beside, attackers, honest = processes
-    taken: dict[bool, dict[str, list[float]]] = {}
+    observed = place.figures.observed
+    taken: dict[bool, Times] = {}
     for attacked in (False, True) if number % 2 == 0 else (True, False):
-        with _attacked(case, store, attackers) if attacked else beside.acting(), honest.acting():
+        with place.attacked() if attacked else place.beside.acting(), place.honest.acting():
             time.sleep(seconds)
-        said = honest.said
+        said = place.honest.said
         taken[attacked] = said["taken"]
         observed.failed.update(said["failed"])
         observed.health.update(said["health"])
-        after = _seconds_busy(pids)
+        after = _seconds_busy([place.server.process.pid, *place.store.pids])
         if attacked:
             observed.after_seconds = max(observed.after_seconds, after)
     return taken[False], taken[True]
-
-
-@contextmanager
-def _attacked(case: Case, store: Store, attackers: Turns) -> Iterator[None]:
-    around: AbstractContextManager[None] = store.project_locked() if case.attack.locks else nullcontext()
-    with around, attackers.acting():
-        yield
 
 
 def _seconds_busy(pids: list[int]) -> float:

@@ -66,7 +66,7 @@ class Originals:
     """The stores that are copied: each engine's is made once, when it is first asked for."""
 
     def __init__(self, directory: Path, rows: int, keys: int) -> None:
-        """`rows` is the size of the attackers' project, `keys` how many there are for attackers."""
+        """`rows` is the size of the attackers' project, `keys` how many attackers have one."""
         self._directory = directory
         self._rows = rows
         self._keys = keys
@@ -121,6 +121,8 @@ class Originals:
         """Store the attackers' project by way of a server, so that nothing is known here of how it is stored."""
         with server_process(url) as server:
             asyncio.run(_fill(server.target, self._rows))
+        if not self._keys:
+            return Keys("", ())
         principals = ["caller", *(f"attacker-{number}" for number in range(self._keys))]
         projects = [neighbour.PROJECT, *[bombs.PROJECT] * self._keys]
         with ThreadPoolExecutor(_KEYS_AT_A_TIME) as pool:

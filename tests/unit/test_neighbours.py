@@ -109,6 +109,14 @@ def test_everything_else_has_its_bound(observed: Observed, found: list[str]) -> 
     assert broken(compare({"get": QUICK}, {"get": QUICK}, FULL), observed, EXPECTED, FULL) == found
 
 
+def test_some_late_answers_are_allowed_where_others_use_the_machine() -> None:
+    answers = Counter({"OK": 9})
+    assert broken([], replace(well(late=2), answers=answers), EXPECTED, SHORT) == []
+    assert broken([], replace(well(late=3), answers=answers), EXPECTED, SHORT) != []
+    # No answer at all is not a few late ones.
+    assert broken([], replace(well(late=4), answers=Counter()), EXPECTED, SHORT) != []
+
+
 def test_what_attackers_are_owed_is_looked_for() -> None:
     wanted = Expected(EXPECTED.allowed, frozenset({EXPENSIVE}))
     assert broken([], well(), wanted, FULL) == [f"attackers never got {EXPENSIVE}"]
@@ -219,7 +227,7 @@ def test_the_table_has_a_line_for_each_case_in_their_order(tmp_path: Path) -> No
     assert table.add(replace(figures, broken=["a", "b", "c", "d", "e", "f"])).endswith("| a; b; c; d; 2 more |")
     line = table.add(figures)
     assert line == (
-        "| 2, 3, 4 | count-many-terms | sqlite | 4 | - | yes | page 1.0 → 500.0 | page 10.0 → 500.0 | 100 | 0 | SERVING"
+        "| 2, 3, 4 | count-many-terms | sqlite | 4 | - | no | page 1.0 → 500.0 | page 10.0 → 500.0 | 100 | 0 | SERVING"
         " | +3 | 0.5 | -1.0 | 2 × OK | kept |"
     )
     first = table.add(Figures(SHORT_CASES[0], compared, well(), [], 100))
