@@ -26,6 +26,7 @@ from plaudit_server.rpc.declare import (
     one_row,
     rows_in,
 )
+from plaudit_server.store.engines.memory import MemoryEngine
 
 
 def changed(method: str, **fields: Any) -> list[Rpc]:
@@ -135,3 +136,12 @@ def test_a_declaration_reads_the_project_and_the_rows_of_a_request() -> None:
     assert (rpcs["GetFeedback"].project_of(get), rpcs["GetFeedback"].rows(get)) == ("acme/chat", 0)
     assert rpcs["GetServerInfo"].project_of(GetServerInfoRequest()) == ""
     assert (no_rows(purge), one_row(purge), rows_in("ids")(purge)) == (0, 1, 2)
+
+
+def test_these_are_the_hooks_by_which_a_resource_asks_one_above_it() -> None:
+    """Each is a protocol that the lower resource declares; there is no other way upwards, as `make lint` checks."""
+    store = MemoryEngine()
+    hooks = [(resource.name, hook) for resource in RESOURCES for hook in resource.provides(store)]
+    assert [(name, hook.__module__, hook.__qualname__) for name, hook in hooks] == [
+        ("definitions", "plaudit_server.feedback.judging", "Judge"),
+    ]
