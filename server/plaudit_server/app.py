@@ -77,7 +77,7 @@ class Server:
         self._on_commit = [running.committed for running in self._running if running.committed is not None]
         self._audit_log = AuditLog(config)
         self._call_log = None if config.log_calls == "off" else CallLog(config)
-        self.metrics.follow(Sources(around.admission, self._writer, self._numbers, self._health))
+        self.metrics.follow(Sources(around.admission, self._writer, self._numbers, self._health, store))
         tracers = [] if self._tracer is None else [self._tracer]
         logs = [] if self._call_log is None else [self._call_log]
         self._chain = Chain(

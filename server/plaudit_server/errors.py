@@ -80,11 +80,12 @@ class MessageTooLarge(DomainError):
 
 
 class Overloaded(DomainError):
-    """Too much work is waiting; the client should try again after `retry_delay` seconds."""
+    """Too many writes, or reads (`waiting`), wait; the client should try again after `retry_delay` seconds."""
 
-    def __init__(self, retry_delay: float) -> None:
-        super().__init__(f"retry in {retry_delay} s")
+    def __init__(self, retry_delay: float, waiting: str = "writes") -> None:
+        super().__init__(f"too many {waiting}, retry in {retry_delay} s")
         self.retry_delay = retry_delay
+        self.waiting = waiting
 
 
 class Stopping(DomainError):

@@ -35,8 +35,8 @@ from plaudit.v1 import (
 from plaudit_server.feedback import servicer as service
 from plaudit_server.store import writer
 from plaudit_server.store.base import Command, Written
+from plaudit_server.store.engines.sqlite import readers
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
-from plaudit_server.store.engines.sqlite.threads import Threads
 from tests.bench import percentile, rows, serving
 from tests.bench.creates import CREATE
 from tests.bench.echo import ROOT, Address, echo_server
@@ -50,7 +50,7 @@ from tests.bench.serving import plaudit_server, served
 from tests.bench.stores import LARGE_REF, filled_store, page_refs
 from tests.postgres.cluster import Cluster, Database
 
-READERS = ((1, 0.0), (2, 0.0), (2, 0.002), (2, 0.004), (3, 0.004))
+QUICK_BUDGETS = (10_000, 25_000, 50_000, 100_000)
 PAGE_MIB = (0.25, 1.0, 2.0, 3.5)
 DECODERS = ("json.loads", "raw_decode", "orjson.loads", "msgspec.json.decode")
 GATHER = ((0.0, 0.0, 0.0), (0.7, 0.001, 0.001), (0.7, 0.0005, 0.01), (0.8, 0.0005, 0.01), (0.9, 0.0005, 0.01))
@@ -63,9 +63,8 @@ _CHANNEL = [("grpc.max_receive_message_length", 2 * limits.RESPONSE_BYTES)]
 class _Numbers(NamedTuple):
     """Numbers of a server that a measurement changes."""
 
-    readers: int = 2
-    patience: float = Threads.PATIENCE
-    """For how many seconds the second reader leaves the first alone."""
+    quick_budget: int = readers._BUDGET.instructions
+    """How many instructions of SQLite's machine a query has in the quick lane."""
     page_bytes: int = service._STREAM_BYTES
     gather: tuple[float, float, float] = (writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST)
     """The part of its callers for which a group waits, how many seconds for each, and in all."""
@@ -81,10 +80,10 @@ async def _serve(path: str, numbers: _Numbers) -> None:
     # Finals of the product.
     service._STREAM_BYTES = numbers.page_bytes  # type: ignore[misc]
     writer._GATHER_SHARE, writer._GATHER_SECONDS, writer._GATHER_LONGEST = numbers.gather  # type: ignore[misc]
-    Threads.PATIENCE = numbers.patience  # type: ignore[misc]
+    readers._BUDGET = readers._BUDGET._replace(instructions=numbers.quick_budget)  # type: ignore[misc]
     if numbers.loop == WRITING:
         SqliteEngine.write = _write_on_loop  # type: ignore[assignment, method-assign]
-    await serving.serve(SqliteEngine(path, readers=numbers.readers))
+    await serving.serve(SqliteEngine(path))
 
 
 def _served(path: Path, numbers: _Numbers = _Numbers()) -> AbstractContextManager[Address]:  # noqa: B008  # immutable
@@ -222,10 +221,10 @@ async def _write_at_random(target: str, rate: float, seconds: float) -> list[flo
     return took
 
 
-def _readers(settings: Settings, processes: Processes, variant: tuple[int, float]) -> Figures:
+def _lanes(settings: Settings, processes: Processes, quick_budget: int) -> Figures:
     """Pages of eight clients, and how long a small page takes beside a client that counts 400,000 rows in a loop."""
     refs = page_refs(settings.rows)
-    with _served(filled_store(settings, settings.rows), _Numbers(*variant)) as (target, pid):
+    with _served(filled_store(settings, settings.rows), _Numbers(quick_budget)) as (target, pid):
         processes.call_all(ready)
         used = cpu_seconds(pid)
         work = partial(read_pages, server_reader, target, refs, False, time.time() + 0.3, settings.seconds)
@@ -400,10 +399,10 @@ def workers() -> None:
 
 
 @main.command()
-def readers() -> None:
-    """How many reader threads SQLite has, and for how many seconds the first is left alone."""
+def lanes() -> None:
+    """How much a query may use of SQLite's quick lane before it is read among the scans."""
     with Processes(8) as processes:
-        _rotated(READERS, 5, partial(_readers, _SETTINGS, processes))
+        _rotated(QUICK_BUDGETS, 5, partial(_lanes, _SETTINGS, processes))
 
 
 @main.command("page-bytes")

@@ -234,6 +234,7 @@ def test_query_too_expensive() -> None:
         assert "grpc-retry-pushback-ms" not in refused.trailers
         assert client.count() == 500
         assert running.server.calls == before + 2
+        assert running.server.metrics.refusals["query_too_expensive"] == 1
 
 
 # --- definitions

@@ -31,8 +31,9 @@ from plaudit.v1 import (
 from plaudit_server.config import Config, Limits
 from plaudit_server.errors import StoreUnavailable
 from plaudit_server.feedback.model import FeedbackModel
-from plaudit_server.store.base import Command, Read, Written
+from plaudit_server.store.base import Command, Read, Reading, Statement, Steps, Written
 from plaudit_server.store.engines.memory import MemoryEngine
+from plaudit_server.store.prepared import Prepared
 from plaudit_server.store.work import SERVER, Work
 from plaudit_server.testing import server
 from tests.service.operators import Scraped, scrape, with_admin
@@ -279,6 +280,40 @@ def test_watchers_and_calls_in_flight_are_told() -> None:
             watch.cancel()
         deadline = time.monotonic() + 30
         while scrape(running).value("plaudit_watchers"):
+            assert time.monotonic() < deadline
+
+
+def test_reads_are_told_by_lane() -> None:
+    with server(config=with_admin()) as running:
+        store = running.server.store
+
+        def endless(_: Prepared) -> Steps[int]:
+            yield Statement("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n")
+            return 0
+
+        async def scan(count: int) -> list[asyncio.Task[int]]:
+            return [asyncio.create_task(store.read(Reading(endless))) for _ in range(count)]
+
+        async def end(tasks: list[asyncio.Task[int]]) -> None:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        scans = running.run(scan(8))
+
+        def in_scan_lane() -> tuple[float, float]:
+            found = scrape(running)
+            assert found.value("plaudit_reads_waiting", lane="point") == 0
+            return found.value("plaudit_reads_running", lane="scan"), found.value("plaudit_reads_waiting", lane="scan")
+
+        deadline = time.monotonic() + 30
+        while sum(in_scan_lane()) < 8:
+            assert time.monotonic() < deadline
+        running_now, waiting = in_scan_lane()
+        assert running_now > 0
+        assert waiting > 0
+        running.run(end(scans))
+        while sum(in_scan_lane()):
             assert time.monotonic() < deadline
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 import weakref
 from collections.abc import Awaitable, Callable
 
@@ -41,54 +40,6 @@ def test_several_threads_work_side_by_side() -> None:
     async def scenario(threads: Threads) -> None:
         meeting = threading.Barrier(3, timeout=30)
         assert sorted(await asyncio.gather(*(threads.run(meeting.wait) for _ in range(3)))) == [0, 1, 2]
-
-    run(scenario, count=3)
-
-
-def test_one_thread_does_it_all_as_long_as_it_gets_on() -> None:
-    async def scenario(threads: Threads) -> None:
-        # Each ends long before the others would time out.
-        made = await asyncio.gather(*(threads.run(threading.get_ident) for _ in range(200)))
-        assert len(set(made)) == 1
-
-    run(scenario, count=3)
-
-
-def test_what_waits_behind_a_long_piece_is_done_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Threads, "PATIENCE", 0.05)
-
-    async def scenario(threads: Threads) -> None:
-        for _ in range(2):  # the second time, the thread that helped is idle again
-            end = threading.Event()
-            long = threads.run(end.wait, 30)
-            started = time.monotonic()
-            helper = await threads.run(threading.get_ident)
-            assert time.monotonic() - started > 0.04
-            # Now it is known to be long: nothing more waits for it, whether it is given now or later.
-            assert set(await asyncio.gather(*(threads.run(threading.get_ident) for _ in range(3)))) == {helper}
-            await asyncio.sleep(0.1)
-            assert await threads.run(threading.get_ident) == helper
-            assert not long.done()
-            end.set()
-            assert await long
-            await asyncio.sleep(0.01)  # it reports a result before it is free
-            assert await threads.run(threading.get_ident) != helper
-
-    run(scenario, count=2)
-
-
-def test_several_long_pieces_take_a_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Threads, "PATIENCE", 0.01)
-
-    async def scenario(threads: Threads) -> None:
-        end = threading.Event()
-        long = [threads.run(end.wait, 30) for _ in range(3)]
-        fourth = threads.run(threading.get_ident)
-        await asyncio.sleep(0.2)
-        assert not fourth.done()  # there is no fourth thread
-        end.set()
-        assert await asyncio.gather(*long) == [True] * 3
-        await fourth
 
     run(scenario, count=3)
 

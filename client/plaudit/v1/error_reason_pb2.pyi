@@ -65,7 +65,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"project": "acme/chat", "id": "0192…"}
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 9
-    """RESOURCE_EXHAUSTED: too many writes are waiting; RetryInfo says when to come back.
+    """RESOURCE_EXHAUSTED: too many writes, or reads, are waiting; RetryInfo says when to come back.
 
         {"retry_delay_ms": "250"}
     """
@@ -198,7 +198,7 @@ ERROR_REASON_FEEDBACK_PURGED: ErrorReason.ValueType  # 8
     {"project": "acme/chat", "id": "0192…"}
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 9
-"""RESOURCE_EXHAUSTED: too many writes are waiting; RetryInfo says when to come back.
+"""RESOURCE_EXHAUSTED: too many writes, or reads, are waiting; RetryInfo says when to come back.
 
     {"retry_delay_ms": "250"}
 """

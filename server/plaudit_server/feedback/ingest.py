@@ -16,7 +16,7 @@ from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_re
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
 from plaudit_server.rpc.resource import Parts
-from plaudit_server.store.base import Engine, Outcome
+from plaudit_server.store.base import Outcome
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.work import Work
 
@@ -94,7 +94,7 @@ async def answers(
         while (batch := await line.get()) is not None:
             if isinstance(batch, _Failure):
                 raise batch
-            yield await _answer(parts.store, writing, batch, parts.deadlines.read(call, batch.request.project))
+            yield await _answer(parts, writing, call, batch)
             # Only now: grpc has taken the answer.
             parts.acknowledged(Create.kind, len(batch.request.feedback) - len(batch.refused))
     finally:
@@ -129,13 +129,17 @@ def _drafted(request: _Request, checked: rules.Checked, call: Call, work: Work, 
     return drafted(checked, request.project, work, imported=imported, owner=owner, skip=skip, waits=True)
 
 
-async def _answer(store: Engine, writing: Writing, batch: _Batch, work: Work) -> bytes:
-    refused = batch.refused
+async def _answer(parts: Parts, writing: Writing, call: Call, batch: _Batch) -> bytes:
+    refused, project = batch.refused, batch.request.project
+    revision = None
     if batch.outcome is not None:
         outcome = await writing.settled(batch.draft, batch.outcome)
         for place, result in zip(batch.places, outcome, strict=True):
             if isinstance(result, DomainError):
                 refused[place] = result
+        revision = parts.writer.revision_after(project)
+    if revision is None:  # nothing of the batch was written
+        revision = await parts.store.read(ProjectRevision(project), parts.deadlines.read(call, project))
     response = IngestFeedbackResponse(
         sequence=batch.request.sequence,
         stored_count=len(batch.request.feedback) - len(refused),
@@ -143,7 +147,7 @@ async def _answer(store: Engine, writing: Writing, batch: _Batch, work: Work) ->
             RejectedFeedback(index=index, status=describe(refused[index]).status(room=_STATUS_BYTES))
             for index in sorted(refused)
         ],
-        revision=await store.read(ProjectRevision(batch.request.project), work),
+        revision=revision,
     )
     # ImportFeedbackResponse has the same fields under the same numbers.
     return response.SerializeToString()

@@ -19,13 +19,13 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from plaudit_server.errors import Overloaded, QuotaExceeded, StoreUnavailable
+from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded, StoreUnavailable
 from plaudit_server.feedback.errors import WatcherTooSlow
 from plaudit_server.ops.health import SERVING, StoreHealth
 from plaudit_server.rpc.admission import Admission
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.declare import OTHER, Registry
-from plaudit_server.store.base import Command, WriteFailed, Written
+from plaudit_server.store.base import Command, Engine, WriteFailed, Written
 from plaudit_server.store.writer import Writer
 
 SERVER_FAULTS: Final = frozenset(
@@ -46,7 +46,8 @@ _COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _QUOTAS: Final = ("calls_per_second", "rows_per_second", "bytes_per_second")
-_QUEUE: Final = "writer_queue"
+_QUEUES: Final = {"writes": "writer_queue", "reads": "read_lanes"}
+_TOO_EXPENSIVE: Final = "query_too_expensive"
 _SLOW_WATCHER: Final = "slow_watcher"
 
 _FAILURES: Final = (WriteFailed, StoreUnavailable)
@@ -80,6 +81,7 @@ class Sources(NamedTuple):
     writer: Writer
     numbers: Callable[[], Mapping[str, int]]
     health: StoreHealth
+    store: Engine
 
 
 class Metrics:
@@ -92,7 +94,7 @@ class Metrics:
         self.calls = 0
         self.repeated = 0
         self.purged = 0
-        self.refusals = dict.fromkeys((*_QUOTAS, _QUEUE, _SLOW_WATCHER), 0)
+        self.refusals = dict.fromkeys((*_QUOTAS, *_QUEUES.values(), _SLOW_WATCHER, _TOO_EXPENSIVE), 0)
         self.failed_writes = 0
         self.failed_reads = 0
         self._registry = CollectorRegistry()
@@ -157,7 +159,9 @@ class Metrics:
             case QuotaExceeded():
                 self.refusals[error.quota] = self.refusals.get(error.quota, 0) + 1
             case Overloaded():
-                self.refusals[_QUEUE] += 1
+                self.refusals[_QUEUES[error.waiting]] += 1
+            case QueryTooExpensive():
+                self.refusals[_TOO_EXPENSIVE] += 1
             case WatcherTooSlow():
                 self.refusals[_SLOW_WATCHER] += 1
             case StoreUnavailable() if not self._rpcs.rpcs[method].writes:
@@ -278,6 +282,19 @@ class _Counted(Collector):
             "plaudit_writer_pending_commands", "Commands in line or being committed.", sources.writer.pending_commands
         )
         yield _gauge("plaudit_writer_pending_bytes", "Bytes of these commands.", sources.writer.pending_bytes)
+        lanes = sources.store.lanes
+        yield _gauges(
+            "plaudit_reads_running",
+            "Reads of the store that run now, by lane.",
+            "lane",
+            {lane: use.running for lane, use in lanes.items()},
+        )
+        yield _gauges(
+            "plaudit_reads_waiting",
+            "Reads of the store that wait for their turn, by lane.",
+            "lane",
+            {lane: use.waiting for lane, use in lanes.items()},
+        )
         yield _gauge("plaudit_watchers", "Open watches.", numbers.get("watchers", 0))
 
 

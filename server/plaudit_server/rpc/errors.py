@@ -209,7 +209,7 @@ def _overloaded(error: Overloaded) -> Problem:
     return Problem(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason(ErrorReason.ERROR_REASON_OVERLOADED),
-        "too many writes are waiting; retry after the delay",
+        f"too many {error.waiting} are waiting; retry after the delay",
         {"retry_delay_ms": str(round(error.retry_delay * 1000))},
         retry_delay=error.retry_delay,
     )

@@ -12,6 +12,7 @@ from plaudit_server.errors import DomainError
 from plaudit_server.store.work import SERVER, Lane, Work
 
 if TYPE_CHECKING:
+    from plaudit_server.store.lanes import LaneUse
     from plaudit_server.store.ledger import Ledger
     from plaudit_server.store.prepared import Prepared
 
@@ -171,7 +172,7 @@ def accepted(outcome: T | DomainError) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A committed group: an outcome for each command, and each touched project's revision.
+    """A committed group: an outcome for each command, and each of its projects' revision, whether it moved or not.
 
     `repeated` counts the rows among the outcomes that were found there as the command would have made them.
     `erased` is whether bytes were removed that must not stay in the store's files.
@@ -219,6 +220,11 @@ class Engine(ABC):
     @abstractmethod
     async def check(self) -> None:
         """Prove that the store can be written to; raises StoreUnavailable."""
+
+    @property
+    def lanes(self) -> Mapping[str, LaneUse]:
+        """How many reads run and wait, by lane; nothing where reads do not wait."""
+        return {}
 
     @property
     def erasure_pending(self) -> bool:

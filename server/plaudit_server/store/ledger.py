@@ -73,8 +73,8 @@ def write_group(sql: Prepared, group: Sequence[Command[Any]], clock: Callable[[]
             results = yield from kind.apply(ledger, [group[index] for index in indexes])
             for index, result in zip(indexes, results, strict=True):
                 outcomes[index] = result
-        if (yield from ledger.release()):
-            revisions[project] = ledger.revision
+        yield from ledger.release()
+        revisions[project] = ledger.revision
         repeated += ledger.repeated
         erased = erased or ledger.erased
     return Written(outcomes, revisions, repeated, erased)
@@ -156,12 +156,10 @@ class Ledger:
         self.revision, self._time, self.definitions = yield from lock(self.sql, self.project)
         self._first = self.revision, self.definitions
 
-    def release(self) -> Steps[bool]:
+    def release(self) -> Steps[None]:
         """Store where the project stands now, if it has moved."""
-        if self._first == (self.revision, self.definitions):
-            return False
-        yield move(self.sql, self.project, self.revision, self._time, self.definitions)
-        return True
+        if self._first != (self.revision, self.definitions):
+            yield move(self.sql, self.project, self.revision, self._time, self.definitions)
 
     def tick(self) -> int:
         """The next time of the project's clock, which never stands still nor goes back."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
@@ -22,6 +22,7 @@ logger = logging.getLogger("plaudit_server")
 T = TypeVar("T")
 
 _RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
+_PROJECTS_REMEMBERED: Final = 10_000  # many more than a group has
 _COMMAND_BYTES: Final = 512  # what a command costs beside its texts
 
 # A group waits for this part of the callers of late, rounded down: where callers do not come back, each group waits for
@@ -101,6 +102,11 @@ class Writer:
         self.failed_groups = 0
         self.refused_commands = 0
         self.last_commit_seconds = 0.0
+        self._revisions: OrderedDict[str, int] = OrderedDict()
+
+    def revision_after(self, project: str) -> int | None:
+        """A revision of the project after its last command that was answered; None if that is not remembered."""
+        return self._revisions.get(project)
 
     def start(self) -> None:
         """Begin to commit; on the event loop that submits."""
@@ -231,6 +237,7 @@ class Writer:
             return
         if self._meter is not None:
             self._meter.committed(commands, written, self.last_commit_seconds)
+        self._remember(written.revisions)
         if written.revisions:
             self._tell(self._on_commit, written.revisions)
         for waiting, outcome in zip(group, written.outcomes, strict=True):
@@ -238,6 +245,14 @@ class Writer:
                 _raise_in(waiting.outcome, outcome)
             elif not waiting.outcome.done():
                 waiting.outcome.set_result(outcome)
+
+    def _remember(self, revisions: Mapping[str, int]) -> None:
+        """Keep the revisions of the projects that were written to last."""
+        known = self._revisions
+        for project, revision in revisions.items():
+            known[project] = max(revision, known.pop(project, 0))
+        while len(known) > _PROJECTS_REMEMBERED:
+            known.popitem(last=False)
 
     def _answer(self, failure: Exception) -> Exception:
         """An exception of each waiter's own: raising one object in many tasks would chain their tracebacks."""

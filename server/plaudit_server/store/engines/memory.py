@@ -59,8 +59,7 @@ class MemoryEngine(Engine):
             outcome = model.commands[type(command)](command)
             outcomes.append(outcome)
             after = model.revision(command.project)
-            if after != before:
-                revisions[command.project] = after
+            revisions[command.project] = after
             if command.adds:
                 # What was written has a revision of its own.
                 repeated += command.stored(outcome) - (after - before)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -35,8 +35,10 @@ from plaudit_server.store.engines.sqlite.connection import (
 )
 from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from plaudit_server.store.engines.sqlite.erasing import Eraser, truncate
-from plaudit_server.store.engines.sqlite.reading import STATEMENTS_CACHED, Asked, Reader, drive
+from plaudit_server.store.engines.sqlite.readers import Readers
+from plaudit_server.store.engines.sqlite.reading import STATEMENTS_CACHED, Asked, drive
 from plaudit_server.store.engines.sqlite.threads import Threads
+from plaudit_server.store.lanes import LaneUse
 from plaudit_server.store.ledger import microseconds, write_group
 from plaudit_server.store.migrate import LEDGER, migrations, newer, pending
 from plaudit_server.store.prepared import Prepared, Traits
@@ -49,7 +51,8 @@ T = TypeVar("T")
 _CLOSING_WAIT_MS: Final = 50  # for readers of other programs, when the store is opened or closed
 
 _WRITER_CACHE_KIB: Final = 65_536
-_READER_CACHE_KIB: Final = 8_192  # of each reader: filled by the first long stream, and kept
+_QUICK_CACHE_KIB: Final = 8_192  # filled by the first long stream, and kept
+_READER_CACHE_KIB: Final = 2_048  # of the others: a scan passes through it, a point read needs little
 # Reads that overlap without a pause keep the log from starting over; above this size it is made to.
 _LOG_BYTES: Final = 64 * 1024 * 1024
 _LOG_RETRY_SECONDS: Final = 1.0
@@ -68,15 +71,15 @@ class SqliteEngine(SqlEngine):
     name = "sqlite"
 
     def __init__(
-        self, path: str | os.PathLike[str], *, clock: Callable[[], int] = microseconds, readers: int = 2
+        self, path: str | os.PathLike[str], *, clock: Callable[[], int] = microseconds, scans: int | None = None
     ) -> None:
+        """`scans` is how many reads that need more than the quick lane gives run at a time; None: by processors."""
         self._path = Path(path).absolute()
         self._clock = clock
-        self._reader_count = readers
+        self._scans = scans
         self._sql = Prepared(TRAITS)
         self._writer: Threads | None = None
-        self._readers: Threads | None = None
-        self._idle: deque[Reader] = deque()
+        self._readers: Readers | None = None
         self._connection: apsw.Connection | None = None
         self._suspect = False
         self._log_checked = 0.0
@@ -85,8 +88,14 @@ class SqliteEngine(SqlEngine):
     async def open(self) -> None:
         """Open the file, or make it. Raises StoreError, and leaves a file that cannot be used as it is."""
         self._writer = Threads(1, "plaudit-writer")
-        self._readers = Threads(self._reader_count, "plaudit-reader")
-        self._eraser = Eraser(str(self._path), self._connect_reader, self._by_writer, self._truncate)
+        self._readers = Readers(
+            partial(self._connect_reader, _QUICK_CACHE_KIB),
+            partial(self._connect_reader, _READER_CACHE_KIB),
+            self._scans,
+        )
+        self._eraser = Eraser(
+            str(self._path), partial(self._connect_reader, _READER_CACHE_KIB), self._by_writer, self._truncate
+        )
         try:
             await self._run(self._writer, self._open)
         except BaseException:
@@ -116,12 +125,11 @@ class SqliteEngine(SqlEngine):
 
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
         """Answer a question on a reader thread; past its deadline, or when nobody waits any more, it is interrupted."""
-        asked = Asked(read.steps(self._sql), self._idle, work.deadline)
-        try:
-            return await self._run(self._readers, asked.run)
-        except asyncio.CancelledError:
-            asked.cancel(asyncio.get_running_loop())
-            raise
+        if self._readers is None:
+            raise StoreUnavailable(self.name)
+        asked = Asked(lambda: read.steps(self._sql), work.deadline)
+        with self._translated():
+            return await self._readers.read(asked, read.lane, work)
 
     async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
         """Run writing steps in one transaction."""
@@ -132,6 +140,11 @@ class SqliteEngine(SqlEngine):
         await self._run(self._writer, self._probe)
 
     @property
+    def lanes(self) -> Mapping[str, LaneUse]:
+        """The reads of each lane."""
+        return {} if self._readers is None else self._readers.use
+
+    @property
     def erasure_pending(self) -> bool:
         """Whether a purge still waits for its checkpoint."""
         return self._eraser is not None and self._eraser.pending
@@ -140,8 +153,14 @@ class SqliteEngine(SqlEngine):
         """Do blocking work on one of our threads, and hide what the engine says when it fails."""
         if threads is None:
             raise StoreUnavailable(self.name)
-        try:
+        with self._translated():
             return await threads.run(work, *args)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Log what the engine says when it fails, and raise StoreUnavailable instead."""
+        try:
+            yield
         except UNAVAILABLE as error:
             logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
             raise StoreUnavailable(self.name) from error
@@ -154,8 +173,8 @@ class SqliteEngine(SqlEngine):
             self._connection = self._connect()
             self._prepare(self._connection)
             # Readers stay open: were the writer alone, closing it after a failure would replay the log.
-            for _ in range(self._reader_count):
-                self._idle.append(Reader(self._connect_reader))
+            if self._readers is not None:
+                self._readers.open()
             self._ask_for_erasure()
             self._cut_log()
         except (apsw.Error, OSError) as error:
@@ -166,9 +185,9 @@ class SqliteEngine(SqlEngine):
         connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=STATEMENTS_CACHED)
         return configured(connection, _WRITER_CACHE_KIB, "temp_store = MEMORY")
 
-    def _connect_reader(self) -> apsw.Connection:
+    def _connect_reader(self, cache_kib: int) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
-        return configured(connection, _READER_CACHE_KIB, "query_only = ON")
+        return configured(connection, cache_kib, "query_only = ON")
 
     def _prepare(self, connection: apsw.Connection) -> None:
         """Make or migrate the schema, and read the store's id.
@@ -206,8 +225,6 @@ class SqliteEngine(SqlEngine):
     def _close(self) -> None:
         if self._connection is None:
             return
-        while self._idle:
-            self._idle.pop().close()
         if self.erasure_pending:
             self._cut_log()
         try:

@@ -1,4 +1,4 @@
-"""Steps on a connection: how they are driven, and a read that can be stopped while it runs on a reader's connection."""
+"""Steps on a connection: how they are driven, and a read that can be stopped, or go on elsewhere, while it runs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import asyncio
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import cache
 from itertools import chain
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import apsw
 
 from plaudit_server.errors import QueryTooExpensive
 from plaudit_server.store.base import Insert, Steps, bounded
 from plaudit_server.store.engines.sqlite.connection import UNAVAILABLE, roll_back
+from plaudit_server.store.lanes import too_many_reads
 
 T = TypeVar("T")
 
@@ -29,15 +29,19 @@ _INSERT_ROWS: Final = 64
 STATEMENTS_CACHED: Final = 2 * _INSERT_ROWS + 64
 
 
+class OverBudget(Exception):
+    """A read has used up what it may in the quick lane; nothing is wrong with it."""
+
+
 class Reader:
-    """A reader's connection, made again after it has failed."""
+    """A reader's connection, made when it is first needed, and again after it has failed."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connect = connect
-        self._connection: apsw.Connection | None = connect()
+        self._connection: apsw.Connection | None = None
 
     def connection(self) -> apsw.Connection:
-        """The connection, made anew if the last one has failed."""
+        """The connection; made anew if there is none, or the last one has failed."""
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
@@ -49,65 +53,111 @@ class Reader:
             connection.close(True)
 
 
-class Asked(Generic[T]):
-    """One read on its way through the reader threads."""
+class Budget(NamedTuple):
+    """What a read may use before it is OverBudget, in instructions of the engine's virtual machine.
 
-    def __init__(self, steps: Steps[T], idle: deque[Reader], deadline: float | None = None) -> None:
+    `each` is how many instructions it runs before it is looked at again. Instructions and not time: on a machine that
+    is busy, time would end reads that are cheap, so that they would run twice. A page of 1,000 rows takes 12,000, the
+    newest 100 take 1,000, a count of 200,000 rows by a path of their payloads 1,100,000.
+    """
+
+    instructions: int
+    each: int
+
+
+class Asked(Generic[T]):
+    """One read, which may run several times: in the quick lane, then among the scans."""
+
+    def __init__(self, steps: Callable[[], Steps[T]], deadline: float | None) -> None:
         """`deadline` is in seconds of `time.monotonic()`."""
         self._steps = steps
-        self._idle = idle
         self._asked = time.monotonic()
-        self._deadline = math.inf if deadline is None else deadline
+        self.deadline = deadline
         self._lock = threading.Lock()
         self._connection: apsw.Connection | None = None
-        self._cancelled = False
+        self._stopped: Exception | None = None
+        self._left = math.inf
 
-    def run(self) -> T:
+    def run(self, reader: Reader, budget: Budget | None) -> T:
         """Read in one snapshot.
 
-        Raises InterruptError when it was cancelled, and QueryTooExpensive when it is not done by its deadline.
+        Raises OverBudget, QueryTooExpensive when it is not done by its deadline, Overloaded when it had not begun by
+        then, and InterruptError when it was stopped because nobody waits for it.
         """
-        # There is one for each thread; the one used last has the pages that are asked for again.
-        reader = self._idle.pop()
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise too_many_reads()
+        each = _INSTRUCTIONS if budget is None else budget.each
+        self._left = math.inf if budget is None else budget.instructions // each
         try:
             connection = reader.connection()
             with self._lock:
-                if self._cancelled:
-                    raise apsw.InterruptError("nobody waits for this read")
+                if self._stopped is not None:
+                    raise self._stopped
                 self._connection = connection
             try:
-                connection.set_progress_handler(self._is_over, _INSTRUCTIONS)
+                connection.set_progress_handler(self._is_over, each)
                 connection.execute("BEGIN")
-                return drive(connection, self._steps)
+                return drive(connection, self._steps())
             except apsw.InterruptError as error:
-                if self._cancelled:
+                if self._stopped is None:
                     raise
-                raise QueryTooExpensive(self._deadline - self._asked) from error
+                raise self._stopped from error
             finally:
-                connection.set_progress_handler(None)
                 with self._lock:
                     self._connection = None
+                connection.set_progress_handler(None)
                 roll_back(connection)
         except UNAVAILABLE:
             reader.close()
             raise
-        finally:
-            self._idle.append(reader)
 
     def _is_over(self) -> bool:
-        return self._cancelled or time.monotonic() > self._deadline
+        """Whether the engine should stop; called by it, each time it has run a number of instructions."""
+        self._left -= 1
+        if self._left < 0:
+            self._stopped = self._stopped or OverBudget()
+        elif self.deadline is not None and time.monotonic() >= self.deadline:
+            self._stopped = self._stopped or self._too_expensive()
+        return self._stopped is not None
 
-    def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Stop the read: interrupt it again and again until it has ended.
+    def go_on_later(self) -> None:
+        """Raise OverBudget where it runs."""
+        self._stop(OverBudget())
+
+    def end(self) -> None:
+        """Raise QueryTooExpensive where it runs: its deadline has passed."""
+        self._stop(self._too_expensive())
+
+    def leave(self) -> None:
+        """Raise InterruptError where it runs: nobody waits for it any more."""
+        self._stop(apsw.InterruptError("nobody waits for this read"))
+
+    def again(self) -> None:
+        """Let a read that was OverBudget run again."""
+        with self._lock:
+            if isinstance(self._stopped, OverBudget):
+                self._stopped = None
+
+    def _too_expensive(self) -> QueryTooExpensive:
+        return QueryTooExpensive(
+            time.monotonic() - self._asked if self.deadline is None else self.deadline - self._asked
+        )
+
+    def _stop(self, error: Exception) -> None:
+        with self._lock:
+            self._stopped = self._stopped or error
+        self._interrupt(asyncio.get_running_loop())
+
+    def _interrupt(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Interrupt the read again and again until it has ended.
 
         Once is not enough: the engine forgets an interrupt that comes between two statements.
         """
         with self._lock:
-            self._cancelled = True
-            if self._connection is None:
+            if self._connection is None or self._stopped is None:
                 return
             self._connection.interrupt()
-        loop.call_later(_INTERRUPT_SECONDS, self.cancel, loop)
+        loop.call_later(_INTERRUPT_SECONDS, self._interrupt, loop)
 
 
 def drive(connection: apsw.Connection, steps: Steps[T]) -> T:

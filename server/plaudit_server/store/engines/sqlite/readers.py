@@ -1,0 +1,249 @@
+"""The threads that read: one for point reads, one for queries in the quick lane, a few for scans, each in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple, TypeVar
+
+import apsw
+
+from plaudit_server.store.engines.sqlite.reading import Asked, Budget, OverBudget, Reader
+from plaudit_server.store.engines.sqlite.threads import settle
+from plaudit_server.store.lanes import LaneUse, Turns, too_many_reads
+from plaudit_server.store.work import Lane, Owner, Work
+
+T = TypeVar("T")
+
+# About 4 ms, whatever the machine is busy with otherwise; and less for whom it was not enough a moment ago, so that a
+# caller who asks for scans without a pause, and leaves before they are done, does not fill the quick lane with them.
+_BUDGET: Final = Budget(50_000, each=5_000)
+_SMALL_BUDGET: Final = Budget(15_000, each=1_000)
+_SMALL_FOR_SECONDS: Final = 1.0
+_OWNERS_REMEMBERED: Final = 1_000
+# Some instructions take long, as those that look through a payload of a megabyte. While others wait, a read in the
+# quick lane has this much of a processor's time, and, for a disk may be slow, this much time in all.
+_PATIENCE_CPU_SECONDS: Final = 0.02
+_PATIENCE_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.01
+
+_FEWEST_SCANS, _MOST_SCANS = 2, 4  # one of them is kept for a second project
+_SCAN_NICENESS: Final = 10
+
+
+def scans_at_a_time() -> int:
+    """How many scans run at a time: one for each processor, within bounds."""
+    return max(_FEWEST_SCANS, min(os.cpu_count() or 1, _MOST_SCANS))
+
+
+class _Piece(NamedTuple):
+    """A read that waits for a thread, and who gets what comes of it."""
+
+    asked: Asked[Any]
+    budget: Budget | None
+    loop: asyncio.AbstractEventLoop
+    outcome: asyncio.Future[Any]
+
+
+class _Running(NamedTuple):
+    """A read on its thread, and what it had used of time and of a processor when it began, in seconds."""
+
+    asked: Asked[Any]
+    thread: int
+    began: float
+    began_cpu: float
+
+    def is_long(self) -> bool:
+        """Whether it has used up the patience of others."""
+        if time.monotonic() - self.began > _PATIENCE_SECONDS:
+            return True
+        return _cpu_seconds(self.thread) - self.began_cpu > _PATIENCE_CPU_SECONDS
+
+
+def _cpu_seconds(thread: int) -> float:
+    """What a running thread has used of a processor; 0 where the system does not report that."""
+    if sys.platform != "linux":
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
+
+
+class Readers:
+    """All reads of a store. `connect` and `connect_small` make a connection, with a larger or a smaller page cache."""
+
+    def __init__(
+        self,
+        connect: Callable[[], apsw.Connection],
+        connect_small: Callable[[], apsw.Connection],
+        scans: int | None = None,
+    ) -> None:
+        self._points = _LaneThreads("plaudit-point", 1, connect_small)
+        self._quick = _LaneThreads("plaudit-quick", 1, connect)
+        self._scans = _LaneThreads("plaudit-scan", scans or scans_at_a_time(), connect_small, for_long=True)
+        self._over: dict[Owner, float] = {}
+        """Whose reads were over their budget, and when the last one was."""
+
+    @property
+    def use(self) -> Mapping[str, LaneUse]:
+        """What runs and waits, by lane."""
+        return {"point": self._points.use, "quick": self._quick.use, "scan": self._scans.use}
+
+    def open(self) -> None:
+        """Connect those that are used at once, on the thread that calls."""
+        self._points.open()
+        self._quick.open()
+
+    async def read(self, asked: Asked[T], lane: Lane, work: Work) -> T:
+        """What a read gives. Raises as `Asked.run` does, and ends the read when its caller is cancelled."""
+        if lane is Lane.POINT:
+            return await self._points.run(asked, work.owner, None)
+        try:
+            return await self._quick.run(asked, work.owner, self._budget(work.owner))
+        except OverBudget:
+            self._note(work.owner)
+        asked.again()
+        return await self._scans.run(asked, work.owner, None)
+
+    async def close(self) -> None:
+        """End the threads after what they have been given, and release their connections."""
+        for lane in (self._points, self._quick, self._scans):
+            await lane.close()
+
+    def _budget(self, owner: Owner) -> Budget:
+        over = self._over.get(owner)
+        return _BUDGET if over is None or time.monotonic() - over > _SMALL_FOR_SECONDS else _SMALL_BUDGET
+
+    def _note(self, owner: Owner) -> None:
+        self._over.pop(owner, None)
+        self._over[owner] = time.monotonic()
+        if len(self._over) > _OWNERS_REMEMBERED:
+            del self._over[next(iter(self._over))]  # the one whose last was first
+
+
+class _LaneThreads:
+    """Threads with a connection each, which take what waits in turn."""
+
+    def __init__(
+        self, name: str, count: int, connect: Callable[[], apsw.Connection], *, for_long: bool = False
+    ) -> None:
+        self._turns: Turns[_Piece] = Turns(count)
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        """True for each piece that was put in line; False ends a thread."""
+        self._for_long = for_long
+        self._readers = [Reader(connect) for _ in range(count)]
+        self._running: _Running | None = None
+        """What the first thread is at; of interest in the quick lane, which has one."""
+        self._looking: asyncio.TimerHandle | None = None
+        # Daemons: a program that ends without `close` does not wait for ever for them.
+        self._threads = [
+            threading.Thread(target=self._work, args=(reader,), name=f"{name}-{number}", daemon=True)
+            for number, reader in enumerate(self._readers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def use(self) -> LaneUse:
+        with self._lock:
+            return self._turns.use
+
+    def open(self) -> None:
+        for reader in self._readers:
+            reader.connection()
+
+    async def run(self, asked: Asked[T], owner: Owner, budget: Budget | None) -> T:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        piece = _Piece(asked, budget, loop, outcome)
+        with self._lock:
+            self._turns.put(owner, piece)
+        self._calls.put(True)
+        timer = None
+        if budget is not None:
+            self._look(loop)  # it ends soon, and looks at the clock itself
+        elif asked.deadline is not None and self._for_long:
+            timer = loop.call_later(asked.deadline - time.monotonic(), self._end, owner, piece)
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            if not self._remove(owner, piece):
+                asked.leave()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        for _ in self._threads:
+            self._calls.put(False)
+        for thread in self._threads:
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    def _remove(self, owner: Owner, piece: _Piece) -> bool:
+        with self._lock:
+            return self._turns.remove(owner, piece)
+
+    def _end(self, owner: Owner, piece: _Piece) -> None:
+        """The deadline of a piece has passed."""
+        if not self._remove(owner, piece):
+            piece.asked.end()
+        elif not piece.outcome.done():
+            piece.outcome.set_exception(too_many_reads())
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Move what runs for long to the scans while others wait; look again, as long as any wait."""
+        if self._looking is None and self._turns:
+            self._looking = loop.call_later(_LOOK_SECONDS, self._look_again, loop)
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = None
+        running = self._running
+        if self._turns and running is not None and running.is_long():
+            running.asked.go_on_later()
+        self._look(loop)
+
+    # ── On the threads ───────────────────────────────────────────────────────────────────────────────────
+
+    def _work(self, reader: Reader) -> None:
+        if self._for_long and sys.platform == "linux":
+            # There a thread has a niceness of its own: the event loop, commits and other reads go first.
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SCAN_NICENESS)
+        while self._calls.get():
+            while (taken := self._take()) is not None:
+                self._do(reader, *taken)
+                del taken  # else the last piece and its outcome would live until the next
+        reader.close()
+
+    def _take(self) -> tuple[Owner, _Piece] | None:
+        with self._lock:
+            return self._turns.take()
+
+    def _do(self, reader: Reader, owner: Owner, piece: _Piece) -> None:
+        if piece.outcome.cancelled():
+            with self._lock:
+                self._turns.done(owner, 0.0)
+        else:
+            settle(piece.loop, piece.outcome, self._read, reader, owner, piece)
+
+    def _read(self, reader: Reader, owner: Owner, piece: _Piece) -> Any:
+        began = time.monotonic()
+        if piece.budget is not None:
+            thread = threading.get_ident()
+            self._running = _Running(piece.asked, thread, began, _cpu_seconds(thread))
+        try:
+            return piece.asked.run(reader, piece.budget)
+        finally:
+            # Before its caller hears of it, who may have it run again, among the scans.
+            self._running = None
+            with self._lock:
+                self._turns.done(owner, time.monotonic() - began)

@@ -1,0 +1,211 @@
+"""Who is next where reads wait: in turn by project and principal; neither threads nor a database are known here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from plaudit_server.errors import Overloaded
+from plaudit_server.store.work import Owner
+
+T = TypeVar("T")
+
+_RETRY_SECONDS: Final = 1.0
+# Projects and principals that used something lately, as many as are remembered before those are looked through.
+_REMEMBERED: Final = 1_000
+# What a turn costs an owner at once, in seconds: what it took beyond that is known when it has ended.
+_LEAST_SECONDS: Final = 0.0001
+
+
+def too_many_reads() -> Overloaded:
+    """What a read is answered that found no place."""
+    return Overloaded(_RETRY_SECONDS, "reads")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneUse:
+    """How many reads of a lane run and how many wait, for metrics."""
+
+    running: int = 0
+    waiting: int = 0
+
+
+class _Shares:
+    """The seconds that each of several names has used of a lane, so that the one that used least is next.
+
+    The counts are those of start-time fair queueing: who comes back after a pause starts where the others are, so a
+    pause earns nothing, and someone new neither owes nor is owed anything.
+    """
+
+    def __init__(self) -> None:
+        self._used: dict[str, float] = {}
+        self._now = 0.0
+
+    def join(self, name: str) -> None:
+        """A name has something waiting."""
+        if len(self._used) > _REMEMBERED:
+            self._used = {name: used for name, used in self._used.items() if used > self._now}
+        self._used[name] = max(self._used.get(name, 0.0), self._now)
+
+    def used(self, name: str) -> float:
+        """How much a name has used, on the scale of all."""
+        return self._used.get(name, self._now)
+
+    def begin(self, name: str) -> None:
+        """A name is next."""
+        used = self.used(name)
+        self._now = max(self._now, used)
+        self._used[name] = used + _LEAST_SECONDS
+
+    def charge(self, name: str, seconds: float) -> None:
+        """A name has used its turn for as long as this."""
+        self._used[name] = self.used(name) + seconds
+
+
+class Turns(Generic[T]):
+    """What waits for one of several places, given out in turn: to the owner who has used least of them.
+
+    An owner's use is that of its project or of its principal, whichever used more: neither many projects of one
+    principal nor many principals of one project get more turns. A project has one place while others wait; alone, it
+    has all places but one, so that another project finds a place at once. With a single place that makes no difference.
+    """
+
+    def __init__(self, places: int = 1) -> None:
+        self.places = places
+        self._waiting: dict[Owner, deque[T]] = {}
+        self._running: dict[str, int] = {}
+        self._projects = _Shares()
+        self._principals = _Shares()
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        """What waits, owner by owner."""
+        for line in self._waiting.values():
+            yield from line
+
+    @property
+    def use(self) -> LaneUse:
+        """How many run and wait now."""
+        return LaneUse(sum(self._running.values()), self._count)
+
+    def put(self, owner: Owner, item: T) -> None:
+        """Let an item wait."""
+        line = self._waiting.get(owner)
+        if line is None:
+            line = self._waiting[owner] = deque()
+            self._projects.join(owner.project)
+            self._principals.join(owner.principal)
+        line.append(item)
+        self._count += 1
+
+    def take(self) -> tuple[Owner, T] | None:
+        """The item that is next, which now has a place; None when nothing waits that may have one."""
+        owner = self._next()
+        if owner is None:
+            return None
+        line = self._waiting[owner]
+        item = line.popleft()
+        self._count -= 1
+        if not line:
+            del self._waiting[owner]
+        self._running[owner.project] = self._running.get(owner.project, 0) + 1
+        self._projects.begin(owner.project)
+        self._principals.begin(owner.principal)
+        return owner, item
+
+    def done(self, owner: Owner, seconds: float) -> None:
+        """An item that was taken has ended, and used its place for as long as this."""
+        running = self._running[owner.project] - 1
+        if running:
+            self._running[owner.project] = running
+        else:
+            del self._running[owner.project]
+        self._projects.charge(owner.project, seconds)
+        self._principals.charge(owner.principal, seconds)
+
+    def remove(self, owner: Owner, item: T) -> bool:
+        """Forget an item that waits; False when it does not."""
+        line = self._waiting.get(owner)
+        if line is None or item not in line:
+            return False
+        line.remove(item)
+        self._count -= 1
+        if not line:
+            del self._waiting[owner]
+        return True
+
+    def _next(self) -> Owner | None:
+        if not self._waiting:
+            return None
+        running = sum(self._running.values())
+        if running >= self.places:
+            return None
+        idle = [owner for owner in self._waiting if owner.project not in self._running] if running else self._waiting
+        if idle:
+            return min(idle, key=self._used)
+        # Only projects that have a place already: the last one is kept for another project.
+        return min(self._waiting, key=self._used) if running < self.places - 1 else None
+
+    def _used(self, owner: Owner) -> float:
+        return max(self._projects.used(owner.project), self._principals.used(owner.principal))
+
+
+class Places:
+    """Places in turn for tasks of one event loop; at most `most_waiting` of them wait."""
+
+    def __init__(self, places: int, most_waiting: int) -> None:
+        self._turns: Turns[asyncio.Future[None]] = Turns(places)
+        self._most_waiting = most_waiting
+
+    @property
+    def use(self) -> LaneUse:
+        """How many run and wait now."""
+        return self._turns.use
+
+    @asynccontextmanager
+    async def place(self, owner: Owner, deadline: float | None) -> AsyncIterator[None]:
+        """Hold a place until the block ends. `deadline` is in seconds of the loop's clock.
+
+        Raises Overloaded when too many wait, and when it is not this one's turn by the deadline.
+        """
+        loop = asyncio.get_running_loop()
+        if len(self._turns) >= self._most_waiting:
+            raise too_many_reads()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._turns.put(owner, turn)
+        self._give()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except TimeoutError:
+            self._leave(owner, turn, 0.0)
+            raise too_many_reads() from None
+        except BaseException:
+            self._leave(owner, turn, 0.0)
+            raise
+        began = loop.time()
+        try:
+            yield
+        finally:
+            self._turns.done(owner, loop.time() - began)
+            self._give()
+
+    def _leave(self, owner: Owner, turn: asyncio.Future[None], seconds: float) -> None:
+        """Give up waiting; or the place, if it was given at the same moment."""
+        if not self._turns.remove(owner, turn):
+            self._turns.done(owner, seconds)
+            self._give()
+
+    def _give(self) -> None:
+        while (taken := self._turns.take()) is not None:
+            _, turn = taken
+            if not turn.done():
+                turn.set_result(None)
