@@ -82,8 +82,9 @@ def _written_out(schema: dict[str, Any]) -> dict[str, Any]:
 class Servers:
     """One or two servers of one store, and keys for whoever calls."""
 
-    def __init__(self, url: str, count: int, stack: ExitStack) -> None:
-        config = Config(auth=Auth(True), audit_log="off")
+    def __init__(self, url: str, count: int, stack: ExitStack, audit_log: str = "off") -> None:
+        self.audit_log = audit_log
+        config = Config(auth=Auth(True), audit_log=audit_log)
         with asyncio.Runner() as runner:
             engine = open_store(url)
             runner.run(engine.open())
@@ -102,14 +103,14 @@ class Servers:
         self.feedback = [FeedbackServiceStub(channel) for channel in channels]
         self.definitions = [DefinitionServiceStub(channel) for channel in channels]
 
-    def bearer(self, user: str) -> list[tuple[str, str]]:
-        return [("authorization", f"Bearer {self._secrets[user]}")]
+    def bearer(self, user: str) -> Any:
+        return (("authorization", f"Bearer {self._secrets[user]}"),)
 
 
 @contextmanager
-def servers(url: str, count: int = 2) -> Iterator[Servers]:
+def servers(url: str, count: int = 2, audit_log: str = "off") -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield Servers(url, count, stack)
+        yield Servers(url, count, stack, audit_log)
 
 
 class Case:
@@ -184,7 +185,10 @@ class Case:
         op = step["op"]
         user = step.get("user", "alice")
         auth = servers.bearer(user)
-        first, definitions = servers.feedback[0], servers.definitions[0]
+        first: Any = servers.feedback[0]
+        definitions: Any = servers.definitions[0]
+        request: Any
+        made: Any
         match op:
             case "put_definition" | "put_definition at server A":
                 given = step.get("definition") or {"feedback_type": "correctness", "rule": step["rule"]}
@@ -199,7 +203,7 @@ class Case:
                 checked = definitions.CheckDefinition(request, metadata=auth)
                 return {"checked": checked.checked_count, "breaking": checked.breaking_count}
             case "create" | "create at server B at once":
-                stub = servers.feedback["B" in op]
+                stub: Any = servers.feedback["B" in op]
                 given = step.get("feedback") or {"value": step["value"]}
                 request = CreateFeedbackRequest(project=project, feedback=self.record(given))
                 made = stub.CreateFeedback(request, metadata=auth).feedback
@@ -268,7 +272,7 @@ class Case:
             outcomes = list(pool.map(create, range(count)))
         return {"stored": outcomes.count("OK"), "refused": outcomes.count("FEEDBACK_NOT_UNIQUE")}
 
-    def count(self, auth: list[tuple[str, str]]) -> int:
+    def count(self, auth: Any) -> int:
         request = CountFeedbackRequest(project=self.project)
         return self.servers.feedback[0].CountFeedback(request, metadata=auth).count
 

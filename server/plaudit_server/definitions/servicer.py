@@ -83,6 +83,8 @@ class DefinitionService:
             self._deadlines.write(call, request.project),
         )
         stored = accepted(await self._writer.submit(command))
+        # What the next record here would find out at its commit; other servers find it out so.
+        await self._cache.load(request.project)
         return PutDefinitionResponse(definition=_message(stored))
 
     async def GetDefinition(self, call: Call, request: GetDefinitionRequest) -> GetDefinitionResponse:
