@@ -33,8 +33,8 @@ class Budget:
     stop_seconds: float = 2.0
     """How much longer than its grace the server may take to stop."""
     late_share: float = 0.0
-    """The share of the attackers' calls that may be open beyond their limit: beside other tests, attackers, which have a
-    low priority, see an answer late.
+    """The share of the attackers' calls that may be open beyond their limit: beside other tests, attackers, which have
+    a low priority, see an answer late.
     """
 
     def p50_ms(self, beside: float) -> float:
