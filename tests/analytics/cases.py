@@ -28,6 +28,7 @@ from plaudit.v1 import (
     MeasureAgreementResponse,
     MeasureFunction,
     MeasureResult,
+    ReactionCount,
     RefOverview,
     RefPart,
     RefPartOf,
@@ -316,12 +317,18 @@ def _overview(when: Mapping[str, Any], message: RefOverview) -> dict[str, Any]:
         "ref": message.ref,
         "row_count": message.row_count,
         "types": [[each.feedback_type, each.count] for each in message.types],
-        "reactions": [
-            {"emoji": each.emoji, "count": each.count, "user_count": each.user_count, "mine": each.mine}
-            for each in message.reactions
-        ],
+        "reactions": [reaction(each) for each in message.reactions],
         "newest": message.newest_id or None,
         "measures": measured(when, message.measures),
+    }
+
+
+def reaction(message: ReactionCount) -> dict[str, Any]:
+    return {
+        "emoji": message.emoji,
+        "count": message.count,
+        "user_count": message.user_count,
+        "mine": message.mine,
     }
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import grpc
 
-from plaudit.v1 import AnalyticsServiceStub, Feedback, SpanStatusCode
+from plaudit.v1 import (
+    AnalyticsServiceStub,
+    Feedback,
+    FeedbackServiceStub,
+    QueryFeedbackRequest,
+    SetReactionRequest,
+    SpanStatusCode,
+)
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.commands import Create
@@ -23,6 +30,7 @@ class Served:
     def __init__(self, case: Mapping[str, Any], running: RunningServer, channel: grpc.Channel) -> None:
         self.case = case
         self.running = running
+        self.channel = channel
         self.stub = AnalyticsServiceStub(channel)
         self.project = f"acme/{case['id']}"
         self.when: dict[str, Any] = {**case["when"], "project_id": self.project}
@@ -46,8 +54,30 @@ class Served:
                 for overview in answer["refs"]:
                     overview["newest"] = self.names.get(overview["newest"])
                 return answer
+            case "set_reaction":
+                return self._set_reaction()
             case _:
                 return cases.agreement_answer(when, self.stub.MeasureAgreement(cases.agreement_request(when)))
+
+    def _set_reaction(self) -> dict[str, Any]:
+        when, feedback = self.when, FeedbackServiceStub(self.channel)
+        response = feedback.SetReaction(
+            SetReactionRequest(
+                project=self.project,
+                ref=when["ref"],
+                emoji=when["emoji"],
+                reacted=when["reacted"],
+                creator=when.get("creator"),
+                any_tone=when.get("any_tone", False),
+            )
+        )
+        found = feedback.QueryFeedback(QueryFeedbackRequest(project=self.project)).feedback
+        assert response.HasField("feedback") == when["reacted"]
+        return {
+            "changed": response.changed,
+            "ids_after": [self.names.get(each.id, "new") for each in found],
+            "reaction": cases.reaction(response.reaction),
+        }
 
     def _store(self, given: Mapping[str, Any], id: str) -> None:
         row = {_ALIASES.get(name, name): value for name, value in given.items() if value is not None}

@@ -15,7 +15,7 @@ from tests.analytics.serving import Served
 from tests.service.status import refusal
 from tests.shared import as_parameters
 
-READING = ("aggregate", "describe", "summarize_refs", "measure_agreement")
+AREAS = ("aggregate", "describe", "summarize_refs", "measure_agreement", "set_reaction")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,6 @@ def check_case(case: dict[str, Any], running: RunningServer, channel: grpc.Chann
         assert cases.differences(case["expect"], served.ask()) == []
 
 
-@pytest.mark.parametrize("case", as_parameters(cases.analytics_cases(*READING)))
+@pytest.mark.parametrize("case", as_parameters(cases.analytics_cases(*AREAS)))
 def test_case(case: dict[str, Any], running: RunningServer, channel: grpc.Channel) -> None:
     check_case(case, running, channel)

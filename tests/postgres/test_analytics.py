@@ -18,7 +18,7 @@ from plaudit_server.store.prepared import Prepared
 from plaudit_server.testing import RunningServer
 from tests.analytics import cases, comparing, generated
 from tests.analytics.driving import drive
-from tests.analytics.test_served import READING, check_case
+from tests.analytics.test_served import AREAS, check_case
 from tests.postgres import querytable
 from tests.postgres.cluster import Database
 from tests.postgres.test_query_model import fold_collation
@@ -66,7 +66,7 @@ def channel(running: RunningServer) -> Iterator[grpc.Channel]:
         yield channel
 
 
-@pytest.mark.parametrize("case", as_parameters(cases.analytics_cases(*READING)))
+@pytest.mark.parametrize("case", as_parameters(cases.analytics_cases(*AREAS)))
 def test_case(case: dict[str, Any], running: RunningServer, channel: grpc.Channel) -> None:
     check_case(case, running, channel)
 

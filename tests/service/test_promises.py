@@ -80,7 +80,7 @@ LABEL_VALUES_0_1: Final = {
     ("plaudit_refusals_total", "reason"): {
         "calls_per_second", "rows_per_second", "in_flight_calls", "in_flight_watches", "writer_queue", "slow_watcher",
     },
-    ("plaudit_rows_stored_total", "command"): {"create", "replace"},
+    ("plaudit_rows_stored_total", "command"): {"create", "react", "replace"},
     ("plaudit_store_errors_total", "operation"): {"write", "read", "watch", "check"},
 }  # fmt: skip
 

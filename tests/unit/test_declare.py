@@ -99,7 +99,8 @@ def test_rows_are_counted_in_a_field_that_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "what"), [(commands, "kind of command of the same name: create"), (tables, "table of the same name")]
+    ("listed", "what"),
+    [(commands, "kind of command of the same name: clear_reaction, create"), (tables, "table of the same name")],
 )
 def test_two_resources_can_not_have_commands_or_tables_of_one_name(listed: Any, what: str) -> None:
     assert listed(RESOURCES)

@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import google.rpc.status_pb2
+import plaudit.v1.analytics_pb2
 import plaudit.v1.feedback_pb2
 import plaudit.v1.query_pb2
 import plaudit.v1.ref_pb2
@@ -758,6 +759,87 @@ class PurgeFeedbackResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["more", b"more", "next_page_token", b"next_page_token", "purged_count", b"purged_count"]) -> None: ...
 
 global___PurgeFeedbackResponse = PurgeFeedbackResponse
+
+@typing.final
+class SetReactionRequest(google.protobuf.message.Message):
+    """How the caller's reaction is to be."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: builtins.int
+    REF_FIELD_NUMBER: builtins.int
+    EMOJI_FIELD_NUMBER: builtins.int
+    REACTED_FIELD_NUMBER: builtins.int
+    CREATOR_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    ANY_TONE_FIELD_NUMBER: builtins.int
+    project: builtins.str
+    """`entity/project`, required."""
+    ref: builtins.str
+    """What is reacted to; required. On an agent's turn, span or conversation the reaction is feedback on the agent."""
+    emoji: builtins.str
+    """Exactly one emoji; required."""
+    reacted: builtins.bool
+    """Whether the reaction is to be there. If it is already as it is to be, nothing changes."""
+    creator: builtins.str
+    """For whom, when the caller reacts for its own users: the `creator` of the record. With a creator only the caller's
+    reactions of this creator count as its own.
+    """
+    id: builtins.str
+    """The id of the record, if one is made; a UUID. Empty: the server makes one."""
+    any_tone: builtins.bool
+    """Skin tones of the emoji count as one."""
+    def __init__(
+        self,
+        *,
+        project: builtins.str = ...,
+        ref: builtins.str = ...,
+        emoji: builtins.str = ...,
+        reacted: builtins.bool = ...,
+        creator: builtins.str | None = ...,
+        id: builtins.str = ...,
+        any_tone: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_creator", b"_creator", "creator", b"creator"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_creator", b"_creator", "any_tone", b"any_tone", "creator", b"creator", "emoji", b"emoji", "id", b"id", "project", b"project", "reacted", b"reacted", "ref", b"ref"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_creator", b"_creator"]) -> typing.Literal["creator"] | None: ...
+
+global___SetReactionRequest = SetReactionRequest
+
+@typing.final
+class SetReactionResponse(google.protobuf.message.Message):
+    """How the reaction is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: builtins.int
+    REACTION_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    changed: builtins.bool
+    """Whether anything had to be changed."""
+    revision: builtins.int
+    """Of the project, after the change."""
+    @property
+    def reaction(self) -> plaudit.v1.analytics_pb2.ReactionCount:
+        """How often the emoji is on the ref now."""
+
+    @property
+    def feedback(self) -> plaudit.v1.feedback_pb2.Feedback:
+        """The caller's record, if the reaction is there."""
+
+    def __init__(
+        self,
+        *,
+        changed: builtins.bool = ...,
+        reaction: plaudit.v1.analytics_pb2.ReactionCount | None = ...,
+        feedback: plaudit.v1.feedback_pb2.Feedback | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["feedback", b"feedback", "reaction", b"reaction"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed", "feedback", b"feedback", "reaction", b"reaction", "revision", b"revision"]) -> None: ...
+
+global___SetReactionResponse = SetReactionResponse
 
 @typing.final
 class ListFeedbackVersionsRequest(google.protobuf.message.Message):

@@ -91,6 +91,11 @@ class FeedbackServiceStub(object):
                 request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackRequest.SerializeToString,
                 response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackResponse.FromString,
                 _registered_method=True)
+        self.SetReaction = channel.unary_unary(
+                '/plaudit.v1.FeedbackService/SetReaction',
+                request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.SetReactionRequest.SerializeToString,
+                response_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.SetReactionResponse.FromString,
+                _registered_method=True)
         self.ListFeedbackVersions = channel.unary_unary(
                 '/plaudit.v1.FeedbackService/ListFeedbackVersions',
                 request_serializer=plaudit_dot_v1_dot_feedback__service__pb2.ListFeedbackVersionsRequest.SerializeToString,
@@ -190,6 +195,14 @@ class FeedbackServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetReaction(self, request, context):
+        """Makes the caller's reaction with an emoji be there, or not be there, in one step: doing it twice is doing it once.
+        Needs the right to create; to clear one's own reaction needs no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFeedbackVersions(self, request, context):
         """Lists the versions of one record, oldest first; after a purge only its tombstone.
         """
@@ -268,6 +281,11 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.PurgeFeedback,
                     request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackRequest.FromString,
                     response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackResponse.SerializeToString,
+            ),
+            'SetReaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetReaction,
+                    request_deserializer=plaudit_dot_v1_dot_feedback__service__pb2.SetReactionRequest.FromString,
+                    response_serializer=plaudit_dot_v1_dot_feedback__service__pb2.SetReactionResponse.SerializeToString,
             ),
             'ListFeedbackVersions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFeedbackVersions,
@@ -584,6 +602,33 @@ class FeedbackService(object):
             '/plaudit.v1.FeedbackService/PurgeFeedback',
             plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackRequest.SerializeToString,
             plaudit_dot_v1_dot_feedback__service__pb2.PurgeFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetReaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit.v1.FeedbackService/SetReaction',
+            plaudit_dot_v1_dot_feedback__service__pb2.SetReactionRequest.SerializeToString,
+            plaudit_dot_v1_dot_feedback__service__pb2.SetReactionResponse.FromString,
             options,
             channel_credentials,
             insecure,

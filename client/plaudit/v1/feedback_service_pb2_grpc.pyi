@@ -89,6 +89,14 @@ class FeedbackServiceStub:
     ]
     """Removes records for good; a tombstone without content remains."""
 
+    SetReaction: grpc.UnaryUnaryMultiCallable[
+        plaudit.v1.feedback_service_pb2.SetReactionRequest,
+        plaudit.v1.feedback_service_pb2.SetReactionResponse,
+    ]
+    """Makes the caller's reaction with an emoji be there, or not be there, in one step: doing it twice is doing it once.
+    Needs the right to create; to clear one's own reaction needs no more.
+    """
+
     ListFeedbackVersions: grpc.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.ListFeedbackVersionsRequest,
         plaudit.v1.feedback_service_pb2.ListFeedbackVersionsResponse,
@@ -177,6 +185,14 @@ class FeedbackServiceAsyncStub:
         plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse,
     ]
     """Removes records for good; a tombstone without content remains."""
+
+    SetReaction: grpc.aio.UnaryUnaryMultiCallable[
+        plaudit.v1.feedback_service_pb2.SetReactionRequest,
+        plaudit.v1.feedback_service_pb2.SetReactionResponse,
+    ]
+    """Makes the caller's reaction with an emoji be there, or not be there, in one step: doing it twice is doing it once.
+    Needs the right to create; to clear one's own reaction needs no more.
+    """
 
     ListFeedbackVersions: grpc.aio.UnaryUnaryMultiCallable[
         plaudit.v1.feedback_service_pb2.ListFeedbackVersionsRequest,
@@ -288,6 +304,16 @@ class FeedbackServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse, collections.abc.Awaitable[plaudit.v1.feedback_service_pb2.PurgeFeedbackResponse]]:
         """Removes records for good; a tombstone without content remains."""
+
+    @abc.abstractmethod
+    def SetReaction(
+        self,
+        request: plaudit.v1.feedback_service_pb2.SetReactionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[plaudit.v1.feedback_service_pb2.SetReactionResponse, collections.abc.Awaitable[plaudit.v1.feedback_service_pb2.SetReactionResponse]]:
+        """Makes the caller's reaction with an emoji be there, or not be there, in one step: doing it twice is doing it once.
+        Needs the right to create; to clear one's own reaction needs no more.
+        """
 
     @abc.abstractmethod
     def ListFeedbackVersions(

@@ -14,7 +14,6 @@ from plaudit.v1 import (
     MeasureAgreementResponse,
     MeasureResult,
     RaterPair,
-    ReactionCount,
     RefOverview,
     TypeCount,
     Undefined,
@@ -23,9 +22,10 @@ from plaudit.v1 import (
 from plaudit_server.analytics.agreement import Agreement
 from plaudit_server.analytics.buckets import Bucket
 from plaudit_server.analytics.describe import FieldCount
-from plaudit_server.analytics.overview import Overview, ReactionSummary
+from plaudit_server.analytics.overview import Overview
 from plaudit_server.analytics.pairs import PairAgreement
 from plaudit_server.analytics.records import Aggregate, Group, Kind, Measure, Measured
+from plaudit_server.feedback.answers import reaction_message
 from plaudit_server.rpc.wire import set_timestamp
 
 
@@ -91,11 +91,6 @@ def overview_message(overview: Overview, measures: Iterable[Measure]) -> RefOver
         newest_id=overview.newest_id or "",
         measures=measured_messages(measures, overview.measures),
     )
-
-
-def reaction_message(reaction: ReactionSummary) -> ReactionCount:
-    """One emoji on one ref."""
-    return ReactionCount(emoji=reaction.emoji, count=reaction.count, user_count=reaction.user_count, mine=reaction.mine)
 
 
 def agreement_message(agreement: Agreement, kind: Kind) -> MeasureAgreementResponse:

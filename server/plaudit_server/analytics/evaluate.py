@@ -12,14 +12,7 @@ from plaudit_server.analytics.buckets import Calendar, calendar
 from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
 from plaudit_server.analytics.groups import Arranged, arrange
 from plaudit_server.analytics.measures import measure
-from plaudit_server.analytics.overview import (
-    EMOJI,
-    REACTION_TYPES,
-    Overview,
-    Reacted,
-    SummaryQuestion,
-    fold_reactions,
-)
+from plaudit_server.analytics.overview import Overview, SummaryQuestion
 from plaudit_server.analytics.ratings import AgreementQuestion, Ratings, RatingsTable
 from plaudit_server.analytics.records import (
     Aggregate,
@@ -33,6 +26,7 @@ from plaudit_server.analytics.records import (
     Scalar,
     Value,
 )
+from plaudit_server.feedback.reactions import fold_reactions, reactions
 from plaudit_server.query.evaluate import Numeral, Row, matches, read_as, text_of, walk
 from plaudit_server.query.fields import Column
 from plaudit_server.query.refparts import ref_part
@@ -87,17 +81,6 @@ def rate(question: AgreementQuestion, rows: Iterable[Row]) -> Ratings:
         name = None if rater is None else text_of(rater)
         table.add(value_of(question.unit, row), name, value_of(question.value, row))
     return table.ratings()
-
-
-def reactions(rows: Iterable[Row]) -> list[Reacted]:
-    """The records that are reactions: with an emoji, of the reactions' own type or an agent's user feedback."""
-    found = []
-    for row in rows:
-        emoji = walk(EMOJI, row["payload"]) if row["feedback_type"] in REACTION_TYPES else None
-        if isinstance(emoji, str):
-            owner = row.get("owner", row["user_id"])
-            found.append(Reacted(emoji, owner, row["creator"], 1, row["created_at"], row["id"]))
-    return found
 
 
 def newest_of(values: Sequence[Value], rows: list[Row]) -> list[Row]:

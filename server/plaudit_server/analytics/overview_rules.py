@@ -8,8 +8,9 @@ from plaudit.v1 import DescribeFeedbackRequest, SummarizeRefsRequest
 from plaudit_server.analytics.describe import DescribeQuestion
 from plaudit_server.analytics.expressions import Expressions, check_distinct
 from plaudit_server.analytics.measure_rules import check_measures
-from plaudit_server.analytics.overview import SummaryQuestion, Viewer
+from plaudit_server.analytics.overview import SummaryQuestion
 from plaudit_server.errors import Violation
+from plaudit_server.feedback.reactions import Viewer
 
 
 def check_summary(request: SummarizeRefsRequest, caller: str, out: list[Violation]) -> SummaryQuestion | None:

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple, Protocol
 from plaudit_server.analytics.aggregation import Aggregated, aggregate, columns_of, measuring
 from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
 from plaudit_server.analytics.measures import NOTHING, measure
-from plaudit_server.analytics.overview import EMOJI, REACTION_TYPES, Overview, Reacted, SummaryQuestion, fold_reactions
+from plaudit_server.analytics.overview import Overview, SummaryQuestion
 from plaudit_server.analytics.ratings import AgreementQuestion, Ratings, RatingsTable
 from plaudit_server.analytics.records import Aggregate, Grouping, Key, Measured, Value
 from plaudit_server.analytics.statements import Statements, plain_value
 from plaudit_server.feedback.matching import where as matching
+from plaudit_server.feedback.reactions import EMOJI, REACTION_TYPES, Reacted, fold_reactions
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.query.evaluate import text_of
 from plaudit_server.query.fields import COLUMNS, MAPS

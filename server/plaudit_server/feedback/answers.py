@@ -7,8 +7,18 @@ from typing import Final
 
 from plaudit import v1 as wire
 from plaudit._contract import limits, refs
-from plaudit.v1 import BatchCreateFeedbackResult, Change, Ref, RefEdge, RefKind, RefSummary, WatchFeedbackResponse
+from plaudit.v1 import (
+    BatchCreateFeedbackResult,
+    Change,
+    ReactionCount,
+    Ref,
+    RefEdge,
+    RefKind,
+    RefSummary,
+    WatchFeedbackResponse,
+)
 from plaudit_server.errors import DomainError
+from plaudit_server.feedback.reactions import ReactionSummary
 from plaudit_server.feedback.reads import Changes, RefCount
 from plaudit_server.feedback.records import Row, Tombstone
 from plaudit_server.rpc.errors import describe
@@ -86,3 +96,8 @@ def summary(counted: RefCount) -> RefSummary:
     set_timestamp(summary.first_created_at, counted.first_created_at)
     set_timestamp(summary.last_created_at, counted.last_created_at)
     return summary
+
+
+def reaction_message(reaction: ReactionSummary) -> ReactionCount:
+    """One emoji on one ref."""
+    return ReactionCount(emoji=reaction.emoji, count=reaction.count, user_count=reaction.user_count, mine=reaction.mine)

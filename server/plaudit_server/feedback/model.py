@@ -20,6 +20,8 @@ from plaudit_server.feedback.errors import (
     VersionMismatch,
 )
 from plaudit_server.feedback.purging import FindIds, FindMatches, Found, Match
+from plaudit_server.feedback.reacting import ClearReaction, React, Reacting, Reaction
+from plaudit_server.feedback.reactions import Reacted, reactions
 from plaudit_server.feedback.reads import (
     Change,
     Changes,
@@ -128,6 +130,8 @@ class FeedbackModel:
         self.commands: dict[type[Any], Callable[[Any], Any]] = {
             Create: self._create,
             Replace: self._replace,
+            React: self._react,
+            ClearReaction: self._clear_reaction,
             Purge: self._purge,
         }
 
@@ -250,6 +254,28 @@ class FeedbackModel:
             if find.owner is not None and version.record.user_id != find.owner:
                 return NotOwner(find.project, version.record.id)
         return [project.match(version) for version in found]
+
+    def _react(self, command: React) -> Any:
+        reaction, project = command.reaction, command.project
+        mine = reaction.mine(self._reacted(reaction))
+        if mine:
+            row = self.get(project, mine[0].first_id)
+            return Reacting(False, reaction.summary(self._reacted(reaction)), row, self.revision(project))
+        stored = self._create_one(command.record, False)
+        if isinstance(stored, DomainError):
+            return stored
+        return Reacting(True, reaction.summary(self._reacted(reaction)), stored, self.revision(project))
+
+    def _clear_reaction(self, command: ClearReaction) -> Any:
+        reaction = command.reaction
+        ids = [each.first_id for each in reaction.mine(self._reacted(reaction))]
+        if ids:
+            self._purge(Purge(command.project, reaction.viewer.owner, ids))
+        summary = reaction.summary(self._reacted(reaction))
+        return Reacting(bool(ids), summary, None, self.revision(command.project))
+
+    def _reacted(self, reaction: Reaction) -> list[Reacted]:
+        return reactions(row for row in self.rows(reaction.project) if row["ref"] == reaction.ref)
 
     def get(self, project: str, id: str, version: int = 0) -> Row | None:
         """One record."""

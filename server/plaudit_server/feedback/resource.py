@@ -9,6 +9,7 @@ from plaudit.v1 import feedback_service_pb2
 from plaudit_server.auth.permission import Right
 from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.commands import COMMANDS
+from plaudit_server.feedback.reacting import ClearReaction, React
 from plaudit_server.feedback.records import FEEDBACK, HISTORY
 from plaudit_server.feedback.servicer import FeedbackService
 from plaudit_server.feedback.watch import Watches
@@ -74,6 +75,7 @@ SERVICE: Final = Service(
             kind=Kind.WRITE,
             bounded=(Bounded("ids", limits.PURGE_ROWS),),
         ),
+        Rpc(method="SetReaction", right=Right.CREATE, project=_IN_FIELD, rows=one_row, kind=Kind.WRITE),
         Rpc(method="ListFeedbackVersions", right=Right.READ, project=_IN_FIELD, rows=no_rows, kind=Kind.POINT),
         Rpc(method="WatchFeedback", right=Right.READ, project=_IN_FIELD, rows=no_rows, kind=Kind.WATCH),
         Rpc(method="GetServerInfo", right=Right.INFO, project=ProjectIn.NONE, rows=no_rows, kind=Kind.POINT),
@@ -101,6 +103,6 @@ RESOURCE: Final = Resource(
     name="feedback",
     tables=(FEEDBACK, HISTORY, ALIAS),
     services=(SERVICE,),
-    commands=COMMANDS,
+    commands=(*COMMANDS, React, ClearReaction),
     start=_start,
 )

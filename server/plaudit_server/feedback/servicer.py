@@ -28,17 +28,29 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     QueryFeedbackResponse,
     ReplaceFeedbackRequest,
+    SetReactionRequest,
+    SetReactionResponse,
     StreamFeedbackRequest,
     WatchFeedbackRequest,
 )
 from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import ingest, rules
-from plaudit_server.feedback.answers import batch_response, encoded, joined, summary, tombstone, watch_response
+from plaudit_server.feedback.answers import (
+    batch_response,
+    encoded,
+    joined,
+    reaction_message,
+    summary,
+    tombstone,
+    watch_response,
+)
 from plaudit_server.feedback.commands import Create, Replace
 from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
 from plaudit_server.feedback.judging import Judge, NoJudge, Subject
 from plaudit_server.feedback.purging import Progress, Purging
 from plaudit_server.feedback.questions import filter_of, parsed, question_of, refuse
+from plaudit_server.feedback.reacting import ClearReaction, React
+from plaudit_server.feedback.reaction_rules import check_reaction
 from plaudit_server.feedback.reads import Count, Get, Select, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.feedback.watch import Watches
@@ -244,6 +256,23 @@ class FeedbackService:
         answer = encoded(await self._writing.replace(draft, request.expected_version))
         self._acknowledged(Replace.kind, 1)
         return answer
+
+    async def SetReaction(self, call: Call, request: SetReactionRequest) -> SetReactionResponse:
+        out: list[Violation] = []
+        checked = check_reaction(request, call.user_id, out)
+        refuse(out)
+        assert checked is not None
+        reaction, record = checked
+        work = self._deadlines.write(call, request.project)
+        command = React(reaction, record, work) if request.reacted else ClearReaction(reaction, work)
+        done = accepted(await self._writer.submit(command))
+        response = SetReactionResponse(
+            changed=done.changed, reaction=reaction_message(done.summary), revision=done.revision
+        )
+        if done.row is not None:
+            response.feedback.CopyFrom(message(done.row))
+            self._acknowledged(React.kind, 1)
+        return response
 
     async def ListFeedbackVersions(self, call: Call, request: ListFeedbackVersionsRequest) -> bytes:
         out: list[Violation] = []
