@@ -17,7 +17,7 @@ import uvloop
 
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config
-from plaudit_server.errors import StartError
+from plaudit_server.errors import StartError, Unauthenticated
 from plaudit_server.ops import workers
 from plaudit_server.ops.admin.ports import AdminPorts
 from plaudit_server.ops.health import StoreHealth
@@ -25,7 +25,9 @@ from plaudit_server.ops.logs import CallLog
 from plaudit_server.ops.metrics import Metrics, Sources
 from plaudit_server.resources import RESOURCES, commands, registry
 from plaudit_server.rpc import port
+from plaudit_server.rpc.access import Bearer
 from plaudit_server.rpc.audit import AuditLog
+from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import Chain
 from plaudit_server.rpc.checks import Checks
 from plaudit_server.rpc.deadlines import Deadlines
@@ -59,7 +61,7 @@ class Server:
             store, on_commit=self._committed, on_failure=self._health.store_failed, meter=self.metrics
         )
         self._authenticator = Authenticator(config, store)
-        around = security(config, self._authenticator)
+        around = security(config, self._authenticator, self._verify_token)
         self._admission = around.admission
         self._draining = Draining()
         self._checks = Checks(around.admission)
@@ -107,6 +109,9 @@ class Server:
         await self.admin.start()
         await self.store.open()
         await self._authenticator.start()
+        for running in self._running:
+            if running.opened is not None:
+                await running.opened()
         self._audit_log.open()
         self._writer.start()
         # Made here and not in the constructor: grpc.aio binds a server to the running loop.
@@ -138,6 +143,9 @@ class Server:
         self._checks.close()
         await self._writer.close()
         await self._authenticator.close()
+        for running in self._running:
+            if running.closed is not None:
+                await running.closed()
         self._audit_log.close()
         if self._call_log is not None:
             self._call_log.close()
@@ -161,11 +169,22 @@ class Server:
             # Here and not above: those who need no HTTP port do not load what it is made of.
             from plaudit_server.web.port import http_port
 
-            self._http = http_port(self._config, self._registry.services, handlers, ())
+            self._http = http_port(
+                self._config,
+                self._registry.services,
+                handlers,
+                [page for running in self._running for page in running.pages],
+            )
         port.add_health(server, self._health.servicer, self._admission.health_watches)
         if self._config.reflection:
             port.add_reflection(server, list(servicers), self._admission.reflection)
         server.add_generic_rpc_handlers((self._chain.unknown(),))
+
+    def _verify_token(self, call: Call, token: str, now: float) -> Bearer:
+        for running in self._running:
+            if running.verify_token is not None:
+                return running.verify_token(call, token, now)
+        raise Unauthenticated("this server accepts no feedback tokens")
 
     def _committed(self, revisions: Mapping[str, int]) -> None:
         for committed in self._on_commit:

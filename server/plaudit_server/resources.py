@@ -14,10 +14,17 @@ from plaudit_server.rpc.resource import Resource
 from plaudit_server.store.base import Command, Table
 from plaudit_server.store.ledger import PROJECT
 from plaudit_server.store.migrate import META, SCHEMA_MIGRATION
+from plaudit_server.tokens import resource as tokens
 
 KEYS: Final = Resource(name="keys", tables=(API_KEY,))
 
-RESOURCES: Final[tuple[Resource, ...]] = (KEYS, feedback.RESOURCE, definitions.RESOURCE, analytics.RESOURCE)
+RESOURCES: Final[tuple[Resource, ...]] = (
+    KEYS,
+    feedback.RESOURCE,
+    definitions.RESOURCE,
+    analytics.RESOURCE,
+    tokens.RESOURCE,
+)
 
 
 def registry(resources: Sequence[Resource] = RESOURCES) -> Registry:

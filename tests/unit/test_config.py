@@ -21,6 +21,7 @@ from plaudit_server.config import (
     Limits,
     Setting,
     Tls,
+    Tokens,
     Tracing,
     gather,
     load,
@@ -101,6 +102,7 @@ def test_each_setting_is_read_alike_from_its_flag_variable_and_file(tmp_path: Pa
             8.0,
             9.0,
         ),
+        tokens=Tokens("master", 1.0, 2.0),
         insecure=True,
         reflection=False,
     )

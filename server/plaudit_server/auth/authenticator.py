@@ -27,6 +27,23 @@ Metadata = Iterable[tuple[str, str | bytes]]
 Verify = Callable[[str, float], Principal]
 
 
+def bearer(metadata: Metadata) -> str:
+    """The credential that came with a call as `authorization: Bearer …`. Raises Unauthenticated."""
+    given = [value for key, value in metadata if key == AUTHORIZATION]
+    if not given:
+        raise Unauthenticated("no credentials came with the call; send the metadata `authorization: Bearer …`")
+    return _credential(given)
+
+
+def _credential(given: Sequence[str | bytes]) -> str:
+    [value, *more] = given
+    scheme, _, credential = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    credential = credential.strip()
+    if more or scheme.lower() != "bearer" or not credential:
+        raise Unauthenticated("the metadata `authorization` must be one text: Bearer, a space, the credential")
+    return credential
+
+
 class Authenticator:
     """Turns a call's credentials into a Principal; `start` and `close` with the server, on its loop."""
 
@@ -72,11 +89,7 @@ class Authenticator:
         raise Unauthenticated("no credentials came with the call; send the metadata `authorization: Bearer …`")
 
     def _bearer(self, given: Sequence[str | bytes]) -> Principal:
-        [value, *more] = given
-        scheme, _, credential = value.partition(" ") if isinstance(value, str) else ("", "", "")
-        credential = credential.strip()
-        if more or scheme.lower() != "bearer" or not credential:
-            raise Unauthenticated("the metadata `authorization` must be one text: Bearer, a space, the credential")
+        credential = _credential(given)
         now = time.time()
         if api_keys.is_key(credential):
             if self._verify_key is None:

@@ -22,6 +22,9 @@ class Right(StrEnum):
     IMPORT = "import"
     DEFINE = "define"
     CHECK = "check"
+    TOKEN = "make tokens"
+    SUBMIT = "submit"
+    SHOW = "read its submission"
 
 
 LOWEST_ROLES: Final[dict[Right, Role]] = {
@@ -32,8 +35,11 @@ LOWEST_ROLES: Final[dict[Right, Role]] = {
     Right.IMPORT: Role.ADMINISTRATOR,
     Right.DEFINE: Role.ADMINISTRATOR,
     Right.CHECK: Role.EDITOR,
+    Right.TOKEN: Role.WRITER,
 }
-"""The lowest role that has a right. INFO is not about a project: it needs a principal and no role."""
+"""The lowest role that has a right. INFO is not about a project: it needs a principal and no role. SUBMIT and SHOW are
+no role's: feedback tokens have them, and nothing else.
+"""
 
 OWN_ONLY_BELOW: Final[dict[Right, Role]] = {
     Right.REPLACE: Role.EDITOR,
@@ -41,7 +47,17 @@ OWN_ONLY_BELOW: Final[dict[Right, Role]] = {
 }
 """Rights that a role below the one named has over its own records alone."""
 
-WRITES: Final = frozenset({Right.CREATE, Right.REPLACE, Right.PURGE, Right.IMPORT, Right.DEFINE})
+WRITES: Final = frozenset(
+    {
+        Right.CREATE,
+        Right.REPLACE,
+        Right.PURGE,
+        Right.IMPORT,
+        Right.DEFINE,
+        Right.TOKEN,
+        Right.SUBMIT,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +81,7 @@ def allowed(principal: Principal, right: Right, project: str) -> Decision:
     if right is Right.INFO:
         return _ALLOWED
     role = principal.role_in(project)
-    if role is None or role < LOWEST_ROLES[right]:
+    if role is None or right not in LOWEST_ROLES or role < LOWEST_ROLES[right]:
         return _REFUSED
     return _OWN_ONLY if right in OWN_ONLY_BELOW and role < OWN_ONLY_BELOW[right] else _ALLOWED
 

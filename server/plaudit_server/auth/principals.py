@@ -8,6 +8,7 @@ from typing import Final
 from plaudit_server.config.grants import Grant, Role
 
 PRINCIPAL_BYTES: Final = 256
+TOKEN_PREFIX: Final = "token:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +31,8 @@ ANONYMOUS: Final = Principal("anonymous", (Grant(Role.ADMINISTRATOR, ("*",)),))
 
 
 def usable_name(name: object) -> bool:
-    """Whether a name can be a principal's: 1 to 256 bytes of printable text."""
-    return isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= PRINCIPAL_BYTES
+    """Whether a name can be a principal's: 1 to 256 bytes of printable text. `token:` begins those of feedback tokens,
+    and no other credential's.
+    """
+    usable = isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= PRINCIPAL_BYTES
+    return usable and not str(name).startswith(TOKEN_PREFIX)

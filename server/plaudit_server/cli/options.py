@@ -21,6 +21,8 @@ _SECTIONS: Final = {
     "connections": "Connections",
     "admin": "Ports for operators",
     "tracing": "Tracing",
+    "tokens": "Feedback tokens",
+    "http": "HTTP port",
 }
 
 

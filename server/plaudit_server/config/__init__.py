@@ -14,7 +14,18 @@ from plaudit_server.config.errors import ConfigError
 from plaudit_server.config.loading import CONFIG_VARIABLE, gather, load
 from plaudit_server.config.redaction import without_password
 from plaudit_server.config.rendering import render
-from plaudit_server.config.sections import JWT_ALGORITHMS, Admin, Auth, Connections, Http, Jwt, Limits, Tls, Tracing
+from plaudit_server.config.sections import (
+    JWT_ALGORITHMS,
+    Admin,
+    Auth,
+    Connections,
+    Http,
+    Jwt,
+    Limits,
+    Tls,
+    Tokens,
+    Tracing,
+)
 from plaudit_server.config.values import Given
 
 __all__ = [
@@ -35,6 +46,7 @@ __all__ = [
     "Limits",
     "Setting",
     "Tls",
+    "Tokens",
     "Tracing",
     "gather",
     "load",

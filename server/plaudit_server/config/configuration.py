@@ -9,7 +9,7 @@ from plaudit_server.config.addresses import is_loopback, split_address
 from plaudit_server.config.errors import ConfigError
 from plaudit_server.config.fields import check_values, setting
 from plaudit_server.config.redaction import without_password
-from plaudit_server.config.sections import Admin, Auth, Connections, Http, Jwt, Limits, Tls, Tracing
+from plaudit_server.config.sections import Admin, Auth, Connections, Http, Jwt, Limits, Tls, Tokens, Tracing
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("auto", "json", "text")
@@ -53,6 +53,7 @@ class Config:
     admin: Admin = field(default_factory=Admin)
     tracing: Tracing = field(default_factory=Tracing)
     http: Http = field(default_factory=Http)
+    tokens: Tokens = field(default_factory=Tokens)
 
     def __post_init__(self) -> None:
         check_values(self, "")

@@ -102,6 +102,8 @@ class NamedGrant:
     def __post_init__(self) -> None:
         if not self.principal:
             raise ValueError("a grant needs the name of its principal")
+        if self.principal.startswith("token:"):
+            raise ValueError("a grant is not for feedback tokens: what they may do is in the token")
         for pattern in self.projects:
             check_pattern(pattern)
 

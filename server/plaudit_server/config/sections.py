@@ -184,6 +184,20 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """Feedback tokens, for the end users of a product."""
+
+    master_file: str = setting(
+        "", "File with the master secret of signing keys, 64 hex digits; empty: no feedback tokens are accepted."
+    )
+    token_per_minute: float = setting(10.0, "Calls a minute with one token.", minimum=0.1)
+    address_per_minute: float = setting(30.0, "Calls a minute with tokens from one address.", minimum=0.1)
+
+    def __post_init__(self) -> None:
+        check_values(self, "tokens.")
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """The HTTP port: Connect, gRPC-Web and JSON, for browsers and curl."""
 

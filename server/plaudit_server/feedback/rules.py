@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from plaudit._contract import jsontext, limits
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback, QueryFeedbackRequest, StreamFeedbackRequest
+from plaudit_server.auth.principals import TOKEN_PREFIX
 from plaudit_server.errors import InvalidFields, Violation
 from plaudit_server.feedback import types
 from plaudit_server.feedback.fields import (
@@ -137,6 +138,9 @@ def new_record(
     if imported:
         created_at, updated_at, version = _stamps(given, found)
         user_id = given["user_id"] or user_id
+        if user_id.startswith(TOKEN_PREFIX):
+            # Who reads `token:` must be able to rely on it that a feedback token sent the record.
+            message.user_id = user_id = IMPORTED_PREFIX + user_id
         check_text(user_id, "user_id", limits.USER_ID_BYTES, found)
     if subjects is not None:
         _note_subject(given, user_id, payload, subjects)
@@ -174,6 +178,9 @@ def new_record(
         updated_at=updated_at,
         version=version,
     )
+
+
+IMPORTED_PREFIX: Final = "imported:"
 
 
 class Checked(NamedTuple):

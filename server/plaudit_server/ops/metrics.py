@@ -45,7 +45,14 @@ _CALL_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2
 _COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-_QUOTAS: Final = ("calls_per_second", "rows_per_second", "bytes_per_second")
+_QUOTAS: Final = (
+    "calls_per_second",
+    "rows_per_second",
+    "bytes_per_second",
+    "token_per_minute",
+    "address_per_minute",
+    "signing_key_per_minute",
+)
 _QUEUES: Final = {"writes": "writer_queue", "reads": "read_lanes"}
 _TOO_EXPENSIVE: Final = "query_too_expensive"
 _SLOW_WATCHER: Final = "slow_watcher"

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-from plaudit_server.auth.authenticator import Authenticator
+from plaudit_server.auth.authenticator import Authenticator, bearer
 from plaudit_server.auth.permission import allowed
+from plaudit_server.auth.principals import Principal
 from plaudit_server.errors import PermissionDenied
 from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.declare import ProjectIn
+
+
+class Bearer(NamedTuple):
+    """What a feedback token stands for: its principal, which is of one project, and what it allows."""
+
+    principal: Principal
+    token: Any
+
+
+VerifyToken = Callable[[Call, str, float], Bearer]
+"""Checks a feedback token that came with a call, at a time in Unix seconds. Raises Unauthenticated and others."""
 
 
 class Authentication:
@@ -20,9 +35,27 @@ class Authentication:
 
     def check(self, call: Call) -> None:
         """Set the call's principal and user_id. Raises Unauthenticated."""
+        if _by_token(call):
+            return
         metadata: Any = call.context.invocation_metadata() or ()
         call.principal = self._authenticator.authenticate(metadata, call.context.auth_context)
         call.user_id = call.principal.name
+
+
+class TokenAuthentication:
+    """A gate for the RPCs whose project is in the credential: a feedback token is all that they take, also where
+    everybody else is anonymous.
+    """
+
+    def __init__(self, verify: VerifyToken) -> None:
+        self._verify = verify
+
+    def check(self, call: Call) -> None:
+        """Set the call's principal, user_id and token. Raises Unauthenticated."""
+        if _by_token(call):
+            metadata: Any = call.context.invocation_metadata() or ()
+            call.principal, call.token = self._verify(call, bearer(metadata), time.time())
+            call.user_id = call.principal.name
 
 
 class Permission:
@@ -32,9 +65,15 @@ class Permission:
         """Set whether the caller may change its own records only. Raises PermissionDenied."""
         rpc = call.rpc
         assert rpc is not None
+        if _by_token(call):
+            return
         project = call.project_of(request)
         decision = allowed(call.principal, rpc.right, project)
         if not decision.allowed:
             call.rows.setdefault(project, 0)
             raise PermissionDenied(project, rpc.right)
         call.own_only = decision.own_only
+
+
+def _by_token(call: Call) -> bool:
+    return call.rpc is not None and call.rpc.project is ProjectIn.CREDENTIAL

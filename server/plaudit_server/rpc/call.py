@@ -37,6 +37,8 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     principal: Principal = ANONYMOUS
     own_only: bool = False
+    token: Any = None
+    """What a feedback token allows, on a call that such a token makes."""
     admitted: bool = False
     """Whether the call counts as in flight."""
     owner_name: str | None = None

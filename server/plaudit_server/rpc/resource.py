@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from plaudit_server.config import Config
+from plaudit_server.rpc.access import VerifyToken
 from plaudit_server.rpc.checks import Checks
 from plaudit_server.rpc.deadlines import Deadlines
 from plaudit_server.rpc.declare import Service
@@ -38,6 +39,14 @@ class Running:
     """Called after each commit with the new revisions of projects, before those who wait for it are answered."""
     drain: Callable[[], None] | None = None
     """Called when the server drains: ends the streams that would last for as long as their clients want."""
+    verify_token: VerifyToken | None = None
+    """Checks feedback tokens, if this is the resource that knows them."""
+    pages: Sequence[Any] = ()
+    """Its pages on the HTTP port."""
+    opened: Callable[[], Awaitable[None]] | None = None
+    """Called when the store is open, before any call."""
+    closed: Callable[[], Awaitable[None]] | None = None
+    """Called before the store closes, after the last call."""
     numbers: Callable[[], Mapping[str, int]] = dict
     """The numbers that the resource keeps for metrics, by name."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plaudit_server.auth.authenticator import Authenticator
 from plaudit_server.config import Config
-from plaudit_server.rpc.access import Authentication, Permission
+from plaudit_server.rpc.access import Authentication, Permission, TokenAuthentication, VerifyToken
 from plaudit_server.rpc.admission import Admission
 from plaudit_server.rpc.audit import audit
 from plaudit_server.rpc.chain import Gate, Observer, Step
@@ -23,13 +23,18 @@ class Security(NamedTuple):
     observers: Sequence[Observer]
 
 
-def security(config: Config, authenticator: Authenticator) -> Security:
-    """The steps that a configuration asks for, in their order; a part that is off costs a call nothing."""
+def security(config: Config, authenticator: Authenticator, verify: VerifyToken | None = None) -> Security:
+    """The steps that a configuration asks for, in their order; a part that is off costs a call nothing.
+
+    `verify` checks feedback tokens, which are asked for even where everybody else is anonymous.
+    """
     admission = Admission(config.limits)
     gates: list[Gate] = [admission.enter]
     steps: list[Step] = []
     accounting = Accounting(config.limits)
     observers: list[Observer] = [admission.leave, accounting.settle]
+    if verify is not None:
+        gates.append(TokenAuthentication(verify).check)
     if config.authenticated:
         gates.append(Authentication(authenticator).check)
         steps.append(Permission())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,9 +42,13 @@ class KeyScope:
         if self.per_minute < 0:
             raise ValueError("a rate is not below 0")
 
+    def covers(self, project: str) -> bool:
+        """Whether the key may sign for a project."""
+        return any(matches(pattern, project) for pattern in self.projects)
+
     def excess(self, claims: Claims, now: float) -> str | None:
         """What of a token goes beyond the key, as a sentence for its bearer; None when nothing does."""
-        if not any(matches(pattern, claims.project) for pattern in self.projects):
+        if not self.covers(claims.project):
             return "the token is for a project that its signing key does not cover"
         if not set(claims.types) <= set(self.types):
             return "the token names a feedback type that its signing key does not cover"
@@ -68,13 +72,31 @@ def read_master(path: str) -> bytes:
 
 
 class Keyring:
-    """The keys in force at a moment."""
+    """The keys in force at a moment, and the tokens that were ended before their time."""
 
-    def __init__(self, master: bytes, scopes: Iterable[KeyScope]) -> None:
-        self._keys: Mapping[str, tuple[KeyScope, SigningKey]] = {
-            scope.id: (scope, signing_key(master, scope.id)) for scope in scopes if scope.revoked_at is None
-        }
+    def __init__(self, master: bytes, scopes: Iterable[KeyScope], revoked: Iterable[tuple[str, str]] = ()) -> None:
+        """`revoked` are the ids of signing keys and tokens."""
+        self.scopes = tuple(scope for scope in scopes if scope.revoked_at is None)
+        self._revoked = frozenset(revoked)
+        self._keys = {scope.id: (scope, signing_key(master, scope.id)) for scope in self.scopes}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keyring) and self._keys == other._keys and self._revoked == other._revoked
+
+    __hash__ = None  # type: ignore[assignment]
 
     def find(self, id: object) -> tuple[KeyScope, SigningKey] | None:
         """A key in force by its id."""
         return self._keys.get(id) if isinstance(id, str) else None
+
+    def covering(self, claims: Iterable[Claims], now: float) -> tuple[KeyScope, SigningKey] | None:
+        """The newest key in force that may sign all of the tokens."""
+        wanted = list(claims)
+        for scope in reversed(self.scopes):
+            if all(scope.excess(one, now) is None for one in wanted):
+                return self._keys[scope.id]
+        return None
+
+    def is_revoked(self, key_id: str, token_id: str) -> bool:
+        """Whether a token was ended."""
+        return (key_id, token_id) in self._revoked

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import jwt
-
 from plaudit._contract.feedback_tokens import ALGORITHM, TOKEN_BYTES, TYPE, Claims, SigningKey
 from plaudit_server.errors import Unauthenticated
 from plaudit_server.tokens.keyring import Keyring, KeyScope
@@ -57,6 +55,8 @@ class FeedbackTokenVerifier:
         return found
 
     def _verified(self, token: str, keys: Keyring, now: float) -> FeedbackToken:
+        import jwt  # here and not above: most servers have no feedback tokens, and it takes time to load
+
         try:
             header: Any = jwt.get_unverified_header(token)
             found = keys.find(header.get("kid"))
@@ -76,4 +76,27 @@ class FeedbackTokenVerifier:
         excess = scope.excess(claims, now)
         if excess is not None:
             raise Unauthenticated(excess)
+        if keys.is_revoked(key.id, claims.id):
+            raise Unauthenticated("the feedback token was revoked")
         return FeedbackToken(claims, scope, key)
+
+
+def unchecked(token: str) -> tuple[Claims, str]:
+    """The claims of a token and the id of its key, whether or not it holds. Raises Unauthenticated for what is none."""
+    if len(token) > TOKEN_BYTES:
+        raise Unauthenticated(f"the feedback token has more than {TOKEN_BYTES} bytes")
+    import jwt
+
+    try:
+        header: Any = jwt.get_unverified_header(token)
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return Claims.parse(claims), str(header.get("kid"))
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise Unauthenticated("the token is no feedback token") from None
+
+
+def signed(claims: Claims, key: SigningKey) -> str:
+    """The token of the claims."""
+    import jwt
+
+    return jwt.encode(claims.as_mapping(), key.secret, ALGORITHM, {"typ": TYPE, "kid": key.id})

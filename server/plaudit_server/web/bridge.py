@@ -105,7 +105,9 @@ class Bridge:
                 await self._call(*known, scope, headers, cors, receive, send)
             elif pages is not None:
                 request = self._page_request(scope, headers, receive)
-                await _answer(send, await pages.answer(request), cors, scope["method"] == "HEAD")
+                # Public pages say themselves who may read them.
+                page = await pages.answer(request)
+                await _answer(send, page, () if pages.public else cors, scope["method"] == "HEAD")
             else:
                 raise HttpRefusal(404, "there is nothing here")
         except HttpRefusal as refusal:
@@ -297,7 +299,7 @@ def _start(status: int, headers: HeaderPairs) -> dict[str, Any]:
 
 async def _answer(send: SendEvent, page: Page, cors: Sequence[tuple[str, str]] = (), head: bool = False) -> None:
     headers = [*page.headers, *cors, ("x-content-type-options", "nosniff")]
-    if page.status != HTTPStatus.NO_CONTENT:
+    if page.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         headers.append(("content-length", str(len(page.body))))
     await send(_start(page.status, headers))
     await send({"type": "http.response.body", "body": b"" if head else page.body, "more_body": False})

@@ -13,7 +13,9 @@ from plaudit_server.rpc.declare import Service
 from plaudit_server.web.bridge import Bridge, Handlers, Pages
 from plaudit_server.web.connection import Bounds
 from plaudit_server.web.doors import Doors
+from plaudit_server.web.embedded import Embedded
 from plaudit_server.web.faults import TooLarge, WebFault
+from plaudit_server.web.mail_links import MailLinks
 from plaudit_server.web.methods import Method, methods_of
 from plaudit_server.web.peers import TrustedProxies
 from plaudit_server.web.server import HttpServer
@@ -29,8 +31,11 @@ def http_port(
     for path, method in methods_of([service.descriptor for service in services]).items():
         _, service, name = path.split("/")
         served[path] = (method, handlers[service][name])
+    own = [Embedded().pages()]
+    if "plaudit.v1.SubmitService" in handlers:
+        own.append(MailLinks(handlers).pages())
     bridge = Bridge(
-        Handlers(served, tuple(pages)),
+        Handlers(served, (*pages, *own)),
         Doors(
             listen_host=split_address(http.listen, "http.listen")[0],
             hosts=frozenset(http.hosts),
