@@ -124,6 +124,7 @@ def rows(draw: st.DrawFn, number: int = 0) -> dict[str, Any]:
         "ref": draw(st.sampled_from(("weave:///acme/chat/call/1", "weave:///acme/chat/call/2", "urn:x"))),
         "feedback_type": draw(short_texts),
         "user_id": draw(short_texts),
+        "owner": draw(short_texts),
         "created_at": draw(st.integers(1_740_823_200_000_000, 1_740_823_200_000_003)),
         "updated_at": draw(st.integers(1_740_823_200_000_000, 1_740_823_200_000_003)),
         "version": draw(st.integers(1, 3)),

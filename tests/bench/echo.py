@@ -72,7 +72,7 @@ async def _serve_chain() -> None:
             if record is None or out:
                 raise InvalidFields(out)
             now = microseconds()
-            row = seal(record.body, record.payload.encode(), now, now, 1, 1)
+            row = seal(record.body, record.payload.encode(), now, now, 1, 1, "anonymous")
             return row.head + row.payload
 
     def start(parts: Parts) -> Running:

@@ -52,5 +52,18 @@ def stored_rows(count: int, first_revision: int) -> Iterator[tuple[object, ...]]
     for revision in range(first_revision, first_revision + count):
         item = record(feedback(revision, id=uuid7()))
         time = 1_700_000_000_000_000 + revision
-        row = seal(item.body, item.payload.encode(), time, time, 1, revision)
-        yield (PROJECT, item.id, revision, 1, 1, time, time, *content_of(item), row.head, item.payload, None)
+        row = seal(item.body, item.payload.encode(), time, time, 1, revision, "anonymous")
+        yield (
+            PROJECT,
+            item.id,
+            revision,
+            1,
+            1,
+            time,
+            time,
+            *content_of(item),
+            row.head,
+            item.payload,
+            None,
+            "anonymous",
+        )

@@ -156,12 +156,12 @@ def test_no_field_of_the_message_is_without_a_reader_and_a_column() -> None:
     assert set(fields.READERS) == set(fields.DEFAULTS) == names
     # revision is the store's alone; the payload's text is a column under another name.
     columns = {field.name for field in dataclasses.fields(Record)}
-    assert names - {"revision", "payload_json"} == columns - {"body", "payload", "new_id"}
+    assert names - {"revision", "payload_json", "owner"} == columns - {"body", "payload", "new_id"}
 
 
 def test_the_full_record_of_these_tests_has_every_field_but_the_annotation() -> None:
     names = {field.name for field in Feedback.DESCRIPTOR.fields}
-    assert {field.name for field, _ in full().ListFields()} == names - {"annotation_ref"}
+    assert {field.name for field, _ in full().ListFields()} == names - {"annotation_ref", "owner"}
 
 
 def test_the_body_is_the_clean_message_without_payload_and_stamps() -> None:
@@ -549,6 +549,6 @@ def test_ids_to_purge_are_looked_up_once_each() -> None:
 
 def test_the_limits_of_these_fields_are_those_of_the_contract() -> None:
     text = {f.name for f in Feedback.DESCRIPTOR.fields if f.type == FieldDescriptor.TYPE_STRING}
-    checked_elsewhere = {"id", "project", "ref", "payload_json", "user_id"}
+    checked_elsewhere = {"id", "project", "ref", "payload_json", "user_id", "owner"}
     refs = {"annotation_ref", "runnable_ref", "call_ref", "trigger_ref"}
     assert text - checked_elsewhere - refs - {"scorer_tags"} == {name for name, _ in LIMITS}

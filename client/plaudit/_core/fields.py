@@ -251,6 +251,12 @@ class ServerNumber(Field[int]):
     origin = "server"
 
 
+class ServerText(Field[str]):
+    """A text that belongs to the store which holds the record."""
+
+    origin = "server"
+
+
 def wrong_text(value: object, path: str) -> Sequence[Violation]:
     """What is wrong with a value that should be a text, if anything."""
     if not isinstance(value, str):

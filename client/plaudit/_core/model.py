@@ -17,6 +17,7 @@ from plaudit._core.fields import (
     Payload,
     RefText,
     ServerNumber,
+    ServerText,
     SpanStatus,
     Text,
     TextMap,
@@ -63,6 +64,9 @@ class Feedback:
     span_conversation_id: Final = Text("The conversation that the feedback is about.")
     span_trace_id: Final = Text("The trace (the turn) that the feedback is about.")
     scorer_trace_id: Final = Text("The trace in which the scorer itself ran.")
+    owner: Final = ServerText(
+        "The principal that stored version 1, which stays when an editor corrects the record; rights go by it."
+    )
 
     def __init__(self, message: v1.Feedback) -> None:
         self._message = message

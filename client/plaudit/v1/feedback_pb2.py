@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19plaudit/v1/feedback.proto\x12\nplaudit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\n\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12\x15\n\rfeedback_type\x18\x04 \x01(\t\x12\x14\n\x0cpayload_json\x18\x05 \x01(\t\x12\x14\n\x07\x63reator\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\x03\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x1b\n\x0e\x61nnotation_ref\x18\x0c \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0crunnable_ref\x18\r \x01(\tH\x02\x88\x01\x01\x12\x15\n\x08\x63\x61ll_ref\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x18\n\x0btrigger_ref\x18\x0f \x01(\tH\x04\x88\x01\x01\x12\x15\n\x08queue_id\x18\x10 \x01(\tH\x05\x88\x01\x01\x12\x13\n\x0bscorer_tags\x18\x11 \x03(\t\x12\x46\n\x12scorer_tag_reasons\x18\x12 \x03(\x0b\x32*.plaudit.v1.Feedback.ScorerTagReasonsEntry\x12N\n\x16scorer_tag_confidences\x18\x13 \x03(\x0b\x32..plaudit.v1.Feedback.ScorerTagConfidencesEntry\x12?\n\x0escorer_ratings\x18\x14 \x03(\x0b\x32\'.plaudit.v1.Feedback.ScorerRatingsEntry\x12L\n\x15scorer_rating_reasons\x18\x15 \x03(\x0b\x32-.plaudit.v1.Feedback.ScorerRatingReasonsEntry\x12T\n\x19scorer_rating_confidences\x18\x16 \x03(\x0b\x32\x31.plaudit.v1.Feedback.ScorerRatingConfidencesEntry\x12\x17\n\x0fspan_agent_name\x18\x17 \x01(\t\x12\x1a\n\x12span_agent_version\x18\x18 \x01(\t\x12\x34\n\x10span_status_code\x18\x19 \x01(\x0e\x32\x1a.plaudit.v1.SpanStatusCode\x12\x1c\n\x14span_conversation_id\x18\x1a \x01(\t\x12\x15\n\rspan_trace_id\x18\x1b \x01(\t\x12\x17\n\x0fscorer_trace_id\x18\x1c \x01(\t\x1a\x37\n\x15ScorerTagReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a;\n\x19ScorerTagConfidencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12ScorerRatingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a:\n\x18ScorerRatingReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a>\n\x1cScorerRatingConfidencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\n\n\x08_creatorB\x11\n\x0f_annotation_refB\x0f\n\r_runnable_refB\x0b\n\t_call_refB\x0e\n\x0c_trigger_refB\x0b\n\t_queue_id\"\x8d\x01\n\tTombstone\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03ref\x18\x02 \x01(\t\x12\x15\n\rfeedback_type\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12-\n\tpurged_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x03*g\n\x0eSpanStatusCode\x12 \n\x1cSPAN_STATUS_CODE_UNSPECIFIED\x10\x00\x12\x17\n\x13SPAN_STATUS_CODE_OK\x10\x01\x12\x1a\n\x16SPAN_STATUS_CODE_ERROR\x10\x02*t\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANGE_KIND_CREATED\x10\x01\x12\x18\n\x14\x43HANGE_KIND_REPLACED\x10\x02\x12\x16\n\x12\x43HANGE_KIND_PURGED\x10\x03\x42:\n\x0e\x64\x65v.plaudit.v1P\x01Z&plaudit.dev/proto/plaudit/v1;plauditv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19plaudit/v1/feedback.proto\x12\nplaudit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\n\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12\x15\n\rfeedback_type\x18\x04 \x01(\t\x12\x14\n\x0cpayload_json\x18\x05 \x01(\t\x12\x14\n\x07\x63reator\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\x03\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x1b\n\x0e\x61nnotation_ref\x18\x0c \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0crunnable_ref\x18\r \x01(\tH\x02\x88\x01\x01\x12\x15\n\x08\x63\x61ll_ref\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x18\n\x0btrigger_ref\x18\x0f \x01(\tH\x04\x88\x01\x01\x12\x15\n\x08queue_id\x18\x10 \x01(\tH\x05\x88\x01\x01\x12\x13\n\x0bscorer_tags\x18\x11 \x03(\t\x12\x46\n\x12scorer_tag_reasons\x18\x12 \x03(\x0b\x32*.plaudit.v1.Feedback.ScorerTagReasonsEntry\x12N\n\x16scorer_tag_confidences\x18\x13 \x03(\x0b\x32..plaudit.v1.Feedback.ScorerTagConfidencesEntry\x12?\n\x0escorer_ratings\x18\x14 \x03(\x0b\x32\'.plaudit.v1.Feedback.ScorerRatingsEntry\x12L\n\x15scorer_rating_reasons\x18\x15 \x03(\x0b\x32-.plaudit.v1.Feedback.ScorerRatingReasonsEntry\x12T\n\x19scorer_rating_confidences\x18\x16 \x03(\x0b\x32\x31.plaudit.v1.Feedback.ScorerRatingConfidencesEntry\x12\x17\n\x0fspan_agent_name\x18\x17 \x01(\t\x12\x1a\n\x12span_agent_version\x18\x18 \x01(\t\x12\x34\n\x10span_status_code\x18\x19 \x01(\x0e\x32\x1a.plaudit.v1.SpanStatusCode\x12\x1c\n\x14span_conversation_id\x18\x1a \x01(\t\x12\x15\n\rspan_trace_id\x18\x1b \x01(\t\x12\x17\n\x0fscorer_trace_id\x18\x1c \x01(\t\x12\r\n\x05owner\x18\x1d \x01(\t\x1a\x37\n\x15ScorerTagReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a;\n\x19ScorerTagConfidencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12ScorerRatingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a:\n\x18ScorerRatingReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a>\n\x1cScorerRatingConfidencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\n\n\x08_creatorB\x11\n\x0f_annotation_refB\x0f\n\r_runnable_refB\x0b\n\t_call_refB\x0e\n\x0c_trigger_refB\x0b\n\t_queue_id\"\x8d\x01\n\tTombstone\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03ref\x18\x02 \x01(\t\x12\x15\n\rfeedback_type\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12-\n\tpurged_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x03*g\n\x0eSpanStatusCode\x12 \n\x1cSPAN_STATUS_CODE_UNSPECIFIED\x10\x00\x12\x17\n\x13SPAN_STATUS_CODE_OK\x10\x01\x12\x1a\n\x16SPAN_STATUS_CODE_ERROR\x10\x02*t\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANGE_KIND_CREATED\x10\x01\x12\x18\n\x14\x43HANGE_KIND_REPLACED\x10\x02\x12\x16\n\x12\x43HANGE_KIND_PURGED\x10\x03\x42:\n\x0e\x64\x65v.plaudit.v1P\x01Z&plaudit.dev/proto/plaudit/v1;plauditv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,22 +43,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDBACK_SCORERRATINGREASONSENTRY']._serialized_options = b'8\001'
   _globals['_FEEDBACK_SCORERRATINGCONFIDENCESENTRY']._loaded_options = None
   _globals['_FEEDBACK_SCORERRATINGCONFIDENCESENTRY']._serialized_options = b'8\001'
-  _globals['_SPANSTATUSCODE']._serialized_start=1589
-  _globals['_SPANSTATUSCODE']._serialized_end=1692
-  _globals['_CHANGEKIND']._serialized_start=1694
-  _globals['_CHANGEKIND']._serialized_end=1810
+  _globals['_SPANSTATUSCODE']._serialized_start=1604
+  _globals['_SPANSTATUSCODE']._serialized_end=1707
+  _globals['_CHANGEKIND']._serialized_start=1709
+  _globals['_CHANGEKIND']._serialized_end=1825
   _globals['_FEEDBACK']._serialized_start=75
-  _globals['_FEEDBACK']._serialized_end=1443
-  _globals['_FEEDBACK_SCORERTAGREASONSENTRY']._serialized_start=1059
-  _globals['_FEEDBACK_SCORERTAGREASONSENTRY']._serialized_end=1114
-  _globals['_FEEDBACK_SCORERTAGCONFIDENCESENTRY']._serialized_start=1116
-  _globals['_FEEDBACK_SCORERTAGCONFIDENCESENTRY']._serialized_end=1175
-  _globals['_FEEDBACK_SCORERRATINGSENTRY']._serialized_start=1177
-  _globals['_FEEDBACK_SCORERRATINGSENTRY']._serialized_end=1229
-  _globals['_FEEDBACK_SCORERRATINGREASONSENTRY']._serialized_start=1231
-  _globals['_FEEDBACK_SCORERRATINGREASONSENTRY']._serialized_end=1289
-  _globals['_FEEDBACK_SCORERRATINGCONFIDENCESENTRY']._serialized_start=1291
-  _globals['_FEEDBACK_SCORERRATINGCONFIDENCESENTRY']._serialized_end=1353
-  _globals['_TOMBSTONE']._serialized_start=1446
-  _globals['_TOMBSTONE']._serialized_end=1587
+  _globals['_FEEDBACK']._serialized_end=1458
+  _globals['_FEEDBACK_SCORERTAGREASONSENTRY']._serialized_start=1074
+  _globals['_FEEDBACK_SCORERTAGREASONSENTRY']._serialized_end=1129
+  _globals['_FEEDBACK_SCORERTAGCONFIDENCESENTRY']._serialized_start=1131
+  _globals['_FEEDBACK_SCORERTAGCONFIDENCESENTRY']._serialized_end=1190
+  _globals['_FEEDBACK_SCORERRATINGSENTRY']._serialized_start=1192
+  _globals['_FEEDBACK_SCORERRATINGSENTRY']._serialized_end=1244
+  _globals['_FEEDBACK_SCORERRATINGREASONSENTRY']._serialized_start=1246
+  _globals['_FEEDBACK_SCORERRATINGREASONSENTRY']._serialized_end=1304
+  _globals['_FEEDBACK_SCORERRATINGCONFIDENCESENTRY']._serialized_start=1306
+  _globals['_FEEDBACK_SCORERRATINGCONFIDENCESENTRY']._serialized_end=1368
+  _globals['_TOMBSTONE']._serialized_start=1461
+  _globals['_TOMBSTONE']._serialized_end=1602
 # @@protoc_insertion_point(module_scope)

@@ -186,6 +186,7 @@ class Feedback(google.protobuf.message.Message):
     SPAN_CONVERSATION_ID_FIELD_NUMBER: builtins.int
     SPAN_TRACE_ID_FIELD_NUMBER: builtins.int
     SCORER_TRACE_ID_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
     id: builtins.str
     """A UUID, unique in the project for ever; UUIDv7 preferred. Empty on create: the server makes one,
     but then a retry stores the record twice.
@@ -228,6 +229,10 @@ class Feedback(google.protobuf.message.Message):
     """The trace (the turn) that the feedback is about."""
     scorer_trace_id: builtins.str
     """The trace in which the scorer itself ran."""
+    owner: builtins.str
+    """The principal that stored version 1 (of an imported record: its `user_id`), which stays when an editor corrects the
+    record. Rights on one's own records go by it. Set by the server.
+    """
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the record was stored, to the microsecond; strictly increasing within a project. Set by the server."""
@@ -291,9 +296,10 @@ class Feedback(google.protobuf.message.Message):
         span_conversation_id: builtins.str = ...,
         span_trace_id: builtins.str = ...,
         scorer_trace_id: builtins.str = ...,
+        owner: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_annotation_ref", b"_annotation_ref", "_call_ref", b"_call_ref", "_creator", b"_creator", "_queue_id", b"_queue_id", "_runnable_ref", b"_runnable_ref", "_trigger_ref", b"_trigger_ref", "annotation_ref", b"annotation_ref", "call_ref", b"call_ref", "created_at", b"created_at", "creator", b"creator", "queue_id", b"queue_id", "runnable_ref", b"runnable_ref", "trigger_ref", b"trigger_ref", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_annotation_ref", b"_annotation_ref", "_call_ref", b"_call_ref", "_creator", b"_creator", "_queue_id", b"_queue_id", "_runnable_ref", b"_runnable_ref", "_trigger_ref", b"_trigger_ref", "annotation_ref", b"annotation_ref", "call_ref", b"call_ref", "created_at", b"created_at", "creator", b"creator", "feedback_type", b"feedback_type", "id", b"id", "payload_json", b"payload_json", "project", b"project", "queue_id", b"queue_id", "ref", b"ref", "revision", b"revision", "runnable_ref", b"runnable_ref", "scorer_rating_confidences", b"scorer_rating_confidences", "scorer_rating_reasons", b"scorer_rating_reasons", "scorer_ratings", b"scorer_ratings", "scorer_tag_confidences", b"scorer_tag_confidences", "scorer_tag_reasons", b"scorer_tag_reasons", "scorer_tags", b"scorer_tags", "scorer_trace_id", b"scorer_trace_id", "span_agent_name", b"span_agent_name", "span_agent_version", b"span_agent_version", "span_conversation_id", b"span_conversation_id", "span_status_code", b"span_status_code", "span_trace_id", b"span_trace_id", "trigger_ref", b"trigger_ref", "updated_at", b"updated_at", "user_id", b"user_id", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_annotation_ref", b"_annotation_ref", "_call_ref", b"_call_ref", "_creator", b"_creator", "_queue_id", b"_queue_id", "_runnable_ref", b"_runnable_ref", "_trigger_ref", b"_trigger_ref", "annotation_ref", b"annotation_ref", "call_ref", b"call_ref", "created_at", b"created_at", "creator", b"creator", "feedback_type", b"feedback_type", "id", b"id", "owner", b"owner", "payload_json", b"payload_json", "project", b"project", "queue_id", b"queue_id", "ref", b"ref", "revision", b"revision", "runnable_ref", b"runnable_ref", "scorer_rating_confidences", b"scorer_rating_confidences", "scorer_rating_reasons", b"scorer_rating_reasons", "scorer_ratings", b"scorer_ratings", "scorer_tag_confidences", b"scorer_tag_confidences", "scorer_tag_reasons", b"scorer_tag_reasons", "scorer_tags", b"scorer_tags", "scorer_trace_id", b"scorer_trace_id", "span_agent_name", b"span_agent_name", "span_agent_version", b"span_agent_version", "span_conversation_id", b"span_conversation_id", "span_status_code", b"span_status_code", "span_trace_id", b"span_trace_id", "trigger_ref", b"trigger_ref", "updated_at", b"updated_at", "user_id", b"user_id", "version", b"version"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_annotation_ref", b"_annotation_ref"]) -> typing.Literal["annotation_ref"] | None: ...
     @typing.overload

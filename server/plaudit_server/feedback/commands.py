@@ -61,7 +61,8 @@ class WriteStatements:
         self.purge_live = sql("DELETE FROM feedback WHERE project = ? AND id {in}")
         self.purge_history = sql("DELETE FROM feedback_history WHERE project = ? AND id {in}")
         self.purgeable = sql(
-            "SELECT f.id, f.ref, f.feedback_type, f.user_id, f.created_at, f.revision FROM feedback AS f"
+            "SELECT f.id, f.ref, f.feedback_type, coalesce(f.owner, f.user_id), f.created_at,"
+            " f.revision FROM feedback AS f"
             " WHERE f.project = ? AND f.id {in}"
         )
 
@@ -125,7 +126,7 @@ class Create(Command[list[Row | DomainError]]):
 class Replace(Command[Row]):
     """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner, FeedbackNotUnique, Stale.
 
-    `expected_version` 0 means any. With `owner`, only a record of that user_id is replaced. What the judgement refuses
+    `expected_version` 0 means any. With `owner`, only a record of that owner is replaced. What the judgement refuses
     is the outcome, unless the content is there already.
     """
 
@@ -165,7 +166,7 @@ class Replace(Command[Row]):
         if not found:
             return FeedbackNotFound(project, record.id)
         now = found[0]
-        if self.owner is not None and now.content[0] != self.owner:
+        if self.owner is not None and now.owner != self.owner:
             return NotOwner(project, record.id)
         expected = self.expected_version
         content = content_of(record)
@@ -188,7 +189,7 @@ class Replace(Command[Row]):
         version = now.version + 1
         ledger.revision = revision = ledger.revision + 1
         body = record.body if now.id == record.id else renamed(record.body, now.id)
-        row = seal(body, record.payload.encode(), now.created_at, updated_at, version, revision)
+        row = seal(body, record.payload.encode(), now.created_at, updated_at, version, revision, now.owner)
         sql = ledger.sql.of(WriteStatements)
         yield Statement(sql.to_history, (project, now.id))
         yield Statement(
@@ -210,7 +211,7 @@ class Purge(Command[Purged]):
     """Remove records by their ids. Outcome: Purged, or NotOwner.
 
     `user_id` is who purges. `revisions` are those at which the records were found to match `filter`; a record with
-    another one is removed if it matches still. With `owner`, a record of another user_id refuses the whole. An id that
+    another one is removed if it matches still. With `owner`, a record of another owner refuses the whole. An id that
     is not there counts nothing.
     """
 
@@ -265,7 +266,7 @@ class Purge(Command[Purged]):
             tombstones.append(
                 (
                     self.project, id, ledger.revision, 0, _PURGED, purged_at, purged_at,
-                    self.user_id, ref, feedback_type, *blank, b"", "{}", None,
+                    self.user_id, ref, feedback_type, *blank, b"", "{}", None, None,
                 )
             )  # fmt: skip
         yield Insert(HISTORY, tombstones)
@@ -442,8 +443,10 @@ def _new(
         updated_at = created_at if record.updated_at is None else record.updated_at
         version = record.version or 1
     ledger.revision = revision = ledger.revision + 1
-    row = seal(record.body, record.payload.encode(), created_at, updated_at, version, revision)
+    # Of an imported record this is its own user_id: who made it, elsewhere.
+    owner = record.user_id
+    row = seal(record.body, record.payload.encode(), created_at, updated_at, version, revision, owner)
     return row, (
         ledger.project, record.id, revision, version, _CREATED, created_at, updated_at,
-        *content, row.head, record.payload, key,
+        *content, row.head, record.payload, key, owner,
     )  # fmt: skip

@@ -171,6 +171,7 @@ READERS: Final[Mapping[str, _Reader]] = {
     "span_conversation_id": _span_text,
     "span_trace_id": _span_text,
     "scorer_trace_id": _span_text,
+    "owner": _as_sent,
 }
 """How each field of a Feedback is read."""
 
@@ -203,6 +204,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "span_conversation_id": "",
     "span_trace_id": "",
     "scorer_trace_id": "",
+    "owner": "",
 }
 """The result for a field that was not sent."""
 
@@ -210,5 +212,5 @@ OPTIONAL_REFS: Final = frozenset(("annotation_ref", "runnable_ref", "call_ref", 
 """Refs that a record may leave out."""
 SCORER_FIELDS: Final = frozenset(name for name in READERS if name.startswith("scorer_")) - {"scorer_trace_id"}
 """Fields that only some types may have, see feedback.types."""
-NOT_IN_BODY: Final = frozenset(("payload_json", "created_at", "updated_at", "version", "revision"))
+NOT_IN_BODY: Final = frozenset(("payload_json", "created_at", "updated_at", "version", "revision", "owner"))
 """Fields that are kept apart from a record's encoded body."""

@@ -27,7 +27,7 @@ class HeldStatements:
             " UNION ALL SELECT id, -1 FROM feedback_alias WHERE project = ? AND id {in}"
         )
         self.live = traits.sql(
-            "SELECT f.head, {payload:f}, f.id, f.version, f.kind, f.created_at, "
+            "SELECT f.head, {payload:f}, f.id, f.version, f.kind, f.created_at, coalesce(f.owner, f.user_id), "
             f"{content} FROM feedback AS f WHERE f.project = ? AND f.id {{in}}"
         )
         self.oldest = traits.sql(
@@ -64,6 +64,7 @@ class Live(NamedTuple):
     version: int
     kind: int
     created_at: int
+    owner: str
     content: tuple[Any, ...]
 
 
@@ -131,8 +132,8 @@ def live(ledger: Ledger, ids: Sequence[str]) -> Steps[list[Live]]:
     sql = ledger.sql
     rows = yield Statement(sql.of(HeldStatements).live, (ledger.project, sql.traits.bind_list(ids)))
     return [
-        Live(Row(head, payload), id, version, kind, created_at, tuple(content))
-        for head, payload, id, version, kind, created_at, *content in rows
+        Live(Row(head, payload), id, version, kind, created_at, owner, tuple(content))
+        for head, payload, id, version, kind, created_at, owner, *content in rows
     ]
 
 

@@ -51,6 +51,7 @@ class _Version:
     revision: int
     created_at: int
     updated_at: int
+    owner: str
 
     @property
     def key(self) -> tuple[int, str]:
@@ -59,7 +60,7 @@ class _Version:
     def row(self) -> Row:
         record = self.record
         payload = record.payload.encode()
-        return seal(record.body, payload, self.created_at, self.updated_at, self.version, self.revision)
+        return seal(record.body, payload, self.created_at, self.updated_at, self.version, self.revision, self.owner)
 
     def columns(self) -> Mapping[str, Any]:
         """The record as queries see it."""
@@ -76,6 +77,7 @@ class _Version:
             "updated_at": self.updated_at,
             "version": self.version,
             "revision": self.revision,
+            "owner": self.owner,
         }
 
 
@@ -174,7 +176,7 @@ class FeedbackModel:
         created_at = given.created_at if given is not None and given.created_at is not None else self._tick(project)
         updated_at = given.updated_at if given is not None and given.updated_at is not None else created_at
         number = given.version if given is not None and given.version else 1
-        version = _Version(record, ChangeKind.CREATED, number, project.revision, created_at, updated_at)
+        version = _Version(record, ChangeKind.CREATED, number, project.revision, created_at, updated_at, record.user_id)
         project.records[record.id] = [version]
         return version.row()
 
@@ -183,7 +185,7 @@ class FeedbackModel:
         if record.id not in project.records:
             return FeedbackNotFound(command.project, record.id)
         newest = project.records[record.id][-1]
-        if command.owner is not None and newest.record.user_id != command.owner:
+        if command.owner is not None and newest.owner != command.owner:
             return NotOwner(command.project, record.id)
         expected = command.expected_version
         if _same_but_for_the_user(record, newest.record) and expected in (0, newest.version, newest.version - 1):
@@ -198,6 +200,7 @@ class FeedbackModel:
             project.revision,
             newest.created_at,
             self._tick(project),
+            newest.owner,
         )
         project.records[record.id].append(version)
         return version.row()
@@ -213,7 +216,7 @@ class FeedbackModel:
         ]
         if command.owner is not None:
             for version in doomed:
-                if version.record.user_id != command.owner:
+                if version.owner != command.owner:
                     return NotOwner(command.project, version.record.id)
         if doomed:
             at = self._tick(project)

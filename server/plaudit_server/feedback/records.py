@@ -120,9 +120,9 @@ content_of = attrgetter(*CONTENT_COLUMNS)
 """The values of CONTENT_COLUMNS of a Record, as a tuple."""
 
 
-def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int) -> Row:
+def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int, owner: str) -> Row:
     """Encode a record with what the store assigns to it (times in microseconds since 1970 UTC)."""
-    stamp = Feedback(version=version, revision=revision)
+    stamp = Feedback(version=version, revision=revision, owner=owner)
     set_timestamp(stamp.created_at, created_at)
     set_timestamp(stamp.updated_at, updated_at)
     fields = b"".join((body, stamp.SerializeToString(), _TAG_PAYLOAD, varint(len(payload))))
@@ -153,6 +153,7 @@ _COLUMNS: Final = (
     "head",
     "payload",
     "unique_key",
+    "owner",
 )
 _TYPES: Final = {
     "revision": "int8",

@@ -56,7 +56,7 @@ MAPS: Final[Mapping[str, MapKind]] = {
 COLUMNS: Final[Mapping[str, Column]] = {
     column.name: column
     for column in (
-        *(Column(name, "text") for name in ("id", "project", "ref", "feedback_type", "user_id")),
+        *(Column(name, "text") for name in ("id", "project", "ref", "feedback_type", "user_id", "owner")),
         *(Column(name, "time") for name in ("created_at", "updated_at")),
         *(Column(name, "number") for name in ("version", "revision")),
         *(
