@@ -81,6 +81,8 @@ def test_servers_that_open_an_empty_database_together_all_open_it(database: Data
 
 
 def test_the_first_released_schema_is_carried_forward_with_its_data(database: Database, knows: Any) -> None:
+    knows(FIRST_RELEASE)
+
     async def before() -> Any:
         await migrate(database.url)
         for revision, row in enumerate(rows_of_before(), 1):
