@@ -43,8 +43,8 @@ class Table:
 
     `columns` are in the order of an Insert's rows. `types` are PostgreSQL's, of the columns that are not text.
     `order` are the columns by which a row is found again and in which the table is copied; within a project they are
-    unique. `proof` are two columns or more that tell what one transaction wrote from what any other wrote, the
-    first of them being looked up. `large` are the columns whose bytes bound how many rows are copied at a time.
+    unique. `proof` are two columns or more, the values of which only one transaction can have written; rows are
+    looked up by the first of them. `large` are the columns whose bytes bound how many rows are copied at a time.
     """
 
     name: str
@@ -69,8 +69,8 @@ class Statement(NamedTuple):
     """A statement to run; the driver sends its rows.
 
     With a `budget`, the first two columns are bytes, and the driver stops after the row with which their sum passes
-    the budget. `proof` are the values of the table's proof columns, when the statement writes a row that a
-    transaction may be known by.
+    the budget. `proof` are the values of the table's proof columns, when the statement writes a row by which
+    its transaction can be recognised.
     """
 
     sql: str
@@ -80,7 +80,7 @@ class Statement(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """Rows for a table, in the order of its columns; the driver uses its fastest way."""
+    """Rows for a table, in the order of its columns; the driver inserts them in its fastest way."""
 
     table: Table
     rows: list[tuple[Any, ...]]
@@ -102,7 +102,7 @@ class Read(ABC, Generic[T]):
 
     @property
     def snapshot(self) -> bool:
-        """Whether its statements must see one state of the store, where the engine has to be asked for that."""
+        """Whether all its statements must see one state of the store, where an engine does not do that by itself."""
         return False
 
     @abstractmethod
@@ -151,7 +151,7 @@ class Command(ABC, Generic[T_co]):
         raise NotImplementedError
 
     def stored(self, outcome: Any) -> int:
-        """How many rows the outcome answers as stored."""
+        """How many rows are stored, according to the outcome."""
         return 0
 
     def removed(self, outcome: Any) -> int:
@@ -160,11 +160,11 @@ class Command(ABC, Generic[T_co]):
 
 
 Outcome = Any
-"""What a command came to: its own T, or a DomainError."""
+"""The outcome of a command: its own T, or a DomainError."""
 
 
 def accepted(outcome: T | DomainError) -> T:
-    """What a command came to. Raises the DomainError by which it was refused."""
+    """The outcome of a command that was not refused. Raises the DomainError that refused it."""
     if isinstance(outcome, DomainError):
         raise outcome
     return outcome
@@ -174,7 +174,7 @@ def accepted(outcome: T | DomainError) -> T:
 class Written:
     """A committed group: an outcome for each command, and each of its projects' revision, whether it moved or not.
 
-    `repeated` counts the rows among the outcomes that were found there as the command would have made them.
+    `repeated` counts the rows among the outcomes that were already stored just as the command would have stored them.
     `erased` is whether bytes were removed that must not stay in the store's files.
     """
 
@@ -260,7 +260,7 @@ class Reading(Read[T]):
 
 
 def bounded(rows: Iterable[Any], budget: int) -> list[Any]:
-    """Rows up to and with the one that passes a Statement's budget, and one at least behind the first."""
+    """Rows up to and including the one that passes a Statement's budget, and at least two if there are two."""
     taken = []
     for row in rows:
         taken.append(row)

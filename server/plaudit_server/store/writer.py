@@ -1,8 +1,8 @@
 """Group commit: commands that arrive while one group commits are the next group; each is answered after its commit.
 
 A commit costs about the same whether it holds one row or twenty, so the next group also waits, a few milliseconds at
-most, for most of those whom the last one answered: who writes in a loop is about to ask again. A lone writer never
-waits.
+most, for most of the callers that the last one answered: those that write in a loop will ask again. A lone writer
+never waits.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 _RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
 _PROJECTS_REMEMBERED: Final = 10_000  # many more than a group has
-_COMMAND_BYTES: Final = 512  # what a command costs beside its texts
+_COMMAND_BYTES: Final = 512  # the cost of a command without its texts
 
-# A group waits for this part of the callers of late, rounded down: where callers do not come back, each group waits for
-# fewer than the last. They have so many seconds from their answer on for each of them, a few times what a call takes,
-# and so many in all. It waits for no more rows than these: one of 64 costs the store little more than one of 1,000.
-# ADR 0018 has what other numbers gave.
+# A group waits for this share of the callers of the last one, rounded down: if callers do not return, each group waits
+# for fewer. It waits this many seconds for each of them, counted from their answers, a few times what a call takes; not
+# longer than this in all; and for no more than this many rows: 64 cost the store little less than 1,000. ADR 0018 has
+# the results of other numbers.
 _GATHER_SHARE: Final = 0.8
 _GATHER_SECONDS: Final = 0.0005
 _GATHER_LONGEST: Final = 0.01
@@ -45,17 +45,17 @@ class _Waiting(NamedTuple):
 
 
 Acknowledged = Callable[[str, int], None]
-"""Gets the kind of a command, and how many of its rows are in the answer that goes to the caller now."""
+"""Called with the kind of a command, and how many of its rows are in the answer that goes to the caller now."""
 
 
 class Meter(Protocol):
-    """Counts what passes through a writer, and does nothing that takes time or fails."""
+    """Counts what passes through a writer; its methods are fast and do not fail."""
 
     def accepted(self, command: Command[Any]) -> None:
         """A command is in line."""
 
     def committed(self, commands: Sequence[Command[Any]], written: Written, seconds: float) -> None:
-        """A group is durable; its outcomes may say that single commands of it are not."""
+        """A group is durable, except the commands whose outcomes are failures."""
 
     def failed(self, commands: Sequence[Command[Any]], seconds: float) -> None:
         """The store failed, and nothing of a group was stored."""
@@ -65,7 +65,7 @@ class Writer:
     """The one way to write to a store: a bounded queue, and a task that commits what is in it, group by group.
 
     Commands commit in the order of `submit`. `on_commit` gets the revisions of the projects that a commit
-    has touched, before those who wait for it are woken; `on_failure` is told that the store failed.
+    has touched, before those who wait for it are woken; `on_failure` is called when the store failed.
     `meter` counts for metrics.
     """
 
@@ -113,7 +113,7 @@ class Writer:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="plaudit-writer")
 
     async def close(self) -> None:
-        """Take no more commands, commit those that wait, and end. Safe to call twice, or without a start."""
+        """Accept no more commands, commit those that wait, and end. Safe to call twice, or without a start."""
         self._closing = True
         self._go_on()
         task, self._task = self._task, None
@@ -130,7 +130,7 @@ class Writer:
         return outcome
 
     def enqueue(self, command: Command[Any]) -> asyncio.Future[Outcome]:
-        """Put a command in line, and give what will be its outcome; raises as `submit` does."""
+        """Put a command in line, and return the future of its outcome; raises as `submit` does."""
         if self._closing or self._task is None:
             raise StoreUnavailable(self._store.name, _RETRY_SECONDS[0])
         rows, size = command.rows, _COMMAND_BYTES + command.size
@@ -150,7 +150,7 @@ class Writer:
         return outcome
 
     def _enough(self) -> bool:
-        """Whether as much waits as the next group waits for."""
+        """Whether as many commands or rows wait as the next group needs."""
         return len(self._queue) >= self._awaited or self.pending_rows >= _GATHER_ROWS or self._closing
 
     def _go_on(self) -> None:
@@ -177,7 +177,7 @@ class Writer:
                 return
 
     async def _arrived(self, commands: int, seconds: float | None = None) -> None:
-        """Wait until so many commands are in the queue, or enough rows, or for so long."""
+        """Wait until the given number of commands is in the queue, or enough rows, or until the seconds are over."""
         self._awaited = commands
         if self._enough() or seconds == 0:
             return
@@ -189,7 +189,7 @@ class Writer:
             timer.cancel()
 
     def _take(self) -> list[_Waiting]:
-        """The next group: what waits, within the bounds of one; nobody waits any more for what was cancelled."""
+        """The next group: the commands that wait, within the bounds of a group, without those that were cancelled."""
         queue = self._queue
         group: list[_Waiting] = []
         rows, size = self._max_group_rows, self._max_group_bytes
@@ -255,13 +255,13 @@ class Writer:
             known.popitem(last=False)
 
     def _answer(self, failure: Exception) -> Exception:
-        """An exception of each waiter's own: raising one object in many tasks would chain their tracebacks."""
+        """A new exception for each waiter: one object that is raised in many tasks would chain their tracebacks."""
         if isinstance(failure, StoreUnavailable):
             return StoreUnavailable(failure.store, failure.retry_delay)
         return WriteFailed(str(failure))
 
     def _tell(self, listener: Callable[..., None] | None, *args: object) -> None:
-        """Call a listener, whose failure is its own."""
+        """Call a listener; its failure is logged and changes nothing else."""
         if listener is not None:
             try:
                 listener(*args)
@@ -272,4 +272,4 @@ class Writer:
 def _raise_in(outcome: asyncio.Future[Outcome], error: Exception) -> None:
     if not outcome.done():
         outcome.set_exception(error)
-        outcome.exception()  # marks it as seen: nobody need be waiting any more
+        outcome.exception()  # marks it as seen, in case nobody waits any more

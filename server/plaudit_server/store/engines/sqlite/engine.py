@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, one writer thread, a few reader threads; no SQL of its own but for the file."""
+"""The embedded store: one SQLite file, one writer thread, a few reader threads; its own SQL is only about the file."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _CLOSING_WAIT_MS: Final = 50  # for readers of other programs, when the store is
 _WRITER_CACHE_KIB: Final = 65_536
 _QUICK_CACHE_KIB: Final = 8_192  # filled by the first long stream, and kept
 _READER_CACHE_KIB: Final = 2_048  # of the others: a scan passes through it, a point read needs little
-# Reads that overlap without a pause keep the log from starting over; above this size it is made to.
+# Reads that overlap without a pause keep the log from starting over; above this size it is forced to.
 _LOG_BYTES: Final = 64 * 1024 * 1024
 _LOG_RETRY_SECONDS: Final = 1.0
 TRAITS: Final = Traits(
@@ -104,7 +104,7 @@ class SqliteEngine(SqlEngine):
         self._eraser.go_on()
 
     async def close(self) -> None:
-        """Let what runs finish, write everything into the one file, and release it."""
+        """Let what runs finish, write everything into the one file, and close it."""
         if self._eraser is not None:
             await self._eraser.close()
         readers, self._readers = self._readers, None
@@ -124,7 +124,7 @@ class SqliteEngine(SqlEngine):
         return written
 
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
-        """Answer a question on a reader thread; past its deadline, or when nobody waits any more, it is interrupted."""
+        """Answer a question on a reader thread; interrupted after its deadline, or when nobody waits for it any more."""
         if self._readers is None:
             raise StoreUnavailable(self.name)
         asked = Asked(lambda: read.steps(self._sql), work.deadline)
@@ -150,7 +150,7 @@ class SqliteEngine(SqlEngine):
         return self._eraser is not None and self._eraser.pending
 
     async def _run(self, threads: Threads | None, work: Callable[..., T], *args: object) -> T:
-        """Do blocking work on one of our threads, and hide what the engine says when it fails."""
+        """Do blocking work on a thread of the store; failures of the engine are logged and become StoreUnavailable."""
         if threads is None:
             raise StoreUnavailable(self.name)
         with self._translated():
@@ -158,7 +158,7 @@ class SqliteEngine(SqlEngine):
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Log what the engine says when it fails, and raise StoreUnavailable instead."""
+        """Log a failure of the engine, and raise StoreUnavailable instead."""
         try:
             yield
         except UNAVAILABLE as error:
@@ -172,7 +172,7 @@ class SqliteEngine(SqlEngine):
         try:
             self._connection = self._connect()
             self._prepare(self._connection)
-            # Readers stay open: were the writer alone, closing it after a failure would replay the log.
+            # Readers stay open: without them, closing the writer after a failure would replay the log.
             if self._readers is not None:
                 self._readers.open()
             self._ask_for_erasure()
@@ -266,7 +266,7 @@ class SqliteEngine(SqlEngine):
         return Written(outcomes, revisions, repeated, erased)
 
     def _transaction(self, steps: Steps[T]) -> T:
-        """Run a writing generator, and come back only when the commit is on disk."""
+        """Run a writing generator; returns only when the commit is on disk."""
         connection = self._writable()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -328,7 +328,7 @@ class SqliteEngine(SqlEngine):
         return self._connection is not None and truncate(self._connection, milliseconds)
 
     def _cut_log(self) -> None:
-        """Empty the log while nobody waits for the writer, as far as other programs let it."""
+        """Empty the log while nobody waits for the writer, as far as other programs allow it."""
         assert self._eraser is not None
         try:
             self._eraser.cut(_CLOSING_WAIT_MS)
@@ -336,7 +336,7 @@ class SqliteEngine(SqlEngine):
             logger.warning("store %s: erasure: %s: %s", self._path, type(error).__name__, error)
 
     def _is_log_large(self) -> bool:
-        """Whether the log has to be kept from growing without end; it is looked at once in a while."""
+        """Whether the log must be kept from growing without end; checked from time to time."""
         now = time.monotonic()
         if now - self._log_checked < _LOG_RETRY_SECONDS:
             return False

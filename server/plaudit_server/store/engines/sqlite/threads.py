@@ -19,7 +19,7 @@ logger: Final = logging.getLogger("plaudit_server")
 
 
 class _Work(NamedTuple):
-    """What is to be done, and who gets what came of it."""
+    """A call to make, and the future that gets its outcome."""
 
     loop: asyncio.AbstractEventLoop
     outcome: asyncio.Future[Any]
@@ -28,11 +28,11 @@ class _Work(NamedTuple):
 
 
 class Threads:
-    """A fixed number of threads that do what they are given, in its order, whatever fails in it."""
+    """A fixed number of threads that make the calls that they are given, in order, even after one has failed."""
 
     def __init__(self, count: int, name: str) -> None:
         self._waiting: SimpleQueue[_Work | None] = SimpleQueue()
-        # Daemons: a program that ends without `close` does not wait for ever for them.
+        # Daemons: a program that ends without `close` does not wait for them.
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
         ]
@@ -40,7 +40,7 @@ class Threads:
             thread.start()
 
     def run(self, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """What will come of a call on one of the threads; it is not made at all if that is cancelled before."""
+        """The future of a call on one of the threads; a call whose future is cancelled before it begins is not made."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         self._waiting.put(_Work(loop, outcome, call, arguments))
@@ -57,13 +57,13 @@ class Threads:
         while (work := self._waiting.get()) is not None:
             if not work.outcome.cancelled():
                 settle(work.loop, work.outcome, work.call, *work.arguments)
-            del work  # else the last piece and its outcome would live until the next
+            del work  # otherwise the last call and its outcome would live until the next
 
 
 def settle(
     loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[T], call: Callable[..., T], *arguments: Any
 ) -> None:
-    """Make a call on this thread, and hand what came of it to a future of the loop."""
+    """Make a call on this thread, and give its outcome to a future of the loop."""
     result, error = None, None
     try:
         result = call(*arguments)
@@ -74,7 +74,7 @@ def settle(
     except RuntimeError:
         logger.debug("what came of %r reaches nobody: its event loop is closed", call)
     finally:
-        # An error's traceback holds this frame, which would hold the error, by itself and in the outcome.
+        # An error's traceback holds this frame; the frame must not hold the error, itself or in the outcome.
         del outcome, call, arguments, result, error
 
 
