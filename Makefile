@@ -94,7 +94,7 @@ test-polyglot: $(DEV_READY) ## Play the same conversation in each installed lang
 	@PLAUDIT_TEST_LANGUAGES='$(REQUIRED)' $(BIN)/python -m pytest tests/polyglot/test_languages.py $(ARGS)
 
 .PHONY: test-http
-test-http: $(DEV_READY) ## Run Connect's conformance suite against the HTTP port
+test-http: $(DEV_READY) ## Run Connect's conformance suite and the npm clients, in Node and Chromium, against the HTTP port
 	@$(BIN)/python -m pytest tests/polyglot/connect $(ARGS)
 
 .PHONY: test-range
