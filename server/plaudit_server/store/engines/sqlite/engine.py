@@ -124,7 +124,7 @@ class SqliteEngine(SqlEngine):
         return written
 
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
-        """Answer a question on a reader thread; interrupted after its deadline, or when nobody waits for it any more."""
+        """Answer a question on a reader thread; interrupted after its deadline, or when nobody waits any more."""
         if self._readers is None:
             raise StoreUnavailable(self.name)
         asked = Asked(lambda: read.steps(self._sql), work.deadline)
