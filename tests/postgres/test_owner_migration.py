@@ -12,7 +12,7 @@ from tests.store.test_owner_migration import check_migration
 
 
 def test_a_store_of_before_gets_owners(database: Database) -> None:
-    *before, owners = migrations("postgres")[:4]
+    *before, owners = migrations("postgres")[:3]
     with psycopg.connect(database.url, autocommit=True) as connection:
         for migration in before:
             for statement in migration.statements():
