@@ -38,6 +38,7 @@ _CREATED_AT: Final = FEEDBACK.place("created_at")
 _HEAD: Final = FEEDBACK.place("head")
 _PAYLOAD: Final = FEEDBACK.place("payload")
 _KEY: Final = FEEDBACK.place("unique_key")
+_OWNER: Final = FEEDBACK.place("owner")
 _CONTENT: Final = slice(FEEDBACK.place(CONTENT_COLUMNS[0]), FEEDBACK.place(CONTENT_COLUMNS[-1]) + 1)
 
 
@@ -116,7 +117,7 @@ class Places:
         updated_at, version = ledger.tick(), there[_VERSION] + 1
         ledger.revision = revision = ledger.revision + 1
         body = renamed(record.body, id)
-        row = seal(body, record.payload.encode(), there[_CREATED_AT], updated_at, version, revision)
+        row = seal(body, record.payload.encode(), there[_CREATED_AT], updated_at, version, revision, there[_OWNER])
         values = dict(zip(FEEDBACK.columns, there, strict=True))
         values |= dict(zip(CONTENT_COLUMNS, content, strict=True))
         values |= {
