@@ -1,0 +1,1 @@
+"""Projects as callers see them, and callers as they see themselves."""
