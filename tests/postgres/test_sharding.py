@@ -21,7 +21,7 @@ from plaudit_server.query.parse import parse_order
 from plaudit_server.query.tree import Operation
 from plaudit_server.resources import tables
 from plaudit_server.store import transfer
-from plaudit_server.store.base import Placement, Reading, Statement, Steps, Table
+from plaudit_server.store.base import Placement, Read, Reading, Statement, Steps, Table
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.driving import places, proofs
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
@@ -53,6 +53,9 @@ class RecordingStore(PostgresEngine):
 
     async def _drive(self, connection: Connection, steps: Steps[T], marks: Any = None) -> T:
         return await super()._drive(connection, self._recorded(steps), marks)
+
+    def _steps(self, read: Read[T]) -> Steps[T]:
+        return self._recorded(super()._steps(read))
 
     def _recorded(self, steps: Steps[T]) -> Steps[T]:
         rows: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ T = TypeVar("T")
 _RETRY_SECONDS: Final = 1.0
 # Projects and principals that used something lately, as many as are remembered before those are looked through.
 _REMEMBERED: Final = 1_000
+_SMALL_FOR_SECONDS: Final = 1.0
 # What a turn costs an owner at once, in seconds: what it took beyond that is known when it has ended.
 _LEAST_SECONDS: Final = 0.0001
 
@@ -32,6 +34,32 @@ class LaneUse:
 
     running: int = 0
     waiting: int = 0
+
+
+class OverBudget(Exception):
+    """A read has used up what it may in the quick lane; nothing is wrong with it."""
+
+
+class Overruns:
+    """Whose queries needed more than the quick lane gives a moment ago: they get less of it, for a while.
+
+    A caller who asks for scans without a pause, and leaves before they are done, would fill the quick lane otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Owner, float] = {}
+
+    def note(self, owner: Owner) -> None:
+        """A query of the owner was over its budget."""
+        self._last.pop(owner, None)
+        self._last[owner] = time.monotonic()
+        if len(self._last) > _REMEMBERED:
+            del self._last[next(iter(self._last))]  # the one whose last was first
+
+    def has_recent(self, owner: Owner) -> bool:
+        """Whether one was within the last second."""
+        last = self._last.get(owner)
+        return last is not None and time.monotonic() - last < _SMALL_FOR_SECONDS
 
 
 class _Shares:

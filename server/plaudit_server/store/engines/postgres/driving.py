@@ -42,7 +42,7 @@ async def drive(connection: Connection, steps: Steps[T], marks: dict[Table, list
                     proof = itemgetter(*map(step.table.place, step.table.proof))
                     marks.setdefault(step.table, []).extend(map(proof, step.rows))
             elif step.budget is not None:
-                rows = await _bounded(cursor, step, step.budget)
+                rows = await bounded_rows(cursor, step, step.budget)
             else:
                 await cursor.execute(step.sql.encode(), step.params)
                 rows = await cursor.fetchall() if cursor.description else []
@@ -98,7 +98,7 @@ async def _insert(cursor: AsyncCursor[Any], step: Insert) -> None:
             await copy.write_row(row)
 
 
-async def _bounded(cursor: AsyncCursor[Any], step: Statement, budget: int) -> list[Any]:
+async def bounded_rows(cursor: AsyncCursor[Any], step: Statement, budget: int) -> list[Any]:
     """Rows up to and with the one that passes the budget, two at least; the others are not sent."""
     taken: list[Any] = []
     stream = cursor.stream(step.sql.encode(), step.params, binary=True, size=_CHUNK_ROWS)

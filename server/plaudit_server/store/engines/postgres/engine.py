@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -30,6 +30,7 @@ from plaudit_server.store.base import (
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.driving import Mark, drive, places, proofs, severed_at, transaction
 from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_rollback, is_unavailable
+from plaudit_server.store.engines.postgres.reading import Pool, Reads, Shares, traits_of
 from plaudit_server.store.engines.postgres.schema import (
     Connection,
     applied,
@@ -38,6 +39,7 @@ from plaudit_server.store.engines.postgres.schema import (
     folding,
     migrate,
 )
+from plaudit_server.store.lanes import LaneUse
 from plaudit_server.store.ledger import lock, microseconds, write_group
 from plaudit_server.store.migrate import migrations, pending
 from plaudit_server.store.prepared import Prepared, Traits
@@ -49,7 +51,6 @@ T = TypeVar("T")
 
 # Below the client's ten seconds, so that it hears from us what happened.
 _WRITE_SECONDS: Final = 8.0
-_READ_SECONDS: Final = 5.0  # how long a read looks for a database that answers; one that runs may take longer
 _CHECK_SECONDS: Final = 1.0
 _TRANSACT_SECONDS: Final = 60.0  # for a copy, in which nobody waits for an answer
 _POOL_WAIT_SECONDS: Final = 1.0
@@ -58,7 +59,6 @@ _FIRST_DELAY: Final = 0.005
 _LONGEST_DELAY: Final = 0.25
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 def traits(fold_collation: str) -> Traits:
@@ -90,14 +90,15 @@ class PostgresEngine(SqlEngine):
         url: str,
         *,
         clock: Callable[[], int] = microseconds,
-        connections: int = 10,
+        connections: int = 12,
         write_seconds: float = _WRITE_SECONDS,
     ) -> None:
         self._url = url
         self._clock = clock
-        self._size = max(connections, 2)
+        self._shares = Shares.of(connections)
         self._write_seconds = write_seconds
-        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._pool: Pool | None = None
+        self._reads: Reads | None = None
         self._checking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -113,33 +114,30 @@ class PostgresEngine(SqlEngine):
                     "run plaudit-server migrate"
                 )
             await self._check_durability(connection)
+            read_traits = await traits_of(connection)
             cursor = await connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
             [(self.store_id,)] = await cursor.fetchall()
         self._sql = Prepared(traits(collation))
-        self._writing = asyncio.Semaphore(max(1, self._size // 2))
-        self._pool = AsyncConnectionPool(
-            connection_string(self._url),
-            kwargs={"autocommit": True, "prepare_threshold": None},
-            min_size=1,
-            max_size=self._size,
-            open=False,
-            timeout=_POOL_WAIT_SECONDS,
-            reconnect_timeout=_RECONNECT_SECONDS,
-            name="plaudit",
-        )
+        self._writing = asyncio.Semaphore(self._shares.writes - 1)  # the other one is for the probe
         # It would say of each connection, and at each attempt, what we say once.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        self._pool = self._made_pool("plaudit-write", self._shares.writes)
+        self._reads = Reads(self._shown, self._made_pool, self._shares, read_traits)
         await self._pool.open()
+        await self._reads.open()
 
     async def close(self) -> None:
         """Release the connections. Safe to call twice."""
         pool, self._pool = self._pool, None
+        reads, self._reads = self._reads, None
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.gather(self._checking, return_exceptions=True)
             self._checking = None
         if pool is not None:
             await pool.close()
+        if reads is not None:
+            await reads.close()
 
     async def write(self, group: Sequence[Command[Any]]) -> Written:
         """Apply a group, each project's commands in a transaction of their own, the projects side by side."""
@@ -162,17 +160,17 @@ class PostgresEngine(SqlEngine):
 
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
         """Answer a question, again when the connection is lost; in one snapshot where that matters."""
+        if self._reads is None:
+            raise StoreUnavailable(self.name)
+        return await self._reads.read(read, lambda: self._steps(read), work)
 
-        async def attempt(connection: Connection) -> T:
-            if not read.snapshot:
-                return await self._drive(connection, read.steps(self._sql))
-            async with transaction(connection, _BEGIN_SNAPSHOT):
-                result = await self._drive(connection, read.steps(self._sql))
-            await connection.execute("COMMIT")
-            return result
+    def _steps(self, read: Read[T]) -> Steps[T]:
+        return read.steps(self._sql)
 
-        deadline = asyncio.get_running_loop().time() + _READ_SECONDS
-        return await self._retrying(attempt, deadline)
+    @property
+    def lanes(self) -> Mapping[str, LaneUse]:
+        """The reads of each lane."""
+        return {} if self._reads is None else self._reads.use
 
     async def check(self) -> None:
         """Write something and wait until it is on disk."""
@@ -194,6 +192,18 @@ class PostgresEngine(SqlEngine):
 
         deadline = asyncio.get_running_loop().time() + _TRANSACT_SECONDS
         return await self._retrying(attempt, deadline, sever=True)
+
+    def _made_pool(self, name: str, size: int) -> Pool:
+        return AsyncConnectionPool(
+            connection_string(self._url),
+            kwargs={"autocommit": True, "prepare_threshold": None},
+            min_size=1,
+            max_size=size,
+            open=False,
+            timeout=_POOL_WAIT_SECONDS,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            name=name,
+        )
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────
 

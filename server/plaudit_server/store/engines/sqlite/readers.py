@@ -14,19 +14,16 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
-from plaudit_server.store.engines.sqlite.reading import Asked, Budget, OverBudget, Reader
+from plaudit_server.store.engines.sqlite.reading import Asked, Budget, Reader
 from plaudit_server.store.engines.sqlite.threads import settle
-from plaudit_server.store.lanes import LaneUse, Turns, too_many_reads
+from plaudit_server.store.lanes import LaneUse, OverBudget, Overruns, Turns, too_many_reads
 from plaudit_server.store.work import Lane, Owner, Work
 
 T = TypeVar("T")
 
-# About 4 ms, whatever the machine is busy with otherwise; and less for whom it was not enough a moment ago, so that a
-# caller who asks for scans without a pause, and leaves before they are done, does not fill the quick lane with them.
+# About 4 ms, whatever the machine is busy with otherwise; and less for whom it was not enough a moment ago.
 _BUDGET: Final = Budget(50_000, each=5_000)
 _SMALL_BUDGET: Final = Budget(15_000, each=1_000)
-_SMALL_FOR_SECONDS: Final = 1.0
-_OWNERS_REMEMBERED: Final = 1_000
 # Some instructions take long, as those that look through a payload of a megabyte. While others wait, a read in the
 # quick lane has this much of a processor's time, and, for a disk may be slow, this much time in all.
 _PATIENCE_CPU_SECONDS: Final = 0.02
@@ -85,8 +82,7 @@ class Readers:
         self._points = _LaneThreads("plaudit-point", 1, connect_small)
         self._quick = _LaneThreads("plaudit-quick", 1, connect)
         self._scans = _LaneThreads("plaudit-scan", scans or scans_at_a_time(), connect_small, for_long=True)
-        self._over: dict[Owner, float] = {}
-        """Whose reads were over their budget, and when the last one was."""
+        self._overruns = Overruns()
 
     @property
     def use(self) -> Mapping[str, LaneUse]:
@@ -103,9 +99,10 @@ class Readers:
         if lane is Lane.POINT:
             return await self._points.run(asked, work.owner, None)
         try:
-            return await self._quick.run(asked, work.owner, self._budget(work.owner))
+            budget = _SMALL_BUDGET if self._overruns.has_recent(work.owner) else _BUDGET
+            return await self._quick.run(asked, work.owner, budget)
         except OverBudget:
-            self._note(work.owner)
+            self._overruns.note(work.owner)
         asked.again()
         return await self._scans.run(asked, work.owner, None)
 
@@ -113,16 +110,6 @@ class Readers:
         """End the threads after what they have been given, and release their connections."""
         for lane in (self._points, self._quick, self._scans):
             await lane.close()
-
-    def _budget(self, owner: Owner) -> Budget:
-        over = self._over.get(owner)
-        return _BUDGET if over is None or time.monotonic() - over > _SMALL_FOR_SECONDS else _SMALL_BUDGET
-
-    def _note(self, owner: Owner) -> None:
-        self._over.pop(owner, None)
-        self._over[owner] = time.monotonic()
-        if len(self._over) > _OWNERS_REMEMBERED:
-            del self._over[next(iter(self._over))]  # the one whose last was first
 
 
 class _LaneThreads:

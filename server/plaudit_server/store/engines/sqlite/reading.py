@@ -16,7 +16,7 @@ import apsw
 from plaudit_server.errors import QueryTooExpensive
 from plaudit_server.store.base import Insert, Steps, bounded
 from plaudit_server.store.engines.sqlite.connection import UNAVAILABLE, roll_back
-from plaudit_server.store.lanes import too_many_reads
+from plaudit_server.store.lanes import OverBudget, too_many_reads
 
 T = TypeVar("T")
 
@@ -27,10 +27,6 @@ _INSTRUCTIONS: Final = 10_000
 _INSERT_ROWS: Final = 64
 # Every number of rows has a statement of its own, in two tables, beside all that are not inserts.
 STATEMENTS_CACHED: Final = 2 * _INSERT_ROWS + 64
-
-
-class OverBudget(Exception):
-    """A read has used up what it may in the quick lane; nothing is wrong with it."""
 
 
 class Reader:
