@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import uvloop
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from plaudit_server.web.server import HttpServer
 
 logger = logging.getLogger("plaudit_server")
+
+_OPEN_FILES: Final = 65_536
 
 
 class Server:
@@ -123,7 +126,7 @@ class Server:
         await server.start()
         if self._http is not None:
             self.http_address = await self._http.start(self._config.http.listen)
-        await self._health.serving()
+        await self._health.begin()
         self._health.start()
         self._server = server
         return f"{self._config.listen.rpartition(':')[0]}:{number}"
@@ -215,6 +218,7 @@ def build_server(config: Config, store: Engine | None = None, resources: Sequenc
 
 def run(config: Config) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code. Raises StoreError, StartError and ConfigError."""
+    _raise_open_files()
     workers.check(config)
     listen = workers.worker_listen(os.environ)
     if listen is not None:
@@ -222,6 +226,14 @@ def run(config: Config) -> int:
         http = replace(config.http, listen=workers.worker_http_listen(os.environ))
         return uvloop.run(_serve(replace(config, listen=listen, admin=admin, http=http), as_worker=True))
     return uvloop.run(_serve(config)) if config.workers == 1 else workers.supervise(config)
+
+
+def _raise_open_files() -> None:
+    """Let the process have as many open files, which connections are, as it may: the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(config: Config, *, as_worker: bool = False) -> int:

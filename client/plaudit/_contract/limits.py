@@ -22,6 +22,9 @@ PAYLOAD_BYTES: Final = MIB
 PAYLOAD_DEPTH: Final = 32
 NOTE_CHARACTERS: Final = 10_000
 
+# The highest version of an imported record: replaces count on from it.
+IMPORTED_VERSION: Final = 2**31
+
 # The scorer_* fields.
 SCORER_ENTRIES: Final = 100
 SCORER_KEY_BYTES: Final = 128

@@ -114,7 +114,8 @@ async def _next(requests: AsyncIterator[_Request], idle_seconds: float) -> _Requ
 def _refuse_batch(request: _Request) -> None:
     """Raises InvalidFields for a request that is refused as a whole."""
     out: list[Violation] = []
-    rules.check_project(request.project, out)
+    check = rules.check_project if isinstance(request, ImportFeedbackRequest) else rules.check_new_project
+    check(request.project, out)
     rules.check_batch(len(request.feedback), out)
     if out:
         raise InvalidFields(out)

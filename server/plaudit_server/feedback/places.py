@@ -117,7 +117,7 @@ class Places:
         updated_at, version = ledger.tick(), there[_VERSION] + 1
         ledger.revision = revision = ledger.revision + 1
         body = renamed(record.body, id)
-        row = seal(body, record.payload.encode(), there[_CREATED_AT], updated_at, version, revision, there[_OWNER])
+        row = seal(body, record.payload.encode(), there[_CREATED_AT], updated_at, version, revision, owner_of(there))
         values = dict(zip(FEEDBACK.columns, there, strict=True))
         values |= dict(zip(CONTENT_COLUMNS, content, strict=True))
         values |= {
@@ -153,7 +153,7 @@ class Places:
 
 def owner_of(row: Stored) -> str:
     """Whose record a row is."""
-    owner: str = row[FEEDBACK.place("user_id")]
+    owner: str = row[FEEDBACK.place("owner")] or row[FEEDBACK.place("user_id")]
     return owner
 
 

@@ -20,7 +20,7 @@ _AGENT_KINDS: Final = ("agent_turn", "agent_span", "agent_conversation")
 def check_reaction(request: SetReactionRequest, user_id: str, out: list[Violation]) -> tuple[Reaction, Record] | None:
     """The reaction, and the record that makes it; None with the reasons in `out` when a rule is broken."""
     before = len(out)
-    rules.check_project(request.project, out)
+    rules.check_new_project(request.project, out)
     if reaction_of(request.emoji) is None:
         out.append(Violation("emoji", "is required, and is exactly one emoji"))
     found: list[Violation] = []

@@ -15,10 +15,12 @@ from plaudit_server.auth.principals import TOKEN_PREFIX
 from plaudit_server.errors import InvalidFields, Violation
 from plaudit_server.feedback import types
 from plaudit_server.feedback.fields import (
+    CONTROL,
     DEFAULTS,
     NOT_IN_BODY,
     NUL,
     OPTIONAL_REFS,
+    PLAIN_TEXTS,
     READERS,
     SCORER_FIELDS,
     byte_size,
@@ -35,6 +37,8 @@ _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 
 
+_CONTROL_CHARACTER: Final = "holds a control character"
+
 # --- requests
 
 
@@ -47,6 +51,18 @@ def check_project(project: str, out: list[Violation], field: str = "project") ->
         out.append(Violation(field, f"each part has at most {limits.PROJECT_PART_BYTES} bytes"))
     elif "\0" in project:
         out.append(Violation(field, NUL))
+
+
+def check_new_project(project: str, out: list[Violation], field: str = "project") -> None:
+    """Check the project of new content, whose name must be written so that nobody takes it for another.
+
+    What is stored under other names stays readable, and can be purged and imported.
+    """
+    check_project(project, out, field)
+    if any(part != part.strip() for part in project.split("/")):
+        out.append(Violation(field, "must not have blanks at the ends of its parts"))
+    elif CONTROL.search(project) and "\0" not in project:
+        out.append(Violation(field, _CONTROL_CHARACTER))
 
 
 def check_page_size(size: int, out: list[Violation], field: str = "page_size") -> int:
@@ -133,6 +149,12 @@ def new_record(
         found.append(Violation("ref", "is required"))
     if not given["feedback_type"]:
         found.append(Violation("feedback_type", "is required"))
+    if not imported:
+        found += [
+            Violation(name, _CONTROL_CHARACTER)
+            for name in PLAIN_TEXTS
+            if (text := given[name]) and "\0" not in text and CONTROL.search(text)
+        ]
     payload = _enriched(message, given, sent, project, found, note_characters)
     created_at = updated_at = version = None
     if imported:
@@ -303,6 +325,8 @@ def _stamps(given: Mapping[str, Any], out: list[Violation]) -> tuple[int, int, i
     version: int = given["version"]
     if version < 1:
         out.append(Violation("version", "must not be negative"))
+    elif version > limits.IMPORTED_VERSION:
+        out.append(Violation("version", f"must be at most {limits.IMPORTED_VERSION}"))
     return created_at, updated_at, version
 
 

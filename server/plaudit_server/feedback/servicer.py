@@ -64,6 +64,9 @@ from plaudit_server.store.base import accepted
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
+# What a repeated field adds to a message: its tag and length.
+_AROUND_BYTES: Final = 4
+
 # A stream's messages are smaller: as fast, they arrive sooner, and many streams need less memory (ADR 0017).
 _STREAM_BYTES: Final = limits.MIB
 
@@ -89,7 +92,7 @@ class FeedbackService:
 
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        rules.check_project(request.project, out)
+        rules.check_new_project(request.project, out)
         owner = owner_of_replaced(call, request.project)
         draft = await self._draft(call, request, out, owner)
         [row] = await self._writing.create(draft)
@@ -125,7 +128,7 @@ class FeedbackService:
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        rules.check_project(request.project, out)
+        rules.check_new_project(request.project, out)
         rules.check_batch(len(request.feedback), out)
         if out:
             raise InvalidFields(out)
@@ -242,15 +245,22 @@ class FeedbackService:
             after = str(paging.unseal(request.page_token, scope, self._store.store_id).after[0])
         work = self._deadlines.read(call, request.project)
         found = await self._store.read(SelectRefs(request.project, filter, after, size + 1), work)
-        response = ListRefsResponse(refs=[summary(ref) for ref in found[:size]])
-        if len(found) > size:
-            cursor = paging.Cursor((found[size - 1].ref,), None)
+        response = ListRefsResponse()
+        room = _PAGE_BYTES
+        for ref in found[:size]:
+            shown = summary(ref)
+            room -= shown.ByteSize() + _AROUND_BYTES
+            if room < 0:
+                break
+            response.refs.append(shown)
+        if len(found) > len(response.refs):
+            cursor = paging.Cursor((response.refs[-1].ref.uri,), None)
             response.next_page_token = paging.seal(cursor, scope, self._store.store_id)
         return response
 
     async def ReplaceFeedback(self, call: Call, request: ReplaceFeedbackRequest) -> bytes:
         out: list[Violation] = []
-        rules.check_project(request.project, out)
+        rules.check_new_project(request.project, out)
         rules.check_version(request.expected_version, out, "expected_version")
         draft = await self._draft(call, request, out, call.owner, id_lookup=True)
         answer = encoded(await self._writing.replace(draft, request.expected_version))

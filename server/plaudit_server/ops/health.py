@@ -46,6 +46,14 @@ class StoreHealth:
         if self._store.poll_seconds is not None:
             self._patrol = asyncio.create_task(self._look_after())
 
+    async def begin(self) -> None:
+        """Say whether the store can be written to, found out by a first probe."""
+        if await self._is_writable():
+            await self.serving()
+        else:
+            await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+            self.store_failed()
+
     async def serving(self) -> None:
         """Report that the store works."""
         self._tell(SERVING)

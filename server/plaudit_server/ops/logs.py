@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
+import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, Final
@@ -21,12 +23,57 @@ from plaudit_server.rpc.quotas import Bucket
 
 calls_logger = logging.getLogger("plaudit_server.calls")
 
-_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_TEXT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
+# A value that is anything else is quoted in text, so that what a caller sent cannot pass for another fact.
+_PLAIN: Final = re.compile(r"[\w.:/@+-]+", re.ASCII)
+# How long the end of the process waits for lines that standard error does not take.
+_FLUSH_SECONDS: Final = 2.0
 _WAITING_LINES: Final = 10_000
 
 # A server refuses calls when it is overloaded. A line for each refusal would add a third to what it costs, and there
 # would be thousands of the same.
 _REFUSALS_A_SECOND: Final = 10
+
+
+class _TextFormatter(logging.Formatter):
+    """A record as a line of text; times are UTC, in RFC 3339."""
+
+    converter = time.gmtime  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT, "%Y-%m-%dT%H:%M:%S")
+
+
+class _StandardError(logging.Handler):
+    """Writes lines to the file of standard error, from one thread: no lock is held for which the end would wait."""
+
+    def createLock(self) -> None:  # noqa: N802
+        """Make none: a reader of standard error that stops keeps the thread which writes, and must keep nobody else."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, however long that takes."""
+        rest = memoryview(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        with suppress(OSError):  # nobody is there who could be told
+            while rest:
+                rest = rest[os.write(sys.stderr.fileno(), rest) :]
+
+
+class _Listener(QueueListener):
+    """A listener whose end does not wait for ever."""
+
+    def stop(self) -> None:
+        """Write what waits, for some seconds at most."""
+        self.enqueue_sentinel()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_FLUSH_SECONDS)
+
+
+def _shown(value: object) -> str:
+    """A fact in a line of text."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -70,25 +117,23 @@ class _Entry(QueueHandler):
 def writing(config: Config) -> Iterator[None]:
     """Write the log to standard error, as the configuration says, until the block ends.
 
-    A thread of its own writes the lines of calls, so that a slow reader of the log delays no call.
+    Lines are written by a thread of their own, so that a slow reader of the log stops no call; when too many wait,
+    further ones are dropped, and counted.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     is_json = config.log_format == "json" or (config.log_format == "auto" and not sys.stderr.isatty())
-    handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(_TEXT))
-    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
+    handler.setFormatter(JsonFormatter() if is_json else _TextFormatter())
     lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    entry, listener = _Entry(lines), QueueListener(lines, handler)
-    calls_logger.addHandler(entry)
-    calls_logger.propagate = False
+    entry, listener = _Entry(lines), _Listener(lines, handler)
+    logging.basicConfig(level=config.log_level.upper(), handlers=[entry])
     listener.start()
     try:
         yield
     finally:
-        listener.stop()
-        calls_logger.removeHandler(entry)
-        calls_logger.propagate = True
         if entry.dropped:
-            logging.getLogger("plaudit_server").warning("%d lines of calls were not written", entry.dropped)
+            logging.getLogger("plaudit_server").warning("%d lines of the log were not written", entry.dropped)
+        listener.stop()
+        logging.getLogger().removeHandler(entry)
 
 
 class CallLog:
@@ -128,7 +173,7 @@ class CallLog:
         }
         if unlogged:
             facts["refusals_not_logged"] = unlogged
-        text = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+        text = " ".join(f"{name}={_shown(value)}" for name, value in facts.items() if value is not None)
         calls_logger.info("call %s", text, extra={"facts": facts})
 
     def close(self) -> None:
