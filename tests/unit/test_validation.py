@@ -339,9 +339,13 @@ def test_no_text_holds_a_nul(name: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["\n", "\t", "\x1f", "\x7f", "\x85"])
-def test_only_a_type_is_without_control_characters(character: str) -> None:
-    assert breaches(message(feedback_type=f"a{character}b")) == ["feedback_type"]
-    assert record(message(creator=f"a{character}b", feedback_type="a b")).creator == f"a{character}b"
+def test_names_are_without_control_characters_and_an_import_keeps_those_of_texts(character: str) -> None:
+    text = f"a{character}b"
+    assert breaches(message(feedback_type=text)) == ["feedback_type"]
+    for field in ("creator", "queue_id", "span_agent_name", "span_trace_id"):
+        assert breaches(message(**{field: text})) == [field]
+        assert breaches(imported(**{field: text}), imported=True) == []
+    assert record(message(payload_json=json.dumps({"text": text}), feedback_type="a b")).payload
 
 
 MAPS: dict[str, Any] = {
