@@ -51,15 +51,11 @@ def test_names_that_look_like_others_are_refused_in_new_content_and_taken_by_an_
 
 def test_an_imported_version_is_bounded(running: Any) -> None:
     stored = running.client("acme/fresh").create({"ref": REF, "feedback_type": "t"})
+    other, moved = running.client("acme/other"), stored.to_dict() | {"project": "acme/other"}
     with pytest.raises(plaudit.PlauditError, match="version"):
-        running.client("acme/other").import_records([stored.to_dict() | moved | {"version": 2**31 + 1}])
-            [stored.to_dict() | {"project": "acme/other", "version": 2**31 + 1}]
-        )
-    moved = stored.to_dict() | {"project": "acme/other", "version": 2**31}
-    assert running.client("acme/other").import_records([moved]).stored == 1
-    replaced = running.client("acme/other").replace(
-        {"id": stored.id, "ref": REF, "feedback_type": "t", "payload": {"a": 1}}
-    )
+        other.import_records([moved | {"version": 2**31 + 1}])
+    assert other.import_records([moved | {"version": 2**31}]).stored == 1
+    replaced = other.replace({"id": stored.id, "ref": REF, "feedback_type": "t", "payload": {"a": 1}})
     assert replaced.version == 2**31 + 1
 
 
