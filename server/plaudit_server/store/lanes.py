@@ -1,4 +1,4 @@
-"""Who is next where reads wait: in turn by project and principal; neither threads nor a database are known here."""
+"""Which read is next where reads wait: in turn by project and principal; without threads, and without a database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAST_SECONDS: Final = 0.0001
 
 
 def too_many_reads() -> Overloaded:
-    """What a read is answered that found no place."""
+    """The answer to a read that found no place."""
     return Overloaded(_RETRY_SECONDS, "reads")
 
 
@@ -227,7 +227,7 @@ class Places:
             self._give()
 
     def _leave(self, owner: Owner, turn: asyncio.Future[None], seconds: float) -> None:
-        """Give up waiting; or the place, if it was given at the same moment."""
+        """Stop waiting, or give the place back if it was given at the same moment."""
         if not self._turns.remove(owner, turn):
             self._turns.done(owner, seconds)
             self._give()

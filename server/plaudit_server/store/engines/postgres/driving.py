@@ -25,7 +25,7 @@ _FEW_ROWS: Final = 4
 _CHUNK_ROWS: Final = 16 if psycopg.capabilities.has_stream_chunked() else 1
 
 Mark = tuple[Any, ...]
-"""What a transaction wrote, so that it can be told from any other: a table and the values of its proof columns."""
+"""The values of a table's proof columns in a row that a transaction wrote, by which it can be recognised."""
 
 
 async def drive(connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None) -> T:
@@ -73,7 +73,7 @@ def places(table: Table) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def transaction(connection: Connection, begin: str) -> AsyncIterator[None]:
-    """Begin; roll back if what is within fails, and leave the commit to the caller."""
+    """Begin; roll back if the block fails, and leave the commit to the caller."""
     await connection.execute(begin.encode())
     try:
         yield
@@ -99,7 +99,7 @@ async def _insert(cursor: AsyncCursor[Any], step: Insert) -> None:
 
 
 async def bounded_rows(cursor: AsyncCursor[Any], step: Statement, budget: int) -> list[Any]:
-    """Rows up to and with the one that passes the budget, two at least; the others are not sent."""
+    """Rows up to and including the one that passes the budget, and at least two; the others are not sent."""
     taken: list[Any] = []
     stream = cursor.stream(step.sql.encode(), step.params, binary=True, size=_CHUNK_ROWS)
     async with aclosing(stream) as rows:  # type: ignore[type-var]

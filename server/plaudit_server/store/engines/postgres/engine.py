@@ -49,7 +49,7 @@ logger = logging.getLogger("plaudit_server")
 
 T = TypeVar("T")
 
-# Below the client's ten seconds, so that it hears from us what happened.
+# Below the client's ten seconds, so that the server's answer reaches it.
 _WRITE_SECONDS: Final = 8.0
 _CHECK_SECONDS: Final = 1.0
 _TRANSACT_SECONDS: Final = 60.0  # for a copy, in which nobody waits for an answer
@@ -119,7 +119,7 @@ class PostgresEngine(SqlEngine):
             [(self.store_id,)] = await cursor.fetchall()
         self._sql = Prepared(traits(collation))
         self._writing = asyncio.Semaphore(self._shares.writes - 1)  # the other one is for the probe
-        # It would say of each connection, and at each attempt, what we say once.
+        # It would log for each connection, and at each attempt, what is logged here once.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         self._pool = self._made_pool("plaudit-write", self._shares.writes)
         self._reads = Reads(self._shown, self._made_pool, self._shares, read_traits)
@@ -253,7 +253,7 @@ class PostgresEngine(SqlEngine):
         return await self._retrying(attempt, deadline, sever=True)
 
     async def _apply(self, connection: Connection, commands: Sequence[Command[Any]]) -> _Committing:
-        """Everything of a transaction but its commit."""
+        """Everything of a transaction except its commit."""
         async with transaction(connection, _BEGIN):
             marks: dict[Table, list[Mark]] = {}
             written = await self._drive(connection, write_group(self._sql, commands, self._clock), marks)
@@ -281,7 +281,7 @@ class PostgresEngine(SqlEngine):
     # ── Driving ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool = False) -> T:
-        """Do work on a connection, and again on another while what fails passes by itself, until the deadline.
+        """Do work on a connection, and again on another while errors are temporary, until the deadline.
 
         With `sever`, a connection on which the work is not done by the deadline is cut off. Raises StoreUnavailable,
         and what the database says about one command as it is.
@@ -311,7 +311,7 @@ class PostgresEngine(SqlEngine):
             delay = min(2 * delay, _LONGEST_DELAY)
 
     async def _after(self, connection: Connection, error: psycopg.Error) -> None:
-        """Leave a connection fit for the pool, or closed; when it was lost, the others are looked at too."""
+        """Make a connection usable for the pool, or close it; when it was lost, the others are checked too."""
         if error.sqlstate in ESTRANGED:
             await connection.close()
         if connection.closed:
@@ -323,7 +323,7 @@ class PostgresEngine(SqlEngine):
                 await connection.rollback()
 
     async def _check_pool(self) -> None:
-        """Discard the connections that broke while they were idle, so that nobody has to find them one by one."""
+        """Discard the connections that broke while they were idle, so that calls do not meet them one by one."""
         if self._pool is not None:
             with suppress(psycopg.Error):
                 await self._pool.check()
@@ -349,7 +349,7 @@ class PostgresEngine(SqlEngine):
 
 
 class _Committing:
-    """A transaction on its way: what is answered when it commits, and what it wrote."""
+    """A transaction that is being committed: its outcomes, and what it wrote."""
 
     __slots__ = ("marks", "written")
 

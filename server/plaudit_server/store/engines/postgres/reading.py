@@ -31,8 +31,8 @@ Pool = AsyncConnectionPool[Connection]
 
 _QUICK_SECONDS: Final = 0.02
 _QUICK_SECONDS_AGAIN: Final = 0.005  # for whom it was not enough a moment ago
-_READ_SECONDS: Final = 5.0  # how long a read looks for a database that answers
-_LOCK_SECONDS: Final = 1.0  # no read waits for a row; what changes the schema locks a table, and says so after this
+_READ_SECONDS: Final = 5.0  # how long a read tries to reach the database
+_LOCK_SECONDS: Final = 1.0  # no read waits for a row; a change of the schema locks a table, and a read fails after this time
 _SEVER_SECONDS: Final = 1.0  # after its deadline, a connection that does not even answer a cancel request is cut off
 _MOST_WAITING: Final = 1_000  # in a lane; those that wait cost memory only
 _FIRST_DELAY: Final = 0.005
@@ -52,7 +52,7 @@ class Shares(NamedTuple):
     """How a server's connections are divided: one lane never waits for another's."""
 
     writes: int
-    """One of them is for the probe and for what is not about a project."""
+    """One of these connections is for probes and for work that is about no project."""
     reads: int
     """Point reads, and queries in the quick lane."""
     quick: int
@@ -69,7 +69,7 @@ class Shares(NamedTuple):
 
 
 class Traits(NamedTuple):
-    """What the database does in its own way."""
+    """How this database differs from others."""
 
     statement_timeout: int
     """The database's own limit, in milliseconds; 0: none. It is never raised."""
@@ -91,7 +91,7 @@ class Reads:
     """All reads of a store: three lanes over two pools. Made and closed on the event loop."""
 
     def __init__(self, shown: str, make_pool: Callable[[str, int], Pool], shares: Shares, traits: Traits) -> None:
-        """`shown` is the store's URL as it may be logged; `make_pool` makes a pool of at most so many connections."""
+        """`shown` is the store's URL as it may be logged; `make_pool` makes a pool of at most the given number of connections."""
         self._shown = shown
         self._traits = traits
         self._pool = make_pool("plaudit-read", shares.reads)
@@ -105,7 +105,7 @@ class Reads:
 
     @property
     def use(self) -> Mapping[str, LaneUse]:
-        """What runs and waits, by lane."""
+        """How many reads run and wait, by lane."""
         return {"point": self._points.use, "quick": self._quick.use, "scan": self._scans.use}
 
     async def open(self) -> None:
@@ -123,7 +123,7 @@ class Reads:
         await self._scan_pool.close()
 
     async def read(self, read: Read[T], steps: Callable[[], Steps[T]], work: Work) -> T:
-        """What a read gives.
+        """The answer of a read.
 
         Raises QueryTooExpensive when it is not done by its deadline, Overloaded when it finds no place by then, and
         StoreUnavailable. When its caller is cancelled, the database is asked to cancel the statement.
@@ -191,7 +191,7 @@ class Reads:
         lock = min(limit or math.inf, round(_LOCK_SECONDS * 1000))
         if not self._traits.citus:
             return [(_SETTINGS, (str(limit), str(lock)))]
-        # What a function sets is not sent on, and without this neither is what SET sets.
+        # Settings made by a function are not sent on, and without this those of SET are not either.
         return [
             ("SET LOCAL citus.propagate_set_commands = 'local'", ()),
             (f"SET LOCAL statement_timeout = {limit:d}", ()),
@@ -201,7 +201,7 @@ class Reads:
 
     @asynccontextmanager
     async def _connection(self, pool: Pool) -> AsyncIterator[Connection]:
-        """A connection, which is made fit for the next one after the caller has its answer."""
+        """A connection, which is made ready for the next read after the caller has its answer."""
         connection = await pool.getconn()
         try:
             yield connection
@@ -220,7 +220,7 @@ class Reads:
                 task.add_done_callback(self._tidying.discard)
 
     def _check_pools(self, error: psycopg.Error) -> None:
-        """Discard the connections that broke while they were idle, so that nobody has to find them one by one."""
+        """Discard the connections that broke while they were idle, so that calls do not meet them one by one."""
         if self._checking is None or self._checking.done():
             logger.warning("store %s: a connection was lost: %s", self._shown, " ".join(str(error).split()))
             self._checking = asyncio.create_task(self._check())
@@ -232,7 +232,7 @@ class Reads:
 
 
 class _Asked(Generic[T]):
-    """One read on its way, which may run several times."""
+    """One read, which may run several times."""
 
     def __init__(self, steps: Callable[[], Steps[T]], snapshot: bool, deadline: float | None) -> None:
         """`deadline` is in seconds of the monotonic clock."""
@@ -253,7 +253,7 @@ class _Asked(Generic[T]):
         return math.inf if self._deadline is None else self._deadline - time.monotonic()
 
     def too_expensive(self) -> QueryTooExpensive:
-        """What it is answered when its time was not enough."""
+        """The error of a read whose time was not enough."""
         return QueryTooExpensive(min(time.monotonic(), self._deadline or math.inf) - self._asked)
 
 
@@ -282,7 +282,7 @@ async def _drive_within(connection: Connection, begin: Sequence[_Sql], steps: St
 async def _begin(
     connection: Connection, begin: Sequence[_Sql], cursor: AsyncCursor[Any], first: Statement | Insert | None
 ) -> list[Any] | None:
-    """Begin, and give the rows of the first statement, or None where it has to be run for itself."""
+    """Begin, and return the rows of the first statement, or None where it must be run separately."""
     alone = not isinstance(first, Statement) or first.budget is not None
     async with connection.pipeline():
         for sql, params in begin:

@@ -40,7 +40,7 @@ def scans_at_a_time() -> int:
 
 
 class _Piece(NamedTuple):
-    """A read that waits for a thread, and who gets what comes of it."""
+    """A read that waits for a thread, and the future of its outcome."""
 
     asked: Asked[Any]
     budget: Budget | None
@@ -57,7 +57,7 @@ class _Running(NamedTuple):
     began_cpu: float
 
     def is_long(self) -> bool:
-        """Whether it has used up the patience of others."""
+        """Whether it has run for longer than others should wait."""
         if time.monotonic() - self.began > _PATIENCE_SECONDS:
             return True
         return _cpu_seconds(self.thread) - self.began_cpu > _PATIENCE_CPU_SECONDS
@@ -95,7 +95,7 @@ class Readers:
         self._quick.open()
 
     async def read(self, asked: Asked[T], lane: Lane, work: Work) -> T:
-        """What a read gives. Raises as `Asked.run` does, and ends the read when its caller is cancelled."""
+        """The answer of a read. Raises as `Asked.run` does, and ends the read when its caller is cancelled."""
         if lane is Lane.POINT:
             return await self._points.run(asked, work.owner, None)
         try:
@@ -127,7 +127,7 @@ class _LaneThreads:
         self._running: _Running | None = None
         """What the first thread is at; of interest in the quick lane, which has one."""
         self._looking: asyncio.TimerHandle | None = None
-        # Daemons: a program that ends without `close` does not wait for ever for them.
+        # Daemons: a program that ends without `close` does not wait for them.
         self._threads = [
             threading.Thread(target=self._work, args=(reader,), name=f"{name}-{number}", daemon=True)
             for number, reader in enumerate(self._readers)

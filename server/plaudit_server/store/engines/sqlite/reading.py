@@ -1,4 +1,4 @@
-"""Steps on a connection: how they are driven, and a read that can be stopped, or go on elsewhere, while it runs."""
+"""Steps on a connection: how they are driven, and a read that can be stopped, or continue elsewhere, while it runs."""
 
 from __future__ import annotations
 
