@@ -32,7 +32,7 @@ Pool = AsyncConnectionPool[Connection]
 _QUICK_SECONDS: Final = 0.02
 _QUICK_SECONDS_AGAIN: Final = 0.005  # for whom it was not enough a moment ago
 _READ_SECONDS: Final = 5.0  # how long a read tries to reach the database
-_LOCK_SECONDS: Final = 1.0  # no read waits for a row; a change of the schema locks a table, and a read fails after this time
+_LOCK_SECONDS: Final = 1.0  # reads wait for no row; a change of the schema locks a table: after this time they fail
 _SEVER_SECONDS: Final = 1.0  # after its deadline, a connection that does not even answer a cancel request is cut off
 _MOST_WAITING: Final = 1_000  # in a lane; those that wait cost memory only
 _FIRST_DELAY: Final = 0.005
@@ -91,7 +91,7 @@ class Reads:
     """All reads of a store: three lanes over two pools. Made and closed on the event loop."""
 
     def __init__(self, shown: str, make_pool: Callable[[str, int], Pool], shares: Shares, traits: Traits) -> None:
-        """`shown` is the store's URL as it may be logged; `make_pool` makes a pool of at most the given number of connections."""
+        """`shown` is the store's URL as it may be logged; `make_pool` makes a pool with a largest number of connections."""
         self._shown = shown
         self._traits = traits
         self._pool = make_pool("plaudit-read", shares.reads)
