@@ -91,7 +91,7 @@ class Reads:
     """All reads of a store: three lanes over two pools. Made and closed on the event loop."""
 
     def __init__(self, shown: str, make_pool: Callable[[str, int], Pool], shares: Shares, traits: Traits) -> None:
-        """`shown` is the store's URL as it may be logged; `make_pool` makes a pool with a largest number of connections."""
+        """`shown` is the store's URL as it may be logged; `make_pool` makes a pool of a given size."""
         self._shown = shown
         self._traits = traits
         self._pool = make_pool("plaudit-read", shares.reads)
