@@ -40,7 +40,6 @@ class AddMark(Command[int]):
 
     kind: ClassVar[str] = "mark"
     adds: ClassVar[bool] = True
-    rows: ClassVar[int] = 1
     project: str
     text: str
     work: Work

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from plaudit_server.cli.failures import failures
-from plaudit_server.cli.options import config_option, load, setting_option
-from plaudit_server.config import SETTINGS, ConfigError
+from plaudit_server.cli.options import load, on_store, options_of
+from plaudit_server.config import ConfigError
 from plaudit_server.config.grants import Role
 
 if TYPE_CHECKING:
     from plaudit_server.auth.keys import ApiKey
     from plaudit_server.auth.keystore import StoredKeys
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
@@ -29,10 +27,8 @@ def keys() -> None:
     """Make, list and revoke the API keys of a store."""
 
 
-def _of_store(command: F) -> F:
-    """Give a command about keys the options that find its store."""
-    store = next(setting for setting in SETTINGS if setting.key == "store")
-    return setting_option(store)(config_option(command))
+_of_store: Final = options_of("store")
+"""Gives a command about keys the options that find its store."""
 
 
 def _with_keys(toml_path: str | None, store: str | None, work: Callable[[StoredKeys], Awaitable[T]]) -> T:
@@ -40,13 +36,8 @@ def _with_keys(toml_path: str | None, store: str | None, work: Callable[[StoredK
     with failures():
         config = load(toml_path, {"store": store})
         from plaudit_server.auth.keystore import StoredKeys
-        from plaudit_server.store.url import opened
 
-        async def run() -> T:
-            async with opened(config.store) as engine:
-                return await work(StoredKeys(engine))
-
-        return asyncio.run(run())
+        return on_store(config.store, lambda engine: work(StoredKeys(engine)))
 
 
 @keys.command("create")

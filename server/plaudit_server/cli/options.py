@@ -1,17 +1,22 @@
-"""The options that commands share: one for each setting, the settings' file, and the store."""
+"""What commands share: an option for each setting, the settings' file, and the store that they work on."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from plaudit_server import config as configuration
 from plaudit_server.config import SETTINGS, Config, Setting
 
+if TYPE_CHECKING:
+    from plaudit_server.store.base import SqlEngine
+
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _SECTIONS: Final = {
     "tls": "TLS",
@@ -62,6 +67,19 @@ def store_option(command: F) -> F:
     return click.option("--store", metavar="TEXT", help=help)(command)
 
 
+def options_of(*keys: str) -> Callable[[F], F]:
+    """The decorator that gives a command the options for some settings, and --config."""
+
+    def give(command: F) -> F:
+        command = config_option(command)
+        for setting in reversed(SETTINGS):
+            if setting.key in keys:
+                command = setting_option(setting)(command)
+        return command
+
+    return give
+
+
 def setting_option(setting: Setting) -> Callable[[F], F]:
     """The decorator that gives a command the option for a setting."""
     help = f"{setting.help} [{setting.variable}{_default_note(setting)}]"
@@ -83,6 +101,20 @@ def _default_note(setting: Setting) -> str:
     if default in ("", (), False):
         return ""
     return f"; default: {', '.join(default) if isinstance(default, tuple) else default}"
+
+
+def on_store(url: str, work: Callable[[SqlEngine], Awaitable[T]]) -> T:
+    """Do something with the store that a URL names, which is made or migrated first, as by `serve`.
+
+    Raises StoreError and StartError.
+    """
+    from plaudit_server.store.url import opened
+
+    async def run() -> T:
+        async with opened(url) as engine:
+            return await work(engine)
+
+    return asyncio.run(run())
 
 
 def load(toml_path: str | None, flags: Mapping[str, object]) -> Config:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from plaudit_server.cli.failures import failures
-from plaudit_server.cli.options import config_option, load, setting_option
-from plaudit_server.config import SETTINGS, ConfigError
+from plaudit_server.cli.options import load, on_store, options_of
+from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
     from plaudit_server.tokens.stored import StoredTokens
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
@@ -28,19 +26,14 @@ def tokens() -> None:
     """Make, list and revoke the signing keys of feedback tokens."""
 
 
-def _of_store(command: F) -> F:
-    """Give a command the options that find the store and the master secret."""
-    wanted = [setting for setting in SETTINGS if setting.key in ("store", "tokens.master_file")]
-    for setting in wanted:
-        command = setting_option(setting)(command)
-    return config_option(command)
+_of_store: Final = options_of("store", "tokens.master_file")
+"""Gives a command the options that find the store and the master secret."""
 
 
 def _with_tokens(options: dict[str, Any], work: Callable[[StoredTokens, bytes], Awaitable[T]]) -> T:
     """Do something with the signing keys of the store in force, which is made or migrated first, as by `serve`."""
     with failures():
         config = load(options.pop("toml_path"), options)
-        from plaudit_server.store.url import opened
         from plaudit_server.tokens.keyring import read_master
         from plaudit_server.tokens.stored import StoredTokens
 
@@ -52,11 +45,7 @@ def _with_tokens(options: dict[str, Any], work: Callable[[StoredTokens, bytes], 
         except (OSError, ValueError) as error:
             raise ConfigError(f"tokens.master_file: {path} cannot be used: {error}") from error
 
-        async def run() -> T:
-            async with opened(config.store) as engine:
-                return await work(StoredTokens(engine), master)
-
-        return asyncio.run(run())
+        return on_store(config.store, lambda engine: work(StoredTokens(engine), master))
 
 
 @tokens.command("create-master")

@@ -66,11 +66,6 @@ class PutDefinition(Command[StoredDefinition]):
     work: Work = field(default=SERVER, compare=False)
 
     @property
-    def rows(self) -> int:
-        """One."""
-        return 1
-
-    @property
     def size(self) -> int:
         """The bytes of the definition."""
         return len(self.definition.content)

@@ -141,11 +141,6 @@ class Replace(Command[Row]):
     work: Work = field(default=SERVER, compare=False)
 
     @property
-    def rows(self) -> int:
-        """One."""
-        return 1
-
-    @property
     def size(self) -> int:
         """The bytes of the record."""
         return len(self.record.body) + len(self.record.payload)

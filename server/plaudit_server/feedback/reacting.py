@@ -74,11 +74,6 @@ class React(Command[Reacting]):
         return self.reaction.project
 
     @property
-    def rows(self) -> int:
-        """One."""
-        return 1
-
-    @property
     def size(self) -> int:
         """The bytes of the record."""
         return len(self.record.body) + len(self.record.payload)
@@ -118,11 +113,6 @@ class ClearReaction(Command[Reacting]):
     def project(self) -> str:  # type: ignore[override]
         """That of the reaction."""
         return self.reaction.project
-
-    @property
-    def rows(self) -> int:
-        """One, nearly always."""
-        return 1
 
     @property
     def size(self) -> int:

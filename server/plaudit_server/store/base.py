@@ -124,9 +124,9 @@ class Command(ABC, Generic[T_co]):
     work: Work
 
     @property
-    @abstractmethod
     def rows(self) -> int:
-        """How many rows it writes at most, about."""
+        """About how many rows it writes at most: one, unless its class knows better."""
+        return 1
 
     @property
     @abstractmethod

@@ -37,11 +37,6 @@ class Submit(Command[Row]):
     work: Work = field(default=SERVER, compare=False)
 
     @property
-    def rows(self) -> int:
-        """One."""
-        return 1
-
-    @property
     def size(self) -> int:
         """The bytes of the record, under each of its ids."""
         return sum(len(record.body) + len(record.payload) for record in self.records)
@@ -102,11 +97,6 @@ class Retract(Command[Retracted]):
     user_id: str
     slots: Sequence[str]
     work: Work = field(default=SERVER, compare=False)
-
-    @property
-    def rows(self) -> int:
-        """One at most."""
-        return 1
 
     @property
     def size(self) -> int:
