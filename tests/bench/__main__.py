@@ -28,13 +28,14 @@ from tests.bench import (
     streams,
     watchers,
     watching,
+    web,
     workers,
 )
 from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
 
-_WITH_TARGETS = (creates, batches, pages, streams, shapes, declared, watching, workers, footprint, sizes)
+_WITH_TARGETS = (creates, batches, pages, streams, shapes, declared, watching, web, workers, footprint, sizes)
 _FOR_COMPARISON = (payload_filter, watchers, loading)
 FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS, *_FOR_COMPARISON))
 
