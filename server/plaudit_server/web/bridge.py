@@ -156,7 +156,8 @@ class Bridge:
         connection = scope.get(CONNECTION)
         auth_context = _NO_CERTIFICATE if connection is None else connection.auth_context()
         context: Any = WebContext(exchange, self._peer(scope, headers), auth_context, answer.send)
-        requests = _Requests(exchange, receive, self.body_seconds, lambda fault: self.fault(fault, method))
+        whole = connection is not None and connection.is_whole()
+        requests = _Requests(exchange, receive, self.body_seconds, lambda fault: self.fault(fault, method), whole)
         try:
             outcome = await self._outcome(handler, requests, context, method)
             if connection is not None:
@@ -173,9 +174,13 @@ class Bridge:
         self, handler: grpc.RpcMethodHandler[bytes, bytes], requests: _Requests, context: Any, method: Method
     ) -> Outcome:
         """Run the handler; how the call ended."""
+        seconds = context.exchange.timeout
         try:
-            async with asyncio.timeout(context.exchange.timeout):
+            if seconds is None:
                 await _run(handler, requests, context)
+            else:
+                async with asyncio.timeout(seconds):
+                    await _run(handler, requests, context)
         except TimeoutError:
             return Outcome(DEADLINE_EXCEEDED, "the deadline of the call has passed")
         except grpc.aio.AbortError:
@@ -212,8 +217,15 @@ class _Requests:
     """The messages of a request, read as they are asked for."""
 
     def __init__(
-        self, exchange: Exchange, receive: Receive, seconds: float, fault: Callable[[WebFault], Exception]
+        self,
+        exchange: Exchange,
+        receive: Receive,
+        seconds: float,
+        fault: Callable[[WebFault], Exception],
+        whole: bool,
     ) -> None:
+        """With `whole` the body is there already: no time needs to be watched, and no piece waited for."""
+        self._whole = whole
         self._exchange = exchange
         self._receive = receive
         self._seconds = seconds
@@ -221,11 +233,27 @@ class _Requests:
 
     async def one(self) -> bytes:
         """The only message, within the time that the whole body may take."""
+        if self._whole:
+            event = await self._receive()
+            if event["type"] == "http.request" and not event["more_body"]:
+                return await self._only(event["body"])
+            raise asyncio.CancelledError
         try:
             async with asyncio.timeout(self._seconds):
                 messages = [message async for message in self._messages()]
         except TimeoutError:
             raise self._too_slow() from None
+        return messages[0]
+
+    async def _only(self, body: bytes) -> bytes:
+        exchange = self._exchange
+        try:
+            if exchange.slow_to_read(len(body)):
+                messages = [*await asyncio.to_thread(exchange.receive, body), *await asyncio.to_thread(exchange.finish)]
+            else:
+                messages = [*exchange.receive(body), *exchange.finish()]
+        except WebFault as fault:
+            raise self._fault(fault) from None
         return messages[0]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -97,6 +97,7 @@ class Connection(HttpToolsProtocol):
         self._broken = False
         self._running: asyncio.Task[None] | None = None
         self._joined: _Joined | None = None
+        self._current: RequestResponseCycle | None = None
         self._full = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -122,6 +123,10 @@ class Connection(HttpToolsProtocol):
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback()
+
+    def is_whole(self) -> bool:
+        """Whether the request that is being answered has come whole."""
+        return self._current is not None and not self._current.more_body
 
     # What the transport says.
 
@@ -216,6 +221,7 @@ class Connection(HttpToolsProtocol):
     # What the requests say.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._current = cycle
         self._joined = _Joined(cycle, self.transport)
         cycle.transport = self._joined  # type: ignore[assignment]
         task = self.loop.create_task(cycle.run_asgi(self._quiet(cycle, app)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from plaudit_server.web.faults import HttpRefusal
@@ -121,6 +122,7 @@ def preflight_headers(origin: str) -> HeaderPairs:
     ]
 
 
+@lru_cache(maxsize=256)
 def _is_loopback(name: str) -> bool:
     if name == "localhost":
         return True

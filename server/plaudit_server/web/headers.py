@@ -36,6 +36,8 @@ _NOT_METADATA: Final = frozenset(
 )
 _PROTOCOL_PREFIXES: Final = ("connect-", "grpc-", ":")
 _BINARY_SUFFIX: Final = "-bin"
+# What the answers of every call have, checked once.
+_KNOWN_NAMES: Final = frozenset({"x-request-id"})
 _METADATA_NAME: Final = re.compile(r"[0-9a-z_.\-]+")
 _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
@@ -110,7 +112,7 @@ def header_pairs(metadata: Metadata, prefix: str = "") -> HeaderPairs:
     pairs = []
     for name, value in metadata:
         text = base64.b64encode(value).decode().rstrip("=") if isinstance(value, bytes) else value
-        if not _METADATA_NAME.fullmatch(name) or not _METADATA_VALUE.fullmatch(text):
+        if not (name in _KNOWN_NAMES or _METADATA_NAME.fullmatch(name)) or not _METADATA_VALUE.fullmatch(text):
             raise ValueError(f"the metadata {name!r} cannot be a header")
         pairs.append((prefix + name, text))
     return pairs

@@ -28,6 +28,8 @@ class TrustedProxies:
         Entries further left are the caller's own words. An entry that is no address ends the search: whoever wrote it
         is the caller as far as anybody can say.
         """
+        if not self.networks:
+            return connected
         found = _address(connected)
         if found is None or not self._trusts(found):
             return connected
