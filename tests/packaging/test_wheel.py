@@ -31,11 +31,13 @@ def metadata(wheel: ZipFile) -> Message:
 
 def test_every_module_contract_file_and_type_marker_is_in_the_wheel(wheel: ZipFile) -> None:
     expected = {f"plaudit/v1/{path.name}" for path in (ROOT / "proto/plaudit/v1").iterdir()}
-    for source in (ROOT / "client", ROOT / "server"):
+    # The web components are kept beside the npm packages, and reached by a link.
+    expected |= {f"plaudit_server/web/embed/{path.name}" for path in (ROOT / "client/elements/src").iterdir()}
+    for package in (ROOT / "client/plaudit", ROOT / "server/plaudit_server"):
         expected |= {
-            path.relative_to(source).as_posix()
+            path.relative_to(package.parent).as_posix()
             for pattern in ("*.py", "*.pyi", "*.sql", "py.typed")
-            for path in source.rglob(pattern)
+            for path in package.rglob(pattern)
         }
     packaged = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
