@@ -207,6 +207,20 @@ def test_balancer_of_compose_finds_its_servers_and_is_published_to_this_machine_
     assert (host, inside) == ("127.0.0.1", listens)
 
 
+def test_the_http_ports_of_compose_are_balanced_too(compose: Any) -> None:
+    balancer = (DEPLOY / "haproxy.cfg").read_text()
+    servers = dict(
+        re.findall(r'^    server web-\w+ "\$\{\w+-([\w-]+):(\d+)\}" track servers/\w+$', balancer, re.MULTILINE)
+    )
+    [listens] = re.findall(r'^    bind "\$\{PLAUDIT_HTTP_BALANCER-:(\d+)\}"$', balancer, re.MULTILINE)
+
+    assert servers.keys() == {name for name in compose["services"] if name.startswith("plaudit-")}
+    for name in servers:
+        settings = _config(["serve"], compose["services"][name]["environment"])
+        assert settings.http.listen == f"0.0.0.0:{servers[name]}"
+    assert compose["services"]["haproxy"]["ports"][1] == f"127.0.0.1:{listens}:{listens}"
+
+
 def test_balancer_looks_away_before_a_server_that_drains_takes_no_more_calls() -> None:
     balancer = (DEPLOY / "haproxy.cfg").read_text()
     [(interval, checks)] = re.findall(r"check inter (\d+)ms fall (\d+)", balancer)
@@ -284,14 +298,17 @@ def test_every_selector_selects_the_pods(manifests: dict[str, Any], pod: Any) ->
 
 
 def test_ports_and_probes_are_the_servers(manifests: dict[str, Any], container: Any, pod_settings: Config) -> None:
-    [port, metrics] = container["ports"]
-    [served] = manifests["Service"]["spec"]["ports"]
+    [port, web, metrics] = container["ports"]
+    [served, served_web] = manifests["Service"]["spec"]["ports"]
     callers, watchers = manifests["NetworkPolicy"]["spec"]["ingress"]
     probes = {kind: container[f"{kind}Probe"]["grpc"] for kind in ("startup", "readiness", "liveness")}
 
     assert pod_settings.listen == f"0.0.0.0:{port['containerPort']}"
+    assert pod_settings.http.listen == f"0.0.0.0:{web['containerPort']}"
+    assert manifests["Service"]["metadata"]["name"] in pod_settings.http.hosts
     assert served["targetPort"] == port["name"]
-    assert [rule["port"] for rule in callers["ports"]] == [port["name"]]
+    assert served_web["targetPort"] == web["name"]
+    assert [rule["port"] for rule in callers["ports"]] == [port["name"], web["name"]]
     assert [rule["port"] for rule in watchers["ports"]] == [metrics["name"]]
     assert [rule["from"][0]["podSelector"]["matchLabels"] for rule in (callers, watchers)] == [
         {"plaudit-client": "true"},
@@ -352,7 +369,7 @@ def test_balancer_asks_for_health_in_http_2() -> None:
 def test_metrics_are_scraped_where_pods_listen_and_channelz_stays_in_the_pod(
     pod: Any, container: Any, pod_settings: Config
 ) -> None:
-    [_, metrics] = container["ports"]
+    [_, _, metrics] = container["ports"]
     scraped = pod["metadata"]["annotations"]
 
     assert pod_settings.admin.listen == f"0.0.0.0:{metrics['containerPort']}"

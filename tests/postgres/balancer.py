@@ -28,12 +28,13 @@ class Balancer:
         path = program()
         assert path is not None, "no HAProxy is installed"
         self.target = f"127.0.0.1:{free_port()}"
+        self.http_target = f"127.0.0.1:{free_port()}"
         addresses = {f"PLAUDIT_SERVER_{letter}": server for letter, server in zip("AB", servers, strict=True)}
         self._log = log
         with log.open("w") as said:
             self._process = subprocess.Popen(
                 [path, "-db", "-f", CONFIGURATION],
-                env={"PLAUDIT_BALANCER": self.target, **addresses},
+                env={"PLAUDIT_BALANCER": self.target, "PLAUDIT_HTTP_BALANCER": self.http_target, **addresses},
                 stdout=said,
                 stderr=said,
             )
