@@ -216,23 +216,23 @@ def test_watcher_too_slow() -> None:
 
 def test_query_too_expensive() -> None:
     """A count that takes longer than it may is stopped, and neither RetryInfo nor the client asks for it again."""
-    with plaudit_server.testing.server(config=Config(limits=Limits(read_seconds=0.05))) as running:
+    with plaudit_server.testing.server(config=Config(limits=Limits(read_seconds=0.5))) as running:
         client = running.client(PROJECT)
         client.create_batch(
-            {"ref": REF, "feedback_type": "t", "payload": {"text": f"{n} " * 4_000}} for n in range(500)
+            {"ref": REF, "feedback_type": "t", "payload": {"text": f"{n} " * 4_000}} for n in range(1_500)
         )
         text = {"$getField": "payload.text"}
-        leaves = [{"$contains": {"input": text, "substr": {"$literal": f"word{n}"}}} for n in range(100)]
+        leaves = [{"$contains": {"input": text, "substr": {"$literal": f"word{n}"}}} for n in range(160)]
         before = running.server.calls
         with pytest.raises(ResourceExhaustedError) as caught:
             client.count({"$expr": {"$or": leaves}})
         assert caught.value.__cause__ is not None
         refused = Refusal(caught.value.__cause__)
         check("QUERY_TOO_EXPENSIVE", refused)
-        assert refused.metadata["seconds"] == "0.05"
+        assert refused.metadata["seconds"] == "0.5"
         assert refused.retry_seconds is None
         assert "grpc-retry-pushback-ms" not in refused.trailers
-        assert client.count() == 500
+        assert client.count() == 1_500
         assert running.server.calls == before + 2
         assert running.server.metrics.refusals["query_too_expensive"] == 1
 

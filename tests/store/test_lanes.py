@@ -43,6 +43,18 @@ def reading(sql: str, times: list[str] | None = None) -> Reading[int]:
     return Reading(steps)
 
 
+class Again(Reading[int]):
+    """A query that is the same each time that it is asked."""
+
+    def __init__(self, sql: str, times: list[str]) -> None:
+        super().__init__(reading(sql, times).steps)
+        self._sql = sql
+
+    @property
+    def question(self) -> str:
+        return self._sql
+
+
 def work(project: str = PROJECT, principal: str = "ada", seconds: float | None = None) -> Work:
     return Work(Owner(principal, project), None if seconds is None else time.monotonic() + seconds)
 
@@ -150,6 +162,11 @@ def test_a_query_runs_once_within_its_budget_and_twice_beyond_it(tmp_path: Path)
             begun.clear()
             await store.read(reading(COUNTED.format(half), begun), work(principal=principal))
             assert len(begun) == times, principal
+        begun.clear()
+        # What is known to be long begins among the scans, whoever asks.
+        for principal in ("ada", "bob"):
+            assert await store.read(Again(COUNTED.format(100_000), begun), work(principal=principal)) == 100_000
+        assert len(begun) == 3
         begun.clear()
         point = Reading(reading(COUNTED.format(100_000), begun).steps, Lane.POINT)
         assert await store.read(point, work()) == 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit_server.errors import Overloaded
-from plaudit_server.store.lanes import LaneUse, Places, Turns
+from plaudit_server.store.lanes import LaneUse, Overruns, Places, Turns
 from plaudit_server.store.work import Owner
 
 ADA, BOB = Owner("ada", "acme/a"), Owner("bob", "acme/b")
@@ -210,3 +211,25 @@ def test_a_place_that_is_given_at_the_moment_of_a_cancellation_is_not_lost() -> 
         await use()
 
     asyncio.run(scenario())
+
+
+def test_what_was_over_its_budget_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    overruns = Overruns()
+    assert not overruns.has_recent(ADA)
+    overruns.note(ADA, "count")
+    overruns.note(BOB, None)
+    assert overruns.has_recent(ADA)
+    assert overruns.has_recent(BOB)
+    assert overruns.is_long("count")
+    assert not overruns.is_long(None)
+    now += 2
+    assert not overruns.has_recent(ADA)
+    assert overruns.is_long("count")
+    for number in range(1_001):
+        overruns.note(Owner(f"p{number}", "acme/a"), f"count {number}")
+    assert not overruns.is_long("count"), "the oldest is forgotten"
+    assert overruns.is_long("count 1")
+    now += 61
+    assert not overruns.is_long("count 1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -183,6 +183,11 @@ class Count(Read[int]):
 
     project: str
     filter: Operation | None
+
+    @property
+    def question(self) -> Hashable:
+        """Itself: it is the same each time."""
+        return self
 
     def steps(self, sql: Prepared) -> Steps[int]:
         """One statement."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -99,6 +99,11 @@ class Read(ABC, Generic[T]):
     def lane(self) -> Lane:
         """Which line it waits in."""
         return Lane.QUERY
+
+    @property
+    def question(self) -> Hashable:
+        """What tells it from others, where the same is often asked again and takes as long each time, else None."""
+        return None
 
     @property
     def snapshot(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -19,6 +20,7 @@ _RETRY_SECONDS: Final = 1.0
 # Projects and principals that used something lately, as many as are remembered before those are looked through.
 _REMEMBERED: Final = 1_000
 _SMALL_FOR_SECONDS: Final = 1.0
+_LONG_FOR_SECONDS: Final = 60.0
 # What a turn costs an owner at once, in seconds: what it took beyond that is known when it has ended.
 _LEAST_SECONDS: Final = 0.0001
 
@@ -41,25 +43,43 @@ class OverBudget(Exception):
 
 
 class Overruns:
-    """Whose queries needed more than the quick lane gives a moment ago: they get less of it, for a while.
+    """What needed more than the quick lane gives, a while ago: its owner gets less of it, the same question nothing.
 
-    A caller who asks for scans without a pause, and leaves before they are done, would fill the quick lane otherwise.
+    A caller who asks for scans without a pause, and leaves before they are done, would fill the quick lane otherwise;
+    and what is asked again and again would always run twice.
     """
 
     def __init__(self) -> None:
-        self._last: dict[Owner, float] = {}
+        self._owners: dict[Hashable, float] = {}
+        self._questions: dict[Hashable, float] = {}
 
-    def note(self, owner: Owner) -> None:
-        """A query of the owner was over its budget."""
-        self._last.pop(owner, None)
-        self._last[owner] = time.monotonic()
-        if len(self._last) > _REMEMBERED:
-            del self._last[next(iter(self._last))]  # the one whose last was first
+    def note(self, owner: Owner, question: Hashable) -> None:
+        """A question (None: one that will not be asked again) of the owner was over its budget."""
+        _note(self._owners, owner)
+        if question is not None:
+            _note(self._questions, hash(question))  # a question may be large
 
     def has_recent(self, owner: Owner) -> bool:
-        """Whether one was within the last second."""
-        last = self._last.get(owner)
-        return last is not None and time.monotonic() - last < _SMALL_FOR_SECONDS
+        """Whether one of the owner was within the last second."""
+        return _age(self._owners, owner) < _SMALL_FOR_SECONDS
+
+    def is_long(self, question: Hashable) -> bool:
+        """Whether the question was over its budget within the last minute."""
+        if question is None or not self._questions:
+            return False
+        return _age(self._questions, hash(question)) < _LONG_FOR_SECONDS
+
+
+def _note(times: dict[Hashable, float], key: Hashable) -> None:
+    times.pop(key, None)
+    times[key] = time.monotonic()
+    if len(times) > _REMEMBERED:
+        del times[next(iter(times))]  # the one whose last was first
+
+
+def _age(times: dict[Hashable, float], key: Hashable) -> float:
+    last = times.get(key)
+    return math.inf if last is None else time.monotonic() - last
 
 
 class _Shares:
@@ -75,9 +95,10 @@ class _Shares:
 
     def join(self, name: str) -> None:
         """A name has something waiting."""
-        if len(self._used) > _REMEMBERED:
-            self._used = {name: used for name, used in self._used.items() if used > self._now}
-        self._used[name] = max(self._used.get(name, 0.0), self._now)
+        if self._used.get(name, -1.0) < self._now:
+            if len(self._used) > _REMEMBERED:
+                self._used = {name: used for name, used in self._used.items() if used > self._now}
+            self._used[name] = self._now
 
     def used(self, name: str) -> float:
         """How much a name has used, on the scale of all."""
@@ -85,8 +106,9 @@ class _Shares:
 
     def begin(self, name: str) -> None:
         """A name is next."""
-        used = self.used(name)
-        self._now = max(self._now, used)
+        used = self._used.get(name, self._now)
+        if used > self._now:
+            self._now = used
         self._used[name] = used + _LEAST_SECONDS
 
     def charge(self, name: str, seconds: float) -> None:
@@ -109,6 +131,7 @@ class Turns(Generic[T]):
         self._projects = _Shares()
         self._principals = _Shares()
         self._count = 0
+        self._taken = 0
 
     def __len__(self) -> int:
         """How many wait."""
@@ -122,7 +145,7 @@ class Turns(Generic[T]):
     @property
     def use(self) -> LaneUse:
         """How many run and wait now."""
-        return LaneUse(sum(self._running.values()), self._count)
+        return LaneUse(self._taken, self._count)
 
     def put(self, owner: Owner, item: T) -> None:
         """Let an item wait."""
@@ -144,6 +167,7 @@ class Turns(Generic[T]):
         self._count -= 1
         if not line:
             del self._waiting[owner]
+        self._taken += 1
         self._running[owner.project] = self._running.get(owner.project, 0) + 1
         self._projects.begin(owner.project)
         self._principals.begin(owner.principal)
@@ -151,6 +175,7 @@ class Turns(Generic[T]):
 
     def done(self, owner: Owner, seconds: float) -> None:
         """An item that was taken has ended, and used its place for as long as this."""
+        self._taken -= 1
         running = self._running[owner.project] - 1
         if running:
             self._running[owner.project] = running
@@ -171,11 +196,11 @@ class Turns(Generic[T]):
         return True
 
     def _next(self) -> Owner | None:
-        if not self._waiting:
+        running = self._taken
+        if not self._waiting or running >= self.places:
             return None
-        running = sum(self._running.values())
-        if running >= self.places:
-            return None
+        if not running and len(self._waiting) == 1:
+            return next(iter(self._waiting))
         idle = [owner for owner in self._waiting if owner.project not in self._running] if running else self._waiting
         if idle:
             return min(idle, key=self._used)

@@ -22,7 +22,7 @@ from plaudit_server.store.engines.postgres.driving import bounded_rows, drive, s
 from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_unavailable
 from plaudit_server.store.engines.postgres.schema import Connection
 from plaudit_server.store.lanes import LaneUse, OverBudget, Overruns, Places, too_many_reads
-from plaudit_server.store.work import Lane, Work
+from plaudit_server.store.work import Lane, Owner, Work
 
 logger = logging.getLogger("plaudit_server")
 
@@ -133,14 +133,19 @@ class Reads:
         if read.lane is Lane.POINT:
             async with self._points.place(owner, asked.deadline):
                 return await self._run(self._pool, asked, None)
-        try:
-            seconds = _QUICK_SECONDS_AGAIN if self._overruns.has_recent(owner) else _QUICK_SECONDS
-            async with self._quick.place(owner, asked.deadline), self._points.place(owner, asked.deadline):
-                return await self._run(self._pool, asked, seconds)
-        except OverBudget:
-            self._overruns.note(owner)
+        if not self._overruns.is_long(read.question):
+            try:
+                return await self._read_quickly(asked, owner)
+            except OverBudget:
+                self._overruns.note(owner, read.question)
         async with self._scans.place(owner, asked.deadline):
             return await self._run(self._scan_pool, asked, math.inf)
+
+    async def _read_quickly(self, asked: _Asked[T], owner: Owner) -> T:
+        """The answer, or OverBudget."""
+        seconds = _QUICK_SECONDS_AGAIN if self._overruns.has_recent(owner) else _QUICK_SECONDS
+        async with self._quick.place(owner, asked.deadline), self._points.place(owner, asked.deadline):
+            return await self._run(self._pool, asked, seconds)
 
     async def _run(self, pool: Pool, asked: _Asked[T], seconds: float | None) -> T:
         """Answer within `seconds` (None: without a limit of the statement's own), again when the connection is lost."""

@@ -129,7 +129,7 @@ class SqliteEngine(SqlEngine):
             raise StoreUnavailable(self.name)
         asked = Asked(lambda: read.steps(self._sql), work.deadline)
         with self._translated():
-            return await self._readers.read(asked, read.lane, work)
+            return await self._readers.read(asked, read, work)
 
     async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
         """Run writing steps in one transaction."""

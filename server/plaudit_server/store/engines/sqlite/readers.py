@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
+from plaudit_server.store.base import Read
 from plaudit_server.store.engines.sqlite.reading import Asked, Budget, Reader
 from plaudit_server.store.engines.sqlite.threads import settle
 from plaudit_server.store.lanes import LaneUse, OverBudget, Overruns, Turns, too_many_reads
@@ -94,15 +95,17 @@ class Readers:
         self._points.open()
         self._quick.open()
 
-    async def read(self, asked: Asked[T], lane: Lane, work: Work) -> T:
+    async def read(self, asked: Asked[T], read: Read[T], work: Work) -> T:
         """The answer of a read. Raises as `Asked.run` does, and ends the read when its caller is cancelled."""
-        if lane is Lane.POINT:
+        if read.lane is Lane.POINT:
             return await self._points.run(asked, work.owner, None)
+        if self._overruns.is_long(read.question):
+            return await self._scans.run(asked, work.owner, None)
         try:
             budget = _SMALL_BUDGET if self._overruns.has_recent(work.owner) else _BUDGET
             return await self._quick.run(asked, work.owner, budget)
         except OverBudget:
-            self._overruns.note(work.owner)
+            self._overruns.note(work.owner, read.question)
         asked.again()
         return await self._scans.run(asked, work.owner, None)
 
