@@ -212,6 +212,24 @@ _times = st.one_of(
 )
 
 
+_types = st.builds(
+    lambda value: {"$type": value},
+    st.one_of(
+        payload_fields,
+        payload_fields,
+        st.sampled_from(sorted(COLUMNS)).map(_get),
+        _map_fields("text"),
+        _map_fields("number"),
+    ),
+)
+_type_tests = st.builds(
+    lambda op, asked, word: {op: [asked, _literal(word)]},
+    st.sampled_from(("$eq", "$ne")),
+    _types,
+    st.sampled_from(("number", "text", "bool", "null", "object", "array")),
+)
+
+
 def _weighted(weights: dict[str, int]) -> st.SearchStrategy[str]:
     """A word by its weight; one_of would give every branch below a choice the same."""
     return st.sampled_from([word for word, weight in weights.items() for _ in range(weight)])
@@ -237,6 +255,8 @@ def operands(draw: st.DrawFn, kind: str, depth: int) -> Expr:
         case "operation":
             return draw(operations(depth - 1))
         case _:
+            if kind == "text" and draw(st.booleans()):
+                return draw(_types)
             targets = {"text": ("string",), "number": ("double", "int"), "bool": ("bool", "exists")}[kind]
             of_operation = draw(st.integers(0, 4)) == 0
             inputs = operations(depth - 1).filter(lambda expr: "$convert" not in expr) if of_operation else _inputs
@@ -260,7 +280,20 @@ def _leaves(draw: st.DrawFn, depth: int) -> Expr:
     """An operation that is no $and, $or or $not; its operands may hold such, down to `depth` levels."""
     kind = draw(st.sampled_from(KINDS))
     sides = _sides(kind, depth)
-    match draw(_weighted({"comparison": 12, "membership": 8, "contains": 6, "time": 2, "exists": 2, "bool": 1})):
+    match draw(
+        _weighted(
+            {
+                "comparison": 12,
+                "membership": 8,
+                "contains": 6,
+                "prefix": 4,
+                "type": 2,
+                "time": 2,
+                "exists": 2,
+                "bool": 1,
+            }
+        )
+    ):
         case "comparison":
             return {draw(st.sampled_from(_COMPARISONS)): [draw(sides), draw(sides)]}
         case "membership" if kind == "payload":
@@ -272,6 +305,14 @@ def _leaves(draw: st.DrawFn, depth: int) -> Expr:
             needles = (operands("text", depth), short_texts.map(_literal), short_texts.map(_literal), payload_fields)
             parts = {"input": draw(draw(st.sampled_from(haystacks))), "substr": draw(draw(st.sampled_from(needles)))}
             return {"$contains": parts | {"case_insensitive": draw(st.booleans())}}
+        case "prefix":
+            texts_in = (operands("text", depth), payload_fields, payload_fields, st.just(_get("ref")))
+            beginnings = (short_texts, st.sampled_from(("weave:///acme/chat/call/", "urn:", "\U0010ffff", "5", "tr")))
+            prefixes = (*(each.map(_literal) for each in beginnings), operands("text", depth), payload_fields)
+            parts = {"input": draw(draw(st.sampled_from(texts_in))), "prefix": draw(draw(st.sampled_from(prefixes)))}
+            return {"$startsWith": parts}
+        case "type":
+            return draw(_type_tests)
         case "time":
             column = _get(draw(st.sampled_from(_COLUMNS["time"])))
             if draw(st.booleans()):

@@ -39,8 +39,13 @@ def lit(value: object) -> dict[str, object]:
         (field("a") < field("b"), {"$lt": [A, B]}),
         (field("a") <= -(2**63), {"$lte": [A, lit(-(2**63))]}),
         (0.5 < field("a"), {"$gt": [A, lit(0.5)]}),  # noqa: SIM300
-        (field("a") == None, {"$eq": [A, lit(None)]}),  # noqa: E711
-        (field("a").in_([1, "x", None, field("b")]), {"$in": [A, [lit(1), lit("x"), lit(None), B]]}),
+        (field("a").in_([1, "x", field("b")]), {"$in": [A, [lit(1), lit("x"), B]]}),
+        (field("a").type_of() == "text", {"$eq": [{"$type": A}, lit("text")]}),
+        (field("a").is_type("number"), {"$eq": [{"$type": A}, lit("number")]}),
+        (field("payload.v").is_null(), {"$eq": [{"$type": {"$getField": "payload.v"}}, lit("null")]}),
+        (field("creator").is_null(), {"$not": [tree(field("creator").exists())]}),
+        (field("a").startswith("x"), {"$startsWith": {"input": A, "prefix": lit("x")}}),
+        (field("a").startswith(field("b")), {"$startsWith": {"input": A, "prefix": B}}),
         (field("a").in_([]), {"$in": [A, []]}),
         (field("a").contains("x"), {"$contains": {"input": A, "substr": lit("x")}}),
         (
@@ -112,6 +117,12 @@ def test_times_become_text(value: date, text: str) -> None:
         lambda: SCORE.as_int().exists(),
         lambda: SCORE.in_("abc"),
         lambda: SCORE.contains(5),  # type: ignore[arg-type]
+        lambda: SCORE.startswith(5),  # type: ignore[arg-type]
+        lambda: SCORE.startswith(None),  # type: ignore[arg-type]
+        lambda: SCORE.is_type(float),  # type: ignore[arg-type]
+        lambda: SCORE.as_int().type_of(),
+        lambda: SCORE.as_int().is_null(),
+        lambda: Query(SCORE.type_of()),
         lambda: field(5),  # type: ignore[arg-type]
         lambda: {SCORE: 1},
         lambda: as_query("id"),  # type: ignore[arg-type]
@@ -139,7 +150,9 @@ def test_truth_says_what_to_write_instead() -> None:
             "field('a').contains('x', case_insensitive=True)",
         ),
         ((field("a") > 1).as_bool(), "(field('a') > 1).as_bool()"),
-        (field("a") == None, "field('a') == None"),  # noqa: E711
+        (field("a").type_of() == "text", "field('a').type_of() == 'text'"),
+        (field("a").startswith("x"), "field('a').startswith('x')"),
+        (~field("a").startswith(field("b")), "~field('a').startswith(field('b'))"),
     ],
 )
 def test_repr_is_the_python_that_builds_it(expr: Expr, shown: str) -> None:
@@ -178,6 +191,12 @@ BAD_DICTS: list[tuple[Any, str]] = [
     ({"$expr": {"$in": [A]}}, "query.$expr.$in"),
     ({"$expr": {"$in": [A, [lit(1), 2]]}}, "query.$expr.$in[1][1]"),
     ({"$expr": {"$contains": [A, B]}}, "query.$expr.$contains"),
+    ({"$expr": {"$type": A}}, "query.$expr"),
+    ({"$expr": {"$eq": [{"$type": "a"}, B]}}, "query.$expr.$eq[0].$type"),
+    ({"$expr": {"$startsWith": [A, B]}}, "query.$expr.$startsWith"),
+    ({"$expr": {"$startsWith": {"input": A}}}, "query.$expr.$startsWith"),
+    ({"$expr": {"$startsWith": {"input": A, "prefix": B, "x": 1}}}, "query.$expr.$startsWith"),
+    ({"$expr": {"$startsWith": {"input": A, "prefix": "x"}}}, "query.$expr.$startsWith.prefix"),
     ({"$expr": {"$contains": {"input": A}}}, "query.$expr.$contains"),
     ({"$expr": {"$contains": {"input": A, "substr": B, "x": 1}}}, "query.$expr.$contains"),
     ({"$expr": {"$contains": {"input": A, "substr": "x"}}}, "query.$expr.$contains.substr"),
@@ -253,8 +272,35 @@ def test_malformed_message_is_refused_with_its_path(message: v1.Query, path: str
     assert [violation.field for violation in raised.value.violations] == [path]
 
 
+@pytest.mark.parametrize(
+    "compared",
+    [
+        lambda: field("payload.v") == None,  # noqa: E711
+        lambda: field("payload.v") != None,  # noqa: E711
+        lambda: field("payload.v") > None,
+        lambda: field("payload.v").as_int() == None,  # noqa: E711
+        lambda: field("payload.v").in_([1, None]),
+        lambda: field("payload.v").in_([None]),
+    ],
+)
+def test_a_comparison_with_none_says_what_to_write_instead(compared: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"is_null\(\).*~field\('payload.v'\).*exists\(\)"):
+        compared()
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'string' is not a kind of value: write one of number, text, bool, null"):
+        field("payload.v").is_type("string")
+
+
+def test_case_insensitive_null_is_false_in_a_dict() -> None:
+    contains = {"input": A, "substr": B}
+    given = Query.from_dict({"$expr": {"$contains": contains | {"case_insensitive": None}}})
+    assert given == Query.from_dict({"$expr": {"$contains": contains}})
+
+
 def test_null_is_a_null_value() -> None:
-    literal = Query(field("a") == None).to_proto().expr.comparison.right.literal  # noqa: E711
+    literal = Query.from_dict({"$expr": {"$eq": [A, lit(None)]}}).to_proto().expr.comparison.right.literal
 
     assert literal.WhichOneof("value") == "null_value"
     assert literal.null_value == struct_pb2.NULL_VALUE
@@ -334,6 +380,8 @@ def wider(operations: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             operands,
             st.sampled_from([{}, {"case_insensitive": True}]),
         ),
+        st.builds(lambda source, prefix: {"$startsWith": {"input": source, "prefix": prefix}}, operands, operands),
+        st.builds(lambda source, kind: {"$eq": [{"$type": source}, lit(kind)]}, operands, texts),
         st.builds(
             lambda source, to: {"$convert": {"input": source, "to": to}},
             not_converted,

@@ -15,6 +15,7 @@ from plaudit_server.query.compile.filters import compile_filter
 from plaudit_server.query.compile.fragments import Sql, fill
 from plaudit_server.query.compile.functions import fold, number
 from plaudit_server.query.compile.order import compile_order
+from plaudit_server.query.indexes.ranges import after_prefix
 from plaudit_server.query.parse import parse_order
 from plaudit_server.query.tree import DEFAULT_ORDER, SortKey
 from plaudit_server.store.engines.sqlite.dialect import SQLITE
@@ -134,6 +135,8 @@ def test_every_key_is_found_and_no_other(key: str) -> None:
         ({"$not": [{"$lt": [get("created_at"), lit("2025-03-01")]}]}, "(f.created_at >= ?)"),
         ({"$in": [get("id"), [lit("a"), lit("b")]]}, "(f.id in (select value from json_each(?)))"),
         ({"$and": [{"$eq": [get("ref"), lit("r")]}, {"$eq": [get("id"), lit("i")]}]}, "((f.ref = ?) and (f.id = ?))"),
+        ({"$startsWith": {"input": get("ref"), "prefix": lit("r")}}, "((f.ref >= ?) and (f.ref < ?))"),
+        ({"$startsWith": {"input": get("ref"), "prefix": lit(chr(0x10FFFF))}}, "(f.ref >= ?)"),
     ],
 )
 def test_a_leaf_on_a_column_is_bare(expr: Expr, text: str) -> None:
@@ -152,6 +155,27 @@ def test_a_ref_is_looked_up_in_its_index(expr: Expr, order: tuple[SortKey, ...] 
     plan = Table().plan(parsed(expr), order)
     assert "INDEX by_ref (project=? AND ref=?" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_a_prefix_of_a_ref_is_a_range_of_its_index() -> None:
+    expr = {"$startsWith": {"input": get("ref"), "prefix": lit("weave:///acme/chat/call/")}}
+    assert "INDEX by_ref (project=? AND ref>? AND ref<?)" in Table().plan(parsed(expr), None)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "end"),
+    [
+        ("a", "b"),
+        ("a\U0010ffff", "b"),
+        ("a\U0010ffff\U0010ffff", "b"),
+        ("\ud7ff", "\ue000"),
+        ("\uffff", "\U00010000"),
+        ("\U0010ffff", None),
+    ],
+)
+def test_the_texts_with_a_prefix_end_before(prefix: str, end: str | None) -> None:
+    assert after_prefix(prefix) == end
+    assert end is None or prefix + "\U0010ffff" * 3 < end
 
 
 @pytest.mark.parametrize("keys", [("created_at",), ("-created_at",), ("created_at", "-id"), ("-created_at", "-id")])

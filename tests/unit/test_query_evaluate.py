@@ -225,9 +225,88 @@ CONTAINS: list[tuple[Expr, bool | None]] = [
 ]
 
 
+def kind(value: Expr) -> Expr:
+    return {"$type": value}
+
+
+def starts(value: Expr, prefix: Any) -> Expr:
+    return {"$startsWith": {"input": value, "prefix": prefix if isinstance(prefix, dict) else lit(prefix)}}
+
+
+TYPES: list[tuple[Expr, bool | None]] = [
+    (eq(kind(p("int")), "number"), T),
+    (eq(kind(p("half")), "number"), T),
+    (eq(kind(p("big")), "number"), T),
+    (eq(kind(p("text")), "text"), T),
+    (eq(kind(p("empty")), "text"), T),
+    (eq(kind(p("true")), "bool"), F),
+    (eq(kind(p("yes")), "bool"), T),
+    (eq(kind(p("no")), "bool"), T),
+    (eq(kind(p("nil")), "null"), T),
+    (eq(kind(p("int")), "null"), F),
+    (eq(kind(p("list")), "array"), T),
+    (eq(kind(p("list.0")), "text"), T),
+    (eq(kind(p("list.3")), "null"), T),
+    (eq(kind(p("object")), "object"), T),
+    (eq(kind(p("object.a.b")), "number"), T),
+    (eq(kind(p("nope")), "null"), U),
+    (eq(kind(p("list.9")), "null"), U),
+    (eq(kind(p("int.deeper")), "null"), U),
+    (eq(kind(c("creator")), "text"), T),
+    (eq(kind(c("version")), "number"), T),
+    (eq(kind(c("created_at")), "time"), T),
+    (eq(kind(c("scorer_tags")), "array"), T),
+    (eq(kind(c("scorer_ratings")), "object"), T),
+    (eq(kind(c("scorer_ratings.tiny")), "number"), T),
+    (eq(kind(c("scorer_tag_reasons.a.b")), "text"), T),
+    (eq(kind(c("scorer_ratings.nope")), "number"), U),
+    (eq(kind(c("queue_id")), "text"), U),
+    (eq(kind(p("int")), kind(p("half"))), T),
+    (eq(kind(p("int")), kind(p("nope"))), U),
+    ({"$ne": [kind(p("int")), lit("text")]}, T),
+    ({"$in": [kind(p("nil")), [lit("text"), lit("null")]]}, T),
+    ({"$in": [kind(p("nope")), [lit("text"), lit("null")]]}, U),
+    (to("exists", kind(p("nil"))), T),
+    (to("exists", kind(p("nope"))), F),
+    (has(kind(p("int")), "umb"), T),
+    (starts(kind(p("int")), "num"), T),
+]
+
+STARTS: list[tuple[Expr, bool | None]] = [
+    (starts(p("word"), "Apple"), T),
+    (starts(p("word"), "apple"), F),
+    (starts(p("word"), "pie"), F),
+    (starts(p("word"), "Apple pie and more"), F),
+    (starts(p("word"), ""), T),
+    (starts(p("empty"), ""), T),
+    (starts(p("half"), "5."), T),
+    (starts(p("more"), "5."), F),
+    (starts(p("yes"), "tr"), T),
+    (starts(p("list"), "ab"), U),
+    (starts(p("object"), ""), U),
+    (starts(p("nil"), "nul"), U),
+    (starts(p("nope"), ""), U),
+    (starts(p("word"), p("nope")), U),
+    (starts(p("word"), p("list")), U),
+    (starts(lit("55"), p("int")), T),
+    (starts(p("word"), p("empty")), T),
+    (starts(c("ref"), "weave:///acme/chat/call/"), T),
+    (starts(c("ref"), "weave:///acme/chat/calm"), F),
+    (starts(c("ref"), "weave:///acme/chat/call/1\U0010ffff"), F),
+    (starts(c("ref"), ""), T),
+    (starts(c("creator"), p("text")), T),
+    (starts(c("creator"), "\U0010ffff"), F),
+    (starts(c("queue_id"), "x"), U),
+    (starts(c("queue_id"), ""), U),
+    (starts(c("scorer_tag_reasons.a.b"), "neat"), T),
+    (starts(c("scorer_tag_reasons.nope"), "neat"), U),
+    (starts(to("string", c("version")), "1"), T),
+]
+
+
 @pytest.mark.parametrize(
     ("expr", "truth"),
-    [*LOGIC, *MISSING, *KINDS, *PATHS, *MEMBERSHIP, *CONVERSIONS, *CONTAINS],
+    [*LOGIC, *MISSING, *KINDS, *PATHS, *MEMBERSHIP, *CONVERSIONS, *CONTAINS, *TYPES, *STARTS],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else None,
 )
 def test_an_expression_has_the_truth_that_the_page_says(expr: Expr, truth: bool | None) -> None:

@@ -20,6 +20,8 @@ from plaudit.v1 import (
     Membership,
     OrderBy,
     Query,
+    StartsWith,
+    TypeOf,
 )
 from plaudit_server.errors import InvalidQuery
 from plaudit_server.query import tree as nodes
@@ -321,6 +323,32 @@ def test_contains_takes_text_payload_values_and_tags() -> None:
         assert places(contains(input, literal("x"))) == ["query.expr.contains.input"]
     for needle in (*NUMBERS, *BOOLS, NULL, field("created_at"), field("scorer_tags")):
         assert places(contains(PAYLOAD, needle)) == ["query.expr.contains.substring"]
+
+
+def test_starts_with_takes_text_and_payload_values() -> None:
+    def starts_with(input: Expression, prefix: Expression) -> Expression:
+        return Expression(starts_with=StartsWith(input=input, prefix=prefix))
+
+    for input in (*TEXTS, PAYLOAD):
+        for prefix in (*TEXTS, PAYLOAD):
+            parse_query(Query(expr=starts_with(input, prefix)))
+    for bad in (*NUMBERS, *BOOLS, NULL, field("created_at"), field("scorer_ratings"), field("scorer_tags")):
+        assert places(starts_with(bad, literal("x"))) == ["query.expr.starts_with.input"]
+        assert places(starts_with(PAYLOAD, bad)) == ["query.expr.starts_with.prefix"]
+
+
+def test_the_type_of_a_field_alone_can_be_asked_for_and_is_a_text() -> None:
+    def type_of(input: Expression) -> Expression:
+        return Expression(type_of=TypeOf(input=input))
+
+    for each in (PAYLOAD, field("ref"), field("created_at"), field("scorer_tags"), field("scorer_ratings")):
+        parse_query(Query(expr=eq(type_of(each), literal("text"))))
+        assert places(eq(type_of(each), literal(5))) == ["query.expr.comparison.right"]
+        assert places(type_of(each)) == ["query.expr"]
+    for bad in (literal("x"), NULL, eq(literal(1), literal(1)), type_of(PAYLOAD), convert(PAYLOAD, 3)):
+        assert places(eq(type_of(bad), literal("text"))) == ["query.expr.comparison.left.type_of.input"]
+    assert places(eq(type_of(Expression()), literal("text"))) == ["query.expr.comparison.left.type_of.input"]
+    assert places(eq(type_of(field("nope")), literal("text"))) == ["query.expr.comparison.left.type_of.input.field"]
 
 
 # Times -------------------------------------------------------------------------------------------------------

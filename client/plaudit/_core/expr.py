@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from plaudit import v1
-from plaudit._core.literals import COMPARISONS, TARGETS, LiteralValue, is_condition, literal_of, refusal, valid_text
+from plaudit._core.literals import (
+    COMPARISONS,
+    TARGETS,
+    VALUE_KINDS,
+    LiteralValue,
+    is_condition,
+    literal_of,
+    refusal,
+    valid_text,
+)
 from plaudit._core.query_dict import quoted, read_operation, write
 from plaudit._core.query_text import as_python
 
@@ -18,8 +27,9 @@ from plaudit._core.query_text import as_python
 class Expr:
     """A part of a query: a field, or what was built from fields with operators and methods. Immutable.
 
-    It is compared with numbers, texts, bools, None, datetimes and other expressions. Combine conditions with `&`, `|`
-    and `~`, never with `and`, `or`, `not`; put each comparison in parentheses, because these operators bind tighter.
+    It is compared with numbers, texts, bools, datetimes and other expressions. A comparison with None, which would find
+    nothing, raises ValueError: write `.is_null()` or `.exists()`. Combine conditions with `&`, `|` and `~`, never with
+    `and`, `or`, `not`; put each comparison in parentheses, because these operators bind tighter.
     """
 
     __slots__ = ("_message",)
@@ -68,12 +78,15 @@ class Expr:
         return Expr(v1.Expression(negation=_condition(self)))
 
     def in_(self, members: Iterable[Expr | LiteralValue]) -> Expr:
-        """Whether this equals one of `members`, each compared by its own kind; false if there are none."""
+        """Whether this equals one of `members`, each compared by its own kind; false if there are none.
+
+        Raises ValueError for a None among them, which nothing equals.
+        """
         if isinstance(members, str | bytes | Mapping):
             raise TypeError(f"in_() takes a list of values, not a {type(members).__name__}")
         return Expr(
             v1.Expression(
-                membership=v1.Membership(operand=self._message, members=[_operand(member) for member in members])
+                membership=v1.Membership(operand=self._message, members=[self._member(member) for member in members])
             )
         )
 
@@ -89,9 +102,44 @@ class Expr:
             )
         )
 
+    def startswith(self, prefix: str | Expr) -> Expr:
+        """Whether this text begins with `prefix`; case counts. A prefix of `ref` is looked up in its index."""
+        if not isinstance(prefix, str | Expr):
+            raise TypeError(f"startswith() takes a text or an expression, not a {type(prefix).__name__}")
+        return Expr(v1.Expression(starts_with=v1.StartsWith(input=self._message, prefix=_operand(prefix))))
+
     def exists(self) -> Expr:
         """Whether the path exists (a JSON null does); of a column or the key of a map, whether it is not null."""
         return self._convert("exists")
+
+    def is_null(self) -> Expr:
+        """Whether a payload path holds an explicit JSON null; of a column or the key of a map, whether it has no value.
+
+        Unknown where the path is not there: `~field("payload.v").exists()` finds those records.
+        """
+        if self._message.WhichOneof("kind") == "field" and self._message.field.partition(".")[0] != "payload":
+            return ~self.exists()
+        return self.is_type("null")
+
+    def type_of(self) -> Expr:
+        """The kind of a field's value as text: one of `number`, `text`, `bool`, `null`, `object`, `array`.
+
+        `time` of `created_at` and `updated_at`; unknown where the value is missing.
+        """
+        if self._message.WhichOneof("kind") != "field":
+            raise TypeError(f"{self!r} is not a field: only a field's value has a kind to ask for")
+        return Expr(v1.Expression(type_of=v1.TypeOf(input=self._message)))
+
+    def is_type(self, kind: str) -> Expr:
+        """Whether a field's value is of this kind: `number`, `text`, `bool`, `null`, `object`, `array` or `time`.
+
+        Raises ValueError for another word.
+        """
+        if not isinstance(kind, str):
+            raise TypeError(f"is_type() takes the name of a kind, not a {type(kind).__name__}")
+        if kind not in VALUE_KINDS:
+            raise ValueError(f"{quoted(kind)} is not a kind of value: write one of {', '.join(VALUE_KINDS)}")
+        return self.type_of() == kind
 
     def as_double(self) -> Expr:
         """This as a number; unknown where it is not one."""
@@ -119,8 +167,22 @@ class Expr:
         return as_python(self._message)
 
     def _compare(self, operator: str, other: Expr | LiteralValue) -> Expr:
+        if other is None:
+            raise self._null_refusal(f"{self!r} compared with None")
         comparison = v1.Comparison(op=COMPARISONS[operator], left=self._message, right=_operand(other))
         return Expr(v1.Expression(comparison=comparison))
+
+    def _member(self, member: Expr | LiteralValue) -> v1.Expression:
+        if member is None:
+            raise self._null_refusal(f"{self!r}.in_([…]) with None in it")
+        return _operand(member)
+
+    def _null_refusal(self, what: str) -> ValueError:
+        """The error of a comparison that would find nothing, silently."""
+        return ValueError(
+            f"{what} finds nothing, because a comparison with null is never true: write {self!r}.is_null() for an "
+            f"explicit null, ~{self!r}.exists() for what is missing"
+        )
 
     def _convert(self, target: str) -> Expr:
         if self._message.WhichOneof("kind") == "convert":

@@ -30,6 +30,8 @@ COMPARISONS: Final[Mapping[str, v1.ComparisonOp.ValueType]] = {
     "$lt": v1.ComparisonOp.COMPARISON_OP_LT,
     "$lte": v1.ComparisonOp.COMPARISON_OP_LTE,
 }
+VALUE_KINDS: Final = ("number", "text", "bool", "null", "object", "array", "time")
+"""What `$type` may give."""
 COMPARISON_NAMES: Final = {number: name for name, number in COMPARISONS.items()}
 COMPARISON_SIGNS: Final = {
     v1.ComparisonOp.COMPARISON_OP_EQ: "==",
@@ -48,7 +50,7 @@ TARGETS: Final[Mapping[str, v1.ConvertTarget.ValueType]] = {
 }
 TARGET_NAMES: Final = {number: name for name, number in TARGETS.items()}
 _OPERATION_TARGETS: Final = (v1.ConvertTarget.CONVERT_TARGET_BOOL, v1.ConvertTarget.CONVERT_TARGET_EXISTS)
-_OPERATIONS: Final = frozenset(("all_of", "any_of", "negation", "comparison", "membership", "contains"))
+_OPERATIONS: Final = frozenset(("all_of", "any_of", "negation", "comparison", "membership", "contains", "starts_with"))
 
 
 def is_condition(message: v1.Expression) -> bool:

@@ -68,7 +68,9 @@ def _read(node: object, path: str, depth: int) -> v1.Expression:
             )
         case "$contains":
             parts = _read_object(argument, at, ("input", "substr"), "case_insensitive")
-            case_insensitive = parts.get("case_insensitive", False)
+            case_insensitive = parts.get("case_insensitive")
+            if case_insensitive is None:
+                case_insensitive = False
             if not isinstance(case_insensitive, bool):
                 raise refusal(f"{at}.case_insensitive", f"must be true or false, not {_kind_of(case_insensitive)}")
             return v1.Expression(
@@ -76,6 +78,16 @@ def _read(node: object, path: str, depth: int) -> v1.Expression:
                     input=_read(parts["input"], f"{at}.input", depth + 1),
                     substring=_read(parts["substr"], f"{at}.substr", depth + 1),
                     case_insensitive=case_insensitive,
+                )
+            )
+        case "$type":
+            return v1.Expression(type_of=v1.TypeOf(input=_read(argument, at, depth + 1)))
+        case "$startsWith":
+            parts = _read_object(argument, at, ("input", "prefix"))
+            return v1.Expression(
+                starts_with=v1.StartsWith(
+                    input=_read(parts["input"], f"{at}.input", depth + 1),
+                    prefix=_read(parts["prefix"], f"{at}.prefix", depth + 1),
                 )
             )
         case "$convert":
@@ -204,6 +216,15 @@ def write(message: v1.Expression, path: str, depth: int) -> dict[str, Any]:
             if message.contains.case_insensitive:
                 parts["case_insensitive"] = True
             return {"$contains": parts}
+        case "type_of":
+            return {"$type": write(message.type_of.input, f"{path}.type_of.input", depth + 1)}
+        case "starts_with":
+            return {
+                "$startsWith": {
+                    "input": write(message.starts_with.input, f"{path}.starts_with.input", depth + 1),
+                    "prefix": write(message.starts_with.prefix, f"{path}.starts_with.prefix", depth + 1),
+                }
+            }
         case _:
             raise refusal(path, "is not set")
 

@@ -9,6 +9,8 @@ from plaudit._core.literals import COMPARISON_SIGNS, TARGET_NAMES
 
 _SHOWN_MEMBERS: Final = 20
 
+_BARE: Final = frozenset(("literal", "field", "convert", "membership", "contains", "type_of", "starts_with"))
+
 
 def as_python(message: v1.Expression) -> str:
     """The Python that builds the expression, on one line; of a long list the first 20 members."""
@@ -41,13 +43,17 @@ def as_python(message: v1.Expression) -> str:
             contains = message.contains
             folded = ", case_insensitive=True" if contains.case_insensitive else ""
             return f"{_primary(contains.input)}.contains({_argument(contains.substring)}{folded})"
+        case "type_of":
+            return f"{_primary(message.type_of.input)}.type_of()"
+        case "starts_with":
+            return f"{_primary(message.starts_with.input)}.startswith({_argument(message.starts_with.prefix)})"
         case _:
             return "?"
 
 
 def _primary(message: v1.Expression) -> str:
     """The same, in parentheses where it is followed by a dot, or preceded by a sign."""
-    bare = message.WhichOneof("kind") in ("literal", "field", "convert", "membership", "contains")
+    bare = message.WhichOneof("kind") in _BARE
     return as_python(message) if bare else f"({as_python(message)})"
 
 

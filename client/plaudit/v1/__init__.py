@@ -147,6 +147,8 @@ from plaudit.v1.query_pb2 import (
     Literal,
     Membership,
     Query,
+    StartsWith,
+    TypeOf,
 )
 from plaudit.v1.ref_pb2 import (
     Ref,
@@ -297,6 +299,7 @@ __all__ = [
     "SetReactionResponse",
     "SpanStatusCode",
     "SpansRule",
+    "StartsWith",
     "StreamFeedbackRequest",
     "StreamFeedbackResponse",
     "SubmitFeedbackRequest",
@@ -313,6 +316,7 @@ __all__ = [
     "TokenServiceStub",
     "Tombstone",
     "TypeCount",
+    "TypeOf",
     "Undefined",
     "Unique",
     "ValueCount",

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16plaudit/v1/query.proto\x12\nplaudit.v1\x1a\x1cgoogle/protobuf/struct.proto\"-\n\x05Query\x12$\n\x04\x65xpr\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\"\x83\x03\n\nExpression\x12&\n\x07literal\x18\x01 \x01(\x0b\x32\x13.plaudit.v1.LiteralH\x00\x12\x0f\n\x05\x66ield\x18\x02 \x01(\tH\x00\x12&\n\x07\x63onvert\x18\x03 \x01(\x0b\x32\x13.plaudit.v1.ConvertH\x00\x12,\n\x06\x61ll_of\x18\x04 \x01(\x0b\x32\x1a.plaudit.v1.ExpressionListH\x00\x12,\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32\x1a.plaudit.v1.ExpressionListH\x00\x12*\n\x08negation\x18\x06 \x01(\x0b\x32\x16.plaudit.v1.ExpressionH\x00\x12,\n\ncomparison\x18\x07 \x01(\x0b\x32\x16.plaudit.v1.ComparisonH\x00\x12,\n\nmembership\x18\x08 \x01(\x0b\x32\x16.plaudit.v1.MembershipH\x00\x12(\n\x08\x63ontains\x18\t \x01(\x0b\x32\x14.plaudit.v1.ContainsH\x00\x42\x06\n\x04kind\"\x9f\x01\n\x07Literal\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x05 \x01(\tH\x00\x42\x07\n\x05value\"W\n\x07\x43onvert\x12%\n\x05input\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12%\n\x02to\x18\x02 \x01(\x0e\x32\x19.plaudit.v1.ConvertTarget\"=\n\x0e\x45xpressionList\x12+\n\x0b\x65xpressions\x18\x01 \x03(\x0b\x32\x16.plaudit.v1.Expression\"\x7f\n\nComparison\x12$\n\x02op\x18\x01 \x01(\x0e\x32\x18.plaudit.v1.ComparisonOp\x12$\n\x04left\x18\x02 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12%\n\x05right\x18\x03 \x01(\x0b\x32\x16.plaudit.v1.Expression\"^\n\nMembership\x12\'\n\x07operand\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12\'\n\x07members\x18\x02 \x03(\x0b\x32\x16.plaudit.v1.Expression\"v\n\x08\x43ontains\x12%\n\x05input\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12)\n\tsubstring\x18\x02 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12\x18\n\x10\x63\x61se_insensitive\x18\x03 \x01(\x08*\xb1\x01\n\rConvertTarget\x12\x1e\n\x1a\x43ONVERT_TARGET_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONVERT_TARGET_DOUBLE\x10\x01\x12\x16\n\x12\x43ONVERT_TARGET_INT\x10\x02\x12\x19\n\x15\x43ONVERT_TARGET_STRING\x10\x03\x12\x17\n\x13\x43ONVERT_TARGET_BOOL\x10\x04\x12\x19\n\x15\x43ONVERT_TARGET_EXISTS\x10\x05*\xb3\x01\n\x0c\x43omparisonOp\x12\x1d\n\x19\x43OMPARISON_OP_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPARISON_OP_EQ\x10\x01\x12\x14\n\x10\x43OMPARISON_OP_NE\x10\x02\x12\x14\n\x10\x43OMPARISON_OP_GT\x10\x03\x12\x15\n\x11\x43OMPARISON_OP_GTE\x10\x04\x12\x14\n\x10\x43OMPARISON_OP_LT\x10\x05\x12\x15\n\x11\x43OMPARISON_OP_LTE\x10\x06\x42:\n\x0e\x64\x65v.plaudit.v1P\x01Z&plaudit.dev/proto/plaudit/v1;plauditv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16plaudit/v1/query.proto\x12\nplaudit.v1\x1a\x1cgoogle/protobuf/struct.proto\"-\n\x05Query\x12$\n\x04\x65xpr\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\"\xd9\x03\n\nExpression\x12&\n\x07literal\x18\x01 \x01(\x0b\x32\x13.plaudit.v1.LiteralH\x00\x12\x0f\n\x05\x66ield\x18\x02 \x01(\tH\x00\x12&\n\x07\x63onvert\x18\x03 \x01(\x0b\x32\x13.plaudit.v1.ConvertH\x00\x12,\n\x06\x61ll_of\x18\x04 \x01(\x0b\x32\x1a.plaudit.v1.ExpressionListH\x00\x12,\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32\x1a.plaudit.v1.ExpressionListH\x00\x12*\n\x08negation\x18\x06 \x01(\x0b\x32\x16.plaudit.v1.ExpressionH\x00\x12,\n\ncomparison\x18\x07 \x01(\x0b\x32\x16.plaudit.v1.ComparisonH\x00\x12,\n\nmembership\x18\x08 \x01(\x0b\x32\x16.plaudit.v1.MembershipH\x00\x12(\n\x08\x63ontains\x18\t \x01(\x0b\x32\x14.plaudit.v1.ContainsH\x00\x12%\n\x07type_of\x18\n \x01(\x0b\x32\x12.plaudit.v1.TypeOfH\x00\x12-\n\x0bstarts_with\x18\x0b \x01(\x0b\x32\x16.plaudit.v1.StartsWithH\x00\x42\x06\n\x04kind\"\x9f\x01\n\x07Literal\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x05 \x01(\tH\x00\x42\x07\n\x05value\"W\n\x07\x43onvert\x12%\n\x05input\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12%\n\x02to\x18\x02 \x01(\x0e\x32\x19.plaudit.v1.ConvertTarget\"=\n\x0e\x45xpressionList\x12+\n\x0b\x65xpressions\x18\x01 \x03(\x0b\x32\x16.plaudit.v1.Expression\"\x7f\n\nComparison\x12$\n\x02op\x18\x01 \x01(\x0e\x32\x18.plaudit.v1.ComparisonOp\x12$\n\x04left\x18\x02 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12%\n\x05right\x18\x03 \x01(\x0b\x32\x16.plaudit.v1.Expression\"^\n\nMembership\x12\'\n\x07operand\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12\'\n\x07members\x18\x02 \x03(\x0b\x32\x16.plaudit.v1.Expression\"v\n\x08\x43ontains\x12%\n\x05input\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12)\n\tsubstring\x18\x02 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12\x18\n\x10\x63\x61se_insensitive\x18\x03 \x01(\x08\"/\n\x06TypeOf\x12%\n\x05input\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\"[\n\nStartsWith\x12%\n\x05input\x18\x01 \x01(\x0b\x32\x16.plaudit.v1.Expression\x12&\n\x06prefix\x18\x02 \x01(\x0b\x32\x16.plaudit.v1.Expression*\xb1\x01\n\rConvertTarget\x12\x1e\n\x1a\x43ONVERT_TARGET_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONVERT_TARGET_DOUBLE\x10\x01\x12\x16\n\x12\x43ONVERT_TARGET_INT\x10\x02\x12\x19\n\x15\x43ONVERT_TARGET_STRING\x10\x03\x12\x17\n\x13\x43ONVERT_TARGET_BOOL\x10\x04\x12\x19\n\x15\x43ONVERT_TARGET_EXISTS\x10\x05*\xb3\x01\n\x0c\x43omparisonOp\x12\x1d\n\x19\x43OMPARISON_OP_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPARISON_OP_EQ\x10\x01\x12\x14\n\x10\x43OMPARISON_OP_NE\x10\x02\x12\x14\n\x10\x43OMPARISON_OP_GT\x10\x03\x12\x15\n\x11\x43OMPARISON_OP_GTE\x10\x04\x12\x14\n\x10\x43OMPARISON_OP_LT\x10\x05\x12\x15\n\x11\x43OMPARISON_OP_LTE\x10\x06\x42:\n\x0e\x64\x65v.plaudit.v1P\x01Z&plaudit.dev/proto/plaudit/v1;plauditv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plaudit.v1.query_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.plaudit.v1P\001Z&plaudit.dev/proto/plaudit/v1;plauditv1'
-  _globals['_CONVERTTARGET']._serialized_start=1165
-  _globals['_CONVERTTARGET']._serialized_end=1342
-  _globals['_COMPARISONOP']._serialized_start=1345
-  _globals['_COMPARISONOP']._serialized_end=1524
+  _globals['_CONVERTTARGET']._serialized_start=1393
+  _globals['_CONVERTTARGET']._serialized_end=1570
+  _globals['_COMPARISONOP']._serialized_start=1573
+  _globals['_COMPARISONOP']._serialized_end=1752
   _globals['_QUERY']._serialized_start=68
   _globals['_QUERY']._serialized_end=113
   _globals['_EXPRESSION']._serialized_start=116
-  _globals['_EXPRESSION']._serialized_end=503
-  _globals['_LITERAL']._serialized_start=506
-  _globals['_LITERAL']._serialized_end=665
-  _globals['_CONVERT']._serialized_start=667
-  _globals['_CONVERT']._serialized_end=754
-  _globals['_EXPRESSIONLIST']._serialized_start=756
-  _globals['_EXPRESSIONLIST']._serialized_end=817
-  _globals['_COMPARISON']._serialized_start=819
-  _globals['_COMPARISON']._serialized_end=946
-  _globals['_MEMBERSHIP']._serialized_start=948
-  _globals['_MEMBERSHIP']._serialized_end=1042
-  _globals['_CONTAINS']._serialized_start=1044
-  _globals['_CONTAINS']._serialized_end=1162
+  _globals['_EXPRESSION']._serialized_end=589
+  _globals['_LITERAL']._serialized_start=592
+  _globals['_LITERAL']._serialized_end=751
+  _globals['_CONVERT']._serialized_start=753
+  _globals['_CONVERT']._serialized_end=840
+  _globals['_EXPRESSIONLIST']._serialized_start=842
+  _globals['_EXPRESSIONLIST']._serialized_end=903
+  _globals['_COMPARISON']._serialized_start=905
+  _globals['_COMPARISON']._serialized_end=1032
+  _globals['_MEMBERSHIP']._serialized_start=1034
+  _globals['_MEMBERSHIP']._serialized_end=1128
+  _globals['_CONTAINS']._serialized_start=1130
+  _globals['_CONTAINS']._serialized_end=1248
+  _globals['_TYPEOF']._serialized_start=1250
+  _globals['_TYPEOF']._serialized_end=1297
+  _globals['_STARTSWITH']._serialized_start=1299
+  _globals['_STARTSWITH']._serialized_end=1390
 # @@protoc_insertion_point(module_scope)

@@ -134,6 +134,8 @@ class Expression(google.protobuf.message.Message):
     COMPARISON_FIELD_NUMBER: builtins.int
     MEMBERSHIP_FIELD_NUMBER: builtins.int
     CONTAINS_FIELD_NUMBER: builtins.int
+    TYPE_OF_FIELD_NUMBER: builtins.int
+    STARTS_WITH_FIELD_NUMBER: builtins.int
     field: builtins.str
     """A column, `payload.<path>` or `<map>.<key>`: `{"$getField": "payload.score"}`."""
     @property
@@ -168,6 +170,14 @@ class Expression(google.protobuf.message.Message):
     def contains(self) -> global___Contains:
         """A substring in text, or an element in an array: `{"$contains": {…}}`."""
 
+    @property
+    def type_of(self) -> global___TypeOf:
+        """The kind of a value, as text: `{"$type": {"$getField": "payload.score"}}`."""
+
+    @property
+    def starts_with(self) -> global___StartsWith:
+        """Whether text begins with a text: `{"$startsWith": {"input": …, "prefix": …}}`."""
+
     def __init__(
         self,
         *,
@@ -180,10 +190,12 @@ class Expression(google.protobuf.message.Message):
         comparison: global___Comparison | None = ...,
         membership: global___Membership | None = ...,
         contains: global___Contains | None = ...,
+        type_of: global___TypeOf | None = ...,
+        starts_with: global___StartsWith | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["all_of", b"all_of", "any_of", b"any_of", "comparison", b"comparison", "contains", b"contains", "convert", b"convert", "field", b"field", "kind", b"kind", "literal", b"literal", "membership", b"membership", "negation", b"negation"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["all_of", b"all_of", "any_of", b"any_of", "comparison", b"comparison", "contains", b"contains", "convert", b"convert", "field", b"field", "kind", b"kind", "literal", b"literal", "membership", b"membership", "negation", b"negation"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["literal", "field", "convert", "all_of", "any_of", "negation", "comparison", "membership", "contains"] | None: ...
+    def HasField(self, field_name: typing.Literal["all_of", b"all_of", "any_of", b"any_of", "comparison", b"comparison", "contains", b"contains", "convert", b"convert", "field", b"field", "kind", b"kind", "literal", b"literal", "membership", b"membership", "negation", b"negation", "starts_with", b"starts_with", "type_of", b"type_of"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["all_of", b"all_of", "any_of", b"any_of", "comparison", b"comparison", "contains", b"contains", "convert", b"convert", "field", b"field", "kind", b"kind", "literal", b"literal", "membership", b"membership", "negation", b"negation", "starts_with", b"starts_with", "type_of", b"type_of"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["literal", "field", "convert", "all_of", "any_of", "negation", "comparison", "membership", "contains", "type_of", "starts_with"] | None: ...
 
 global___Expression = Expression
 
@@ -356,3 +368,56 @@ class Contains(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["case_insensitive", b"case_insensitive", "input", b"input", "substring", b"substring"]) -> None: ...
 
 global___Contains = Contains
+
+@typing.final
+class TypeOf(google.protobuf.message.Message):
+    """The kind of a field's value as text: `number`, `text`, `bool`, `null`, `object` or `array` of a payload value, where
+    null is an explicit JSON null; of a column or a map key its own kind (`time` of the two times). Unknown where the value
+    is missing.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: builtins.int
+    @property
+    def input(self) -> global___Expression:
+        """A field."""
+
+    def __init__(
+        self,
+        *,
+        input: global___Expression | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input"]) -> None: ...
+
+global___TypeOf = TypeOf
+
+@typing.final
+class StartsWith(google.protobuf.message.Message):
+    """Whether text begins with another text, compared by code points; case counts. A payload number or bool is taken in its
+    text form; an object or an array is unknown.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: builtins.int
+    PREFIX_FIELD_NUMBER: builtins.int
+    @property
+    def input(self) -> global___Expression:
+        """Text or a payload value."""
+
+    @property
+    def prefix(self) -> global___Expression:
+        """Text or a payload value; every text begins with the empty one."""
+
+    def __init__(
+        self,
+        *,
+        input: global___Expression | None = ...,
+        prefix: global___Expression | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "prefix", b"prefix"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "prefix", b"prefix"]) -> None: ...
+
+global___StartsWith = StartsWith

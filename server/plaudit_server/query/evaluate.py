@@ -10,6 +10,7 @@ from functools import lru_cache, total_ordering
 from typing import Any, Final, assert_never
 
 from plaudit_server.query.fields import Column, FieldRef, MapKey, PayloadPath
+from plaudit_server.query.kinds import TYPE_OF_KIND
 from plaudit_server.query.tree import (
     And,
     Compare,
@@ -23,6 +24,8 @@ from plaudit_server.query.tree import (
     Operation,
     Or,
     SortKey,
+    StartsWith,
+    TypeOf,
 )
 
 Row = Mapping[str, Any]
@@ -49,6 +52,8 @@ def matches(operation: Operation, row: Row) -> bool | None:
             return True if True in truths else None if None in truths else False
         case Contains(input, needle, case_insensitive):
             return _contains(_read(input, row), _read(needle, row), case_insensitive)
+        case StartsWith(input, prefix):
+            return _starts_with(_read(input, row), _read(prefix, row))
         case Convert(input, to):
             result = _convert(_read(input, row), to)
             assert result is None or isinstance(result, bool)
@@ -120,6 +125,8 @@ def _read(operand: Operand, row: Row) -> _Value:
             return _field(ref, row)
         case Convert(input, to):
             return _convert(_read(input, row), to)
+        case TypeOf(Field(ref)):
+            return _type_of(ref, row)
         case _:
             return matches(operand, row)
 
@@ -274,6 +281,38 @@ def _contains(input: _Value, needle: _Value, case_insensitive: bool) -> bool | N
         return any(isinstance(element, str) and fold(element) == fold(wanted) for element in inner)
     text = text_of(inner)
     return None if text is None else fold(wanted) in fold(text)
+
+
+def _starts_with(input: _Value, prefix: _Value) -> bool | None:
+    text = input.as_text() if isinstance(input, _Payload) else input
+    beginning = prefix.as_text() if isinstance(prefix, _Payload) else prefix
+    if text is None or beginning is None:
+        return None
+    assert isinstance(text, str)
+    assert isinstance(beginning, str)
+    return text.startswith(beginning)
+
+
+def _type_of(ref: FieldRef, row: Row) -> str | None:
+    value = _field(ref, row)
+    if not isinstance(ref, PayloadPath):
+        return None if value is None else TYPE_OF_KIND[ref.kind]
+    assert isinstance(value, _Payload)
+    match value.value:
+        case Missing():
+            return None
+        case None:
+            return "null"
+        case bool():
+            return "bool"
+        case str():
+            return "text"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+        case _:
+            return "number"
 
 
 def _fold(text: str) -> str:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 from typing import Literal as Word
 
-from plaudit_server.query.fields import Column, MapKey, PayloadPath
-from plaudit_server.query.tree import Convert, Field, Literal, Operand, Target
+from plaudit_server.query.fields import Column, Kind, MapKey, PayloadPath
+from plaudit_server.query.tree import Convert, Field, Literal, Operand, Target, TypeOf
 
 ScalarKind = Word["text", "number", "bool", "time"]
 """What a value may be in a comparison."""
 
 OperandKind = Word["text", "number", "bool", "null", "time", "array", "map", "payload"]
 """What an operand is before any row is read; a payload value takes the kind of what it is compared with."""
+
+TYPE_OF_KIND: Final[Mapping[Kind, str]] = {
+    "text": "text",
+    "number": "number",
+    "bool": "bool",
+    "time": "time",
+    "array": "array",
+    "map": "object",
+}
+"""What TypeOf gives for a column or map key that has a value, by its kind."""
 
 _KIND_OF_TARGET: Final[dict[Target, OperandKind]] = {
     "double": "number",
@@ -38,6 +49,8 @@ def kind_of(operand: Operand) -> OperandKind:
             return "payload"
         case Field(ref=Column() | MapKey() as ref):
             return ref.kind
+        case TypeOf():
+            return "text"
         case Convert(to=to):
             return _KIND_OF_TARGET[to]
         case _:

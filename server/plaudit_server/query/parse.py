@@ -12,6 +12,8 @@ from plaudit.v1 import ComparisonOp, ConvertTarget, Expression, Membership, Orde
 from plaudit.v1 import Contains as ContainsMessage
 from plaudit.v1 import Convert as ConvertMessage
 from plaudit.v1 import Literal as LiteralMessage
+from plaudit.v1 import StartsWith as StartsWithMessage
+from plaudit.v1 import TypeOf as TypeOfMessage
 from plaudit_server.errors import InvalidQuery, Violation
 from plaudit_server.query.fields import COLUMNS, Column, FieldRef, PayloadPath, UnknownField, resolve
 from plaudit_server.query.kinds import OperandKind, kind_of
@@ -31,7 +33,9 @@ from plaudit_server.query.tree import (
     Operation,
     Or,
     SortKey,
+    StartsWith,
     Target,
+    TypeOf,
 )
 
 # The words of the enums by number; UNSPECIFIED has none.
@@ -102,7 +106,7 @@ def parse_order(order_by: Iterable[OrderBy], at: str = "order_by") -> tuple[Sort
 def _is_operation(operand: Operand) -> TypeGuard[Operation]:
     if isinstance(operand, Convert):
         return operand.to in ("exists", "bool")
-    return not isinstance(operand, Literal | Field)
+    return not isinstance(operand, Literal | Field | TypeOf)
 
 
 class Reader:
@@ -162,6 +166,10 @@ class Reader:
                 return self._membership(message.membership, f"{at}.membership", depth)
             case "contains":
                 return self._contains(message.contains, f"{at}.contains", depth)
+            case "type_of":
+                return self._type_of(message.type_of, f"{at}.type_of", depth)
+            case "starts_with":
+                return self._starts_with(message.starts_with, f"{at}.starts_with", depth)
             case _:
                 self.refuse(at, "is empty: no kind of expression is set")
                 return None
@@ -296,6 +304,26 @@ class Reader:
             self.refuse(f"{at}.substring", f"is {_article(kind)}; text or a payload value is needed here")
             good = False
         return Contains(input, needle, message.case_insensitive) if good else None
+
+    def _type_of(self, message: TypeOfMessage, at: str, depth: int) -> TypeOf | None:
+        input = self.operand(message.input, f"{at}.input", depth + 1)
+        if isinstance(input, Field):
+            return TypeOf(input)
+        if input is not None:
+            self.refuse(f"{at}.input", "is not a field; a payload value, a column or a key of a map is needed here")
+        return None
+
+    def _starts_with(self, message: StartsWithMessage, at: str, depth: int) -> StartsWith | None:
+        input = self.operand(message.input, f"{at}.input", depth + 1)
+        prefix = self.operand(message.prefix, f"{at}.prefix", depth + 1)
+        if input is None or prefix is None:
+            return None
+        good = True
+        for operand, name in ((input, "input"), (prefix, "prefix")):
+            if (kind := kind_of(operand)) not in ("text", "payload"):
+                self.refuse(f"{at}.{name}", f"is {_article(kind)}; text or a payload value is needed here")
+                good = False
+        return StartsWith(input, prefix) if good else None
 
     def _is_scalar(self, operand: Operand, at: str) -> bool:
         if (kind := kind_of(operand)) in ("array", "map"):

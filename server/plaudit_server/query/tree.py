@@ -88,9 +88,24 @@ class Contains:
     case_insensitive: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StartsWith:
+    """Whether text begins with another text."""
+
+    input: Operand
+    prefix: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class TypeOf:
+    """The kind of a field's value, as text."""
+
+    input: Field
+
+
 # A Convert is an operation only when `to` is exists or bool.
-Operation = And | Or | Not | Compare | In | Contains | Convert
-Operand = Literal | Field | Operation
+Operation = And | Or | Not | Compare | In | Contains | StartsWith | Convert
+Operand = Literal | Field | TypeOf | Operation
 
 
 @dataclass(frozen=True, slots=True)

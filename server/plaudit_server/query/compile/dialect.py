@@ -110,6 +110,8 @@ class Dialect:
     both_numbers: str
     """Whether both `{left}` and `{right}` (the types of two values) are JSON numbers."""
     json_type: str
+    json_kind: str
+    """The kind of a value in the words of the language, null when there is no value."""
     is_array: str
     """Whether the value is an array."""
     any_element: str
@@ -131,6 +133,8 @@ class Dialect:
     bool_text: str
     fold: str
     contains: str
+    starts_with: str
+    """Whether the text `{value}` begins with the text `{prefix}`, which is a placeholder or a name."""
     prefix: str
     """The first `{length}` characters of a text."""
 

@@ -13,8 +13,9 @@ from plaudit_server.query.compile.fragments import Sql, compare, fill, join
 from plaudit_server.query.compile.literals import FALSE, NULL, TRUE, bound, bound_numbers, bound_texts
 from plaudit_server.query.compile.paths import Paths
 from plaudit_server.query.compile.readings import Readings, compare_readings, reading_templates, readings
-from plaudit_server.query.fields import Column, MapKey, PayloadPath
-from plaudit_server.query.kinds import ScalarKind, common_kind, is_null, kind_of
+from plaudit_server.query.fields import Column, FieldRef, MapKey, PayloadPath
+from plaudit_server.query.indexes.ranges import after_prefix
+from plaudit_server.query.kinds import TYPE_OF_KIND, ScalarKind, common_kind, is_null, kind_of
 from plaudit_server.query.tree import (
     And,
     Compare,
@@ -28,6 +29,8 @@ from plaudit_server.query.tree import (
     Operand,
     Operation,
     Or,
+    StartsWith,
+    TypeOf,
 )
 
 
@@ -53,6 +56,8 @@ class Operators:
                 return self._in(operation)
             case Contains():
                 return self._contains(operation)
+            case StartsWith():
+                return self._starts_with(operation)
             case Convert():
                 return fill("({value})", value=self._convert(operation))
 
@@ -166,6 +171,34 @@ class Operators:
             case _:
                 return in_text(self.value(node.input, "text"))
 
+    def _starts_with(self, node: StartsWith) -> Sql:
+        if is_null(node.input) or is_null(node.prefix):
+            return NULL
+        match node:
+            case StartsWith(Field(Column()) as column, Literal(str() as prefix)) if prefix:
+                # As a range an index on the column serves it; a text is in the range exactly if it has the prefix.
+                text, end = self.value(column, "text"), after_prefix(prefix)
+                least = compare("gte", text, bound(self._dialect, "text", prefix))
+                return (
+                    least
+                    if end is None
+                    else join("and", (least, compare("lt", text, bound(self._dialect, "text", end))))
+                )
+            case _:
+                prefix_sql = self.value(node.prefix, "text")
+        text = self.value(node.input, "text")
+        if isinstance(node.prefix, Literal):
+            return fill(f"({self._dialect.starts_with})", value=text, prefix=prefix_sql)
+        return self._paths.once(
+            "prefix", prefix_sql, fill(f"({self._dialect.starts_with})", value=text, prefix=Sql("prefix"))
+        )
+
+    def _type_of(self, ref: FieldRef) -> Sql:
+        if isinstance(ref, PayloadPath):
+            return self._paths.filled(self._dialect.json_kind, ref)
+        kind = bound(self._dialect, "text", TYPE_OF_KIND[ref.kind])
+        return fill("(case when {exists} then {kind} end)", exists=self._paths.exists(ref), kind=kind)
+
     def value(self, operand: Operand, kind: ScalarKind) -> Sql:
         """An operand as a kind: its own, or for a payload value any but time."""
         match operand:
@@ -175,6 +208,8 @@ class Operators:
                 return self._paths.value(ref, kind)
             case Convert():
                 return self._convert(operand)
+            case TypeOf(Field(ref)):
+                return self._type_of(ref)
             case _:
                 return self.truth(operand)
 
@@ -212,6 +247,8 @@ class Operators:
     def _exists(self, operand: Operand) -> Sql:
         if isinstance(operand, Literal):
             return FALSE if operand.value is None else TRUE
+        if isinstance(operand, TypeOf):
+            return fill("({value} is not null)", value=self._type_of(operand.input.ref))
         if not isinstance(operand, Field):
             return fill("({value} is not null)", value=self.truth(operand))
         return self._paths.exists(operand.ref)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -103,6 +104,16 @@ def span_of(kind: IndexKind, op: Op, value: Any, exact_numbers: bool) -> Span | 
             return Span(None, high)
         case _:
             return None
+
+
+def after_prefix(prefix: str) -> str | None:
+    """The least text, by code point, that is above every text with a prefix; None where there is none."""
+    while prefix:
+        prefix, last = prefix[:-1], ord(prefix[-1])
+        if last < sys.maxunicode:
+            # Surrogates are no characters of a text.
+            return prefix + chr(0xE000 if last == 0xD7FF else last + 1)
+    return None
 
 
 def _number_range(op: Op, value: float) -> Range | None:

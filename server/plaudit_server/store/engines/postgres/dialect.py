@@ -169,6 +169,10 @@ def postgres(fold_collation: str) -> Dialect:
         ),
         both_numbers="({left} = 'number' and {right} = 'number')",
         json_type="json_typeof(({json})::json #> {path})",
+        json_kind=(
+            "((select case k when 'string' then 'text' when 'boolean' then 'bool' else k end"
+            ' from (select json_typeof(({json})::json #> {path}) as k offset 0) as a) collate "C")'
+        ),
         is_array="json_typeof(({json})::json #> {path}) = 'array'",
         any_element=(
             "exists (select 1 from json_array_elements(({json})::json #> {path}) as e (value)"
@@ -190,6 +194,7 @@ def postgres(fold_collation: str) -> Dialect:
         bool_text="(case {value} when true then 'true' when false then 'false' end collate \"C\")",
         fold=f"(replace({lowered}, 'ς', 'σ') collate \"C\")",
         contains="strpos({value}, {needle}) > 0",
+        starts_with="starts_with({value}, {prefix})",
         prefix="left({value}, {length})",
         indexed=_INDEXED,
     )

@@ -98,6 +98,10 @@ SQLITE: Final = Dialect(
     ),
     both_numbers="({left} in ('integer', 'real') and {right} in ('integer', 'real'))",
     json_type="json_type({json}, {path})",
+    json_kind=(
+        "(case json_type({json}, {path}) when 'integer' then 'number' when 'real' then 'number' when 'true' then 'bool'"
+        " when 'false' then 'bool' else json_type({json}, {path}) end)"
+    ),
     is_array="json_type({json}, {path}) = 'array'",
     any_element="exists (select 1 from json_each({json}, {path}) as e where e.type = 'text' and {test})",
     element="e.value",
@@ -118,6 +122,7 @@ SQLITE: Final = Dialect(
         " from (select {value} as t))"
     ),
     contains="instr({value}, {needle}) > 0",
+    starts_with="substr({value}, 1, length({prefix})) = {prefix}",
     prefix="substr({value}, 1, {length})",
     first_steps="coalesce({json} -> {as_position}, {json} -> {as_key})",
     prefilter=Prefilter(
