@@ -335,7 +335,8 @@ def test_server_info(client: plaudit.Client) -> None:
 
 def test_get_feedback_by_id_query_and_reaction(client: plaudit.Client) -> None:
     score = plaudit.field("payload.score") > 1
-    reaction = "(field('feedback_type') == 'wandb.reaction.1') & (field('payload.emoji') == '👍')"
+    types = "field('feedback_type').in_(['wandb.reaction.1', 'wandb.agent_user_feedback'])"
+    reaction = f"{types} & field('payload.emoji').in_(['👍', {chr(0x1F44D) + chr(0xFE0F)!r}])"
 
     assert client.get_feedback().query is None
     assert repr(client.get_feedback("f2").query) == "Query(field('id') == 'f2')"

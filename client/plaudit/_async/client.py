@@ -73,13 +73,14 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         query: str | QueryLike | None = None,
         *,
         reaction: str | None = None,
+        tones: Literal["any"] | None = None,
         offset: int = 0,
         limit: int | None = None,
         order_by: str | Iterable[str] | None = None,
         project: str | None = None,
     ) -> AsyncFeedbackQuery:
         """As `Client.get_feedback`; sends nothing, so there is nothing to await."""
-        entity, name, chosen = self._chosen(query, reaction, project)
+        entity, name, chosen = self._chosen(query, reaction, tones, project)
         return AsyncFeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
 
     def ref(self, uri: str | Ref, *, project: str | None = None) -> AsyncRefFeedbackQuery:

@@ -87,16 +87,12 @@ class Operations(Generic[TransportT]):
         return f"{type(self).__name__}({self.project!r}, target={self.target!r})"
 
     def _chosen(
-        self, query: str | QueryLike | None, reaction: str | None, project: str | None
+        self, query: str | QueryLike | None, reaction: str | None, tones: str | None, project: str | None
     ) -> tuple[str, str, Query | None]:
         """Entity, project and query of `get_feedback`."""
         chosen: QueryLike | None = field("id") == canonical_id(query) if isinstance(query, str) else query
-        if chosen is not None:
-            chosen = as_query(chosen)
-        if reaction is not None:
-            chosen = reaction_query(reaction, chosen)
         entity, _, name = self.project_for(project).partition("/")
-        return entity, name, chosen
+        return entity, name, reaction_query(reaction, tones, chosen)
 
     def _create(self, record: Mapping[str, Any], project: str | None) -> Steps[Feedback]:
         message = to_message(record)

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from plaudit import v1
 from plaudit._contract.refs import Ref, parse_ref
+from plaudit._core.emoji import spellings
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
 from plaudit._core.feedback_types import AGENT_USER_FEEDBACK, ANNOTATION_PREFIX, NOTE, REACTION, RESERVED_PREFIX
@@ -285,9 +286,22 @@ class AskedOfRef(Asked[ClientT]):
         self._forgotten += 1
 
 
-def reaction_query(emoji: str, query: QueryLike | None) -> Query:
-    """What matches `query`, if there is one, and is a reaction with exactly this emoji."""
-    reaction = all_of([field("feedback_type") == REACTION, field("payload.emoji") == emoji])
+def reaction_query(emoji: str | None, tones: str | None, query: QueryLike | None) -> Query | None:
+    """What matches `query`, if there is one, and reacts with this emoji, if there is one, in any spelling.
+
+    `tones` is "any" for every skin tone. Raises TypeError for an emoji that is not text, ValueError for other `tones`,
+    and for tones of no reaction.
+    """
+    if tones not in (None, "any"):
+        raise ValueError(f"tones is 'any', or left out for the tone of the emoji, not {tones!r}")
+    if emoji is None:
+        if tones is not None:
+            raise ValueError("tones says which skin tones of a reaction are found: give the reaction, too")
+        return None if query is None else as_query(query)
+    if not isinstance(emoji, str):
+        raise TypeError(f"a reaction is an emoji, a str, not {type(emoji).__name__}")
+    types = field("feedback_type").in_([REACTION, AGENT_USER_FEEDBACK])
+    reaction = all_of([types, field("payload.emoji").in_(spellings(emoji, any_tone=tones == "any"))])
     if query is None:
         return Query(reaction)
     return Query(all_of([as_query(query).expr, reaction]))

@@ -75,6 +75,7 @@ class Client(Operations[Transport], Closing):
         query: str | QueryLike | None = None,
         *,
         reaction: str | None = None,
+        tones: Literal["any"] | None = None,
         offset: int = 0,
         limit: int | None = None,
         order_by: str | Iterable[str] | None = None,
@@ -82,10 +83,11 @@ class Client(Operations[Transport], Closing):
     ) -> FeedbackQuery:
         """The feedback with this id (a str), or all that matches this query; everything in the project for None.
 
-        With `reaction` only reactions with exactly this emoji. Nothing is sent before the result is looked at.
-        Raises TypeError for a query of another type, ValueError for a malformed one.
+        With `reaction` only reactions with this emoji, in any of its spellings (`❤` and `❤️` are one), on agents too;
+        with `tones="any"` in every skin tone. Nothing is sent before the result is looked at. Raises TypeError for a
+        query of another type, ValueError for a malformed one.
         """
-        entity, name, chosen = self._chosen(query, reaction, project)
+        entity, name, chosen = self._chosen(query, reaction, tones, project)
         return FeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
 
     def ref(self, uri: str | Ref, *, project: str | None = None) -> RefFeedbackQuery:
