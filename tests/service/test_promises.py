@@ -129,7 +129,7 @@ def test_loggers_have_the_names_of_before() -> None:
     names = set()
     for path in Path(plaudit_server.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger"):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger") and node.args:
                 assert isinstance(node.args[0], ast.Constant), f"{path}: a logger's name is a literal"
                 names.add(str(node.args[0].value))
     assert {name for name in names if name.startswith("plaudit")} == {
