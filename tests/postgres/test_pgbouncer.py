@@ -22,6 +22,7 @@ from plaudit_server.feedback.records import message
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.ledger import ProjectRevision
 from tests.postgres.cluster import Database, as_user, free_port, system_user
+from tests.postgres.test_trouble import only
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
@@ -81,11 +82,10 @@ def test_more_stores_than_connections_write_and_read_at_once(pooled_url: str, em
     async def work(store: PostgresEngine, number: int) -> None:
         for step in range(10):
             n = number * 100 + step
-            await store.write([Create(PROJECT, [record(n, {"text": "x" * 100_000})])])
-            replaced = (await store.write([Replace(PROJECT, record(n, {"a": 1}))])).outcomes[0]
-            assert message(replaced).version == 2  # type: ignore[arg-type]
+            await only(store, Create(PROJECT, [record(n, {"text": "x" * 100_000})]))
+            assert message(await only(store, Replace(PROJECT, record(n, {"a": 1})))).version == 2
             await store.read(Select(PROJECT, None, BY_TIME, with_total=True, max_bytes=300_000))
-        assert (await store.write([Purge(PROJECT, "p", ids=[id_of(number * 100)])])).outcomes == [Purged(1)]
+        assert await only(store, Purge(PROJECT, "p", ids=[id_of(number * 100)])) == Purged(1)
 
     async def scenario() -> None:
         stores = [PostgresEngine(pooled_url) for _ in range(4)]

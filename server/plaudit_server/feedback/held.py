@@ -9,7 +9,7 @@ from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackPurged
 from plaudit_server.feedback.records import CONTENT_COLUMNS, ChangeKind, Record, Row
-from plaudit_server.store.base import Statement, Steps
+from plaudit_server.store.base import Many, Statement, Steps
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Traits
 
@@ -44,6 +44,28 @@ class HeldStatements:
         self.aliases = traits.sql("SELECT id, target, version FROM feedback_alias WHERE project = ? AND id {in}")
 
 
+class HeldTogether:
+    """The same, for ids of several projects at once."""
+
+    def __init__(self, traits: Traits) -> None:
+        # OFFSET keeps each from becoming a join, which may be planned as a scan of the whole table.
+        def among(table: str, version: str = "version", condition: str = "") -> str:
+            return (
+                f"SELECT asked.project, found.id, found.version FROM asked CROSS JOIN LATERAL (SELECT id, {version} AS"
+                f" version FROM {table} AS f WHERE f.project = asked.project AND f.id = asked.id{condition} OFFSET 0)"
+                " AS found"
+            )
+
+        self.taken = traits.sql(
+            "WITH asked (project, id) AS (SELECT * FROM unnest(?::text[], ?::text[])) "
+            + among("feedback")
+            + " UNION ALL "
+            + among("feedback_history", condition=" AND f.version = 0")
+            + " UNION ALL "
+            + among("feedback_alias", "-1")
+        )
+
+
 class Held(NamedTuple):
     """A record that holds an id: its oldest content, to compare with, and the record as it is now.
 
@@ -72,7 +94,10 @@ def look_up(ledger: Ledger, ids: Sequence[str]) -> Steps[dict[str, Held | None]]
     """Which of the ids are held, and by what; None for a purged one."""
     statements, project, bind_list = ledger.sql.of(HeldStatements), ledger.project, ledger.sql.traits.bind_list
     bound = bind_list(ids)
-    found = yield Statement(statements.taken, (project, bound, project, bound, project, bound))
+    taken = Statement(statements.taken, (project, bound, project, bound, project, bound))
+    if ledger.together:
+        taken = taken._replace(many=Many(ledger.sql.of(HeldTogether).taken, [(project, id) for id in ids]))
+    found = yield taken
     held: dict[str, Held | None] = {}
     if not found:
         return held

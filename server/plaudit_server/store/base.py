@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -65,18 +65,30 @@ class Table:
         return self.columns.index(column)
 
 
+class Many(NamedTuple):
+    """How a statement about one project is run for several at once.
+
+    `sql` binds a list for each column of `rows`, those of all projects together; the project comes first in each of
+    the rows that it is given and in each that it returns.
+    """
+
+    sql: str
+    rows: Sequence[tuple[Any, ...]]
+
+
 class Statement(NamedTuple):
     """A statement to run; the driver sends its rows.
 
     With a `budget`, the first two columns are bytes, and the driver stops after the row with which their sum passes
     the budget. `proof` are the values of the table's proof columns, when the statement writes a row by which
-    its transaction can be recognised.
+    its transaction can be recognised. `many` is for an engine that writes several projects together.
     """
 
     sql: str
     params: Sequence[Any] = ()
     budget: int | None = None
     proof: tuple[Table, tuple[Any, ...]] | None = None
+    many: Many | None = None
 
 
 class Insert(NamedTuple):
@@ -179,6 +191,9 @@ def accepted(outcome: T | DomainError) -> T:
 class Written:
     """A committed group: an outcome for each command, and each of its projects' revision, whether it moved or not.
 
+    `skipped` are the places in the group of commands that could not be taken now, since another writer holds their
+    projects: nothing was done for them, and they may be given again.
+
     `repeated` counts the rows among the outcomes that were already stored just as the command would have stored them.
     `erased` is whether bytes were removed that must not stay in the store's files.
     """
@@ -187,6 +202,7 @@ class Written:
     revisions: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
     erased: bool = False
+    skipped: Collection[int] = ()
 
 
 class Engine(ABC):
@@ -196,6 +212,9 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+
+    side_by_side: bool = False
+    """Whether projects are written each by itself, so that one that waits is no reason for others to."""
 
     poll_seconds: ClassVar[float | None] = None
     """How often to look for what other servers wrote; None when no other server can."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 from plaudit_server.store.base import (
     Command,
+    Many,
     Outcome,
     Placement,
     Read,
@@ -54,41 +56,88 @@ class LedgerStatements:
         self.revision = traits.sql("SELECT revision FROM project WHERE project = ?")
 
 
+class TogetherStatements:
+    """The statements about the rows of several projects, for engines that write them in one transaction."""
+
+    def __init__(self, traits: Traits) -> None:
+        # The only row lock by SELECT of this server. It skips the projects that others hold, which no UPDATE can do;
+        # and the statement writes what it has locked, so that the transaction begins with a write all the same. It is
+        # not used on Citus, which takes no such lock over several shards: there each project is written by itself.
+        self.lock_free = traits.sql(
+            "WITH free AS (SELECT project FROM project WHERE project = ANY(?) ORDER BY project FOR UPDATE SKIP LOCKED)"
+            " UPDATE project SET revision = project.revision FROM free WHERE project.project = free.project"
+            " RETURNING project.project, project.revision, project.last_created_at, project.definitions"
+        )
+        # Of a project that another writer is making at this moment it waits to hear what becomes of it.
+        self.make_missing = traits.sql(
+            "INSERT INTO project (project, revision, last_created_at, definitions) SELECT missing, 0, 0, 0"
+            " FROM unnest(?::text[]) AS missing ORDER BY missing ON CONFLICT (project) DO NOTHING RETURNING project"
+        )
+        self.move = traits.sql(
+            "INSERT INTO project (project, revision, last_created_at, definitions)"
+            " SELECT * FROM unnest(?::text[], ?::bigint[], ?::bigint[], ?::bigint[])"
+            " ON CONFLICT (project) DO UPDATE SET revision = excluded.revision,"
+            " last_created_at = excluded.last_created_at, definitions = excluded.definitions"
+        )
+
+
 def write_group(sql: Prepared, group: Sequence[Command[Any]], clock: Callable[[], int]) -> Steps[Written]:
     """Apply a group in the transaction now open: project by project, and each project's commands in order.
 
     Projects do not depend on each other; they are sorted, so that all writers lock them in the same order. `clock`
     returns microseconds since 1970 UTC.
     """
-    by_project: dict[str, list[int]] = {}
-    for index, command in enumerate(group):
-        by_project.setdefault(command.project, []).append(index)
+    by_project = places(group)
     outcomes: list[Outcome | WriteFailed] = [None] * len(group)
     revisions = {}
     repeated, erased = 0, False
     for project in sorted(by_project):
         ledger = Ledger(sql, project, clock())
         yield from ledger.lock()
-        for kind, indexes in _runs(by_project[project], group):
-            results = yield from kind.apply(ledger, [group[index] for index in indexes])
-            for index, result in zip(indexes, results, strict=True):
-                outcomes[index] = result
-        yield from ledger.release()
+        results = yield from write_project(ledger, [group[index] for index in by_project[project]])
+        for index, result in zip(by_project[project], results, strict=True):
+            outcomes[index] = result
         revisions[project] = ledger.revision
         repeated += ledger.repeated
         erased = erased or ledger.erased
     return Written(outcomes, revisions, repeated, erased)
 
 
-def _runs(indexes: Sequence[int], group: Sequence[Command[Any]]) -> Iterator[tuple[type[Command[Any]], list[int]]]:
-    """Commands of one class that follow each other, which share what they look up."""
-    run: list[int] = []
-    for index in indexes:
-        if run and type(group[index]) is not type(group[run[0]]):
-            yield type(group[run[0]]), run
-            run = []
-        run.append(index)
-    yield type(group[run[0]]), run
+def places(group: Sequence[Command[Any]]) -> dict[str, list[int]]:
+    """Where in a group the commands of each project are."""
+    by_project: dict[str, list[int]] = {}
+    for index, command in enumerate(group):
+        by_project.setdefault(command.project, []).append(index)
+    return by_project
+
+
+def write_project(ledger: Ledger, commands: Sequence[Command[Any]]) -> Steps[list[Outcome]]:
+    """Apply commands of the project that the ledger has locked, in order, and store where it stands then."""
+    outcomes: list[Outcome] = []
+    for kind, run in groupby(commands, _kind):  # those of one class that follow each other share what they look up
+        outcomes += yield from kind.apply(ledger, list(run))
+    yield from ledger.release()
+    return outcomes
+
+
+def _kind(command: Command[Any]) -> type[Command[Any]]:
+    return type(command)
+
+
+def lock_free(sql: Prepared, projects: Sequence[str]) -> Steps[dict[str, tuple[int, int, int]]]:
+    """Lock those of the projects that no other writer holds, and read where they stand; the others are left out.
+
+    The first statement of a transaction that writes to several projects is the first of these.
+    """
+    statements = sql.of(TogetherStatements)
+    bind_list = sql.traits.bind_list
+    found = yield Statement(statements.lock_free, (bind_list(projects),))
+    locked = {project: (revision, time, definitions) for project, revision, time, definitions in found}
+    missing = [project for project in projects if project not in locked]
+    if missing:
+        made = yield Statement(statements.make_missing, (bind_list(missing),))
+        locked |= {project: (0, 0, 0) for (project,) in made}
+    return locked
 
 
 def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int]]:
@@ -147,19 +196,31 @@ class Ledger:
         """How many rows were already stored as they would have been stored."""
         self.erased = False
         """Whether a command removed what must not stay in the store's files."""
+        self.together = False
+        """Whether other projects are written in the same transaction, and statements may be run for all at once."""
         self._now = now
         self._first = 0, 0
         self._time = 0
 
     def lock(self) -> Steps[None]:
         """Keep other writers out, and read where the project stands."""
-        self.revision, self._time, self.definitions = yield from lock(self.sql, self.project)
-        self._first = self.revision, self.definitions
+        self.begin(*(yield from lock(self.sql, self.project)))
+
+    def begin(self, revision: int, time: int, definitions: int, *, together: bool = False) -> None:
+        """Go on from where the project stands, which is locked; `together` with others in the same transaction."""
+        self.revision, self._time, self.definitions = revision, time, definitions
+        self._first = revision, definitions
+        self.together = together
 
     def release(self) -> Steps[None]:
         """Store where the project stands now, if it has moved."""
         if self._first != (self.revision, self.definitions):
-            yield move(self.sql, self.project, self.revision, self._time, self.definitions)
+            statement = move(self.sql, self.project, self.revision, self._time, self.definitions)
+            if self.together:
+                statement = statement._replace(
+                    many=Many(self.sql.of(TogetherStatements).move, [tuple(statement.params)])
+                )
+            yield statement
 
     def tick(self) -> int:
         """The next time of the project's clock, which never stands still nor goes back."""

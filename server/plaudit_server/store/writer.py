@@ -3,6 +3,8 @@
 A commit costs about the same whether it holds one row or twenty, so the next group also waits, a few milliseconds at
 most, for most of the callers that the last one answered: those that write in a loop will ask again. A lone writer
 never waits.
+
+A project that another writer holds is no reason for others to wait: its commands are put aside, and tried again.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
+from plaudit_server.store.aside import Aside
 from plaudit_server.store.base import Command, Engine, Outcome, WriteFailed, Written
 
 logger = logging.getLogger("plaudit_server")
@@ -23,6 +27,12 @@ T = TypeVar("T")
 
 _RETRY_SECONDS: Final = (0.05, 5.0)  # the shortest and the longest delay that Overloaded asks for
 _PROJECTS_REMEMBERED: Final = 10_000  # many more than a group has
+_WRITE_SECONDS: Final = 10.0  # how long a command without a deadline waits at most
+# What a project that is held may have of a group that tries it again, and of what may wait.
+_RETRIED_ROWS: Final = 64
+_ASIDE_SHARE: Final = 0.25
+_LATE_RETRY_SECONDS: Final = 1.0
+_CLOSING_SECONDS: Final = 0.01
 _COMMAND_BYTES: Final = 512  # the cost of a command without its texts
 
 # A group waits for this share of the callers of the last one, rounded down: if callers do not return, each group waits
@@ -42,6 +52,8 @@ class _Waiting(NamedTuple):
     outcome: asyncio.Future[Outcome]
     rows: int
     size: int
+    deadline: float
+    """When it is too late to begin, in seconds of the monotonic clock."""
 
 
 Acknowledged = Callable[[str, int], None]
@@ -90,6 +102,9 @@ class Writer:
         self._on_failure = on_failure
         self._meter = meter
         self._queue: deque[_Waiting] = deque()
+        self._queued_rows = 0
+        self._aside: Aside[_Waiting] = Aside()
+        self._lanes: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._awaited = 0
@@ -138,8 +153,17 @@ class Writer:
         if pending and (pending >= self._max_pending_commands or self.pending_bytes + size > self._max_pending_bytes):
             self.refused_commands += 1
             raise Overloaded(self._delay())
+        if self._aside and self._aside.commands_of(command.project) >= self._max_pending_commands * _ASIDE_SHARE:
+            self.refused_commands += 1  # others need the places
+            raise Overloaded(_RETRY_SECONDS[1])
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(command, outcome, rows, size))
+        deadline = command.work.deadline
+        if deadline is None:
+            deadline = time.monotonic() + _WRITE_SECONDS
+        waiting = _Waiting(command, outcome, rows, size, deadline)
+        if not self._aside or not self._aside.takes(waiting):
+            self._queue.append(waiting)
+            self._queued_rows += rows
         self.pending_commands = pending + 1
         self.pending_rows += rows
         self.pending_bytes += size
@@ -151,7 +175,7 @@ class Writer:
 
     def _enough(self) -> bool:
         """Whether as many commands or rows wait as the next group needs."""
-        return len(self._queue) >= self._awaited or self.pending_rows >= _GATHER_ROWS or self._closing
+        return len(self._queue) >= self._awaited or self._queued_rows >= _GATHER_ROWS or self._closing
 
     def _go_on(self) -> None:
         if self._arrival is not None and not self._arrival.done():
@@ -166,15 +190,41 @@ class Writer:
     async def _run(self) -> None:
         callers, until = 0, 0.0
         while True:
-            await self._arrived(1)
-            await self._arrived(int(callers * _GATHER_SHARE), max(until - time.monotonic(), 0.0))
+            await self._arrived(1, self._aside.seconds(time.monotonic()) if self._aside else None)
+            if self._queue:
+                await self._arrived(int(callers * _GATHER_SHARE), max(until - time.monotonic(), 0.0))
             group = self._take()
             if group:
-                await self._commit(group)
-                callers = len(group) + len(self._queue)
+                callers = len(group)
+                if self._store.side_by_side:
+                    self._begin_lanes(group)
+                else:
+                    await self._commit(group)
+                callers += len(self._queue)
                 until = time.monotonic() + min(callers * _GATHER_SECONDS, _GATHER_LONGEST)
             elif self._closing:
-                return
+                if not self._aside and not self._lanes:
+                    return
+                await asyncio.sleep(_CLOSING_SECONDS)
+
+    def _begin_lanes(self, group: list[_Waiting]) -> None:
+        """Commit each project's part of a group by itself; what comes for it meanwhile waits for that alone."""
+        by_project: dict[str, list[_Waiting]] = {}
+        for waiting in group:
+            by_project.setdefault(waiting.command.project, []).append(waiting)
+        for project, part in by_project.items():
+            self._aside.hold(project)
+            lane = asyncio.get_running_loop().create_task(self._commit(part), name="plaudit-writer-lane")
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Put aside what is in the queue for projects that are, so that nothing overtakes it."""
+        rest = deque(waiting for waiting in self._queue if not self._aside.takes(waiting))
+        if len(rest) < len(self._queue):
+            self._queue = rest
+            self._queued_rows = sum(waiting.rows for waiting in rest)
 
     async def _arrived(self, commands: int, seconds: float | None = None) -> None:
         """Wait until the given number of commands is in the queue, or enough rows, or until the seconds are over."""
@@ -189,21 +239,54 @@ class Writer:
             timer.cancel()
 
     def _take(self) -> list[_Waiting]:
-        """The next group: the commands that wait, within the bounds of a group, without those that were cancelled."""
-        queue = self._queue
+        """The next group: the commands that wait, within its bounds, without those that are late or were cancelled."""
         group: list[_Waiting] = []
         rows, size = self._max_group_rows, self._max_group_bytes
+        now = time.monotonic()
+        if self._aside:
+            rows, size = self._take_aside(group, now, rows, size)
+        queue = self._queue
         while queue:
             waiting = queue[0]
-            if waiting.outcome.done():
-                self._forget(queue.popleft())
+            if self._is_over(waiting, now):
+                self._queued_rows -= queue.popleft().rows
                 continue
             rows -= waiting.rows
             size -= waiting.size
             if group and (rows < 0 or size < 0):
                 break
             group.append(queue.popleft())
+            self._queued_rows -= waiting.rows
         return group
+
+    def _take_aside(self, group: list[_Waiting], now: float, rows: int, size: int) -> tuple[int, int]:
+        """Some commands of each project that is due, at most half of a group; and what is left of its bounds."""
+        for project, line in self._aside.due(now):
+            taken = 0
+            while line and taken < _RETRIED_ROWS and rows > self._max_group_rows // 2:
+                waiting = line[0]
+                if group and size - waiting.size < self._max_group_bytes // 2:
+                    break
+                line.popleft()
+                if not self._is_over(waiting, now):
+                    group.append(waiting)
+                    taken += waiting.rows
+                    rows -= waiting.rows
+                    size -= waiting.size
+            if not line and not taken:
+                self._aside.release(project)
+        return rows, size
+
+    def _is_over(self, waiting: _Waiting, now: float) -> bool:
+        """Whether a command is not to be begun: nobody waits for it, or its time is up; then it is forgotten."""
+        if waiting.outcome.done():
+            self._forget(waiting)
+            return True
+        if waiting.deadline < now:
+            self._forget(waiting)
+            _raise_in(waiting.outcome, StoreUnavailable(self._store.name, _LATE_RETRY_SECONDS))
+            return True
+        return False
 
     def _forget(self, waiting: _Waiting) -> None:
         self.pending_commands -= 1
@@ -211,6 +294,7 @@ class Writer:
         self.pending_bytes -= waiting.size
 
     async def _commit(self, group: list[_Waiting]) -> None:
+        """Write a group, and answer those who wait for it; whatever fails afterwards, what is stored is stored."""
         started = time.perf_counter()
         failure: Exception | None = None
         written = Written([])
@@ -224,19 +308,24 @@ class Writer:
             failure = error
         self.last_commit_seconds = time.perf_counter() - started
         self.groups += 1
+        if written.skipped:
+            group, written = self._put_back(group, written)
+            commands = [waiting.command for waiting in group]
+        if self._aside:
+            self._release(commands)
         self.commands += len(group)
         for waiting in group:
             self._forget(waiting)
         if failure is not None:
             self.failed_groups += 1
             if self._meter is not None:
-                self._meter.failed(commands, self.last_commit_seconds)
+                self._tell(self._meter.failed, commands, self.last_commit_seconds)
             self._tell(self._on_failure)
             for waiting in group:
                 _raise_in(waiting.outcome, self._answer(failure))
             return
-        if self._meter is not None:
-            self._meter.committed(commands, written, self.last_commit_seconds)
+        if self._meter is not None and group:
+            self._tell(self._meter.committed, commands, written, self.last_commit_seconds)
         self._remember(written.revisions)
         if written.revisions:
             self._tell(self._on_commit, written.revisions)
@@ -253,6 +342,28 @@ class Writer:
             known[project] = max(revision, known.pop(project, 0))
         while len(known) > _PROJECTS_REMEMBERED:
             known.popitem(last=False)
+
+    def _put_back(self, group: list[_Waiting], written: Written) -> tuple[list[_Waiting], Written]:
+        """Put aside what the store could not take now, and return the others with what became of them."""
+        skipped = set(written.skipped)
+        held: dict[str, list[_Waiting]] = {}
+        for index in sorted(skipped):
+            held.setdefault(group[index].command.project, []).append(group[index])
+        now = time.monotonic()
+        for project, part in held.items():
+            self._aside.put_back(project, part, now)
+        self._sort_out()
+        outcomes = [outcome for index, outcome in enumerate(written.outcomes) if index not in skipped]
+        rest = [waiting for index, waiting in enumerate(group) if index not in skipped]
+        return rest, replace(written, outcomes=outcomes, skipped=())
+
+    def _release(self, commands: Sequence[Command[Any]]) -> None:
+        """Let go on what waited behind commands that have been written; it came before all that is in the queue."""
+        for project in {command.project for command in commands}:
+            line = self._aside.release(project)
+            self._queue.extendleft(reversed(list(line)))
+            self._queued_rows += sum(waiting.rows for waiting in line)
+        self._go_on()
 
     def _answer(self, failure: Exception) -> Exception:
         """A new exception for each waiter: one object that is raised in many tasks would chain their tracebacks."""

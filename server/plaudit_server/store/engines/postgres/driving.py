@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -31,28 +31,72 @@ Mark = tuple[Any, ...]
 async def drive(connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None) -> T:
     """Run a generator's statements and send it the rows, until it returns; `marks` gets what was written."""
     cursor = connection.cursor(binary=True)
-    rows: list[Any] = []
     try:
         step = next(steps)
         while True:
             if isinstance(step, Insert):
-                rows = []
+                rows: list[Any] = []
                 await _insert(cursor, step)
-                if marks is not None and step.table.proof:
-                    proof = itemgetter(*map(step.table.place, step.table.proof))
-                    marks.setdefault(step.table, []).extend(map(proof, step.rows))
-            elif step.budget is not None:
-                rows = await bounded_rows(cursor, step, step.budget)
             else:
-                await cursor.execute(step.sql.encode(), step.params)
-                rows = await cursor.fetchall() if cursor.description else []
-                if marks is not None and step.proof is not None:
-                    table, mark = step.proof
-                    marks.setdefault(table, []).append(mark)
+                rows = await _rows(cursor, step)
+            if marks is not None:
+                _note(step, marks)
             step = steps.send(rows)
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+async def drive_together(
+    connection: Connection, writing: Mapping[str, Steps[T]], marks: Mapping[str, dict[Table, list[Mark]]]
+) -> dict[str, T]:
+    """Run the steps of several projects side by side, and what all of them ask or insert as one statement."""
+    cursor = connection.cursor(binary=True)
+    results: dict[str, T] = {}
+    answers: dict[str, list[Any] | None] = dict.fromkeys(writing)
+    while answers:
+        steps: dict[str, Statement | Insert] = {}
+        for project, rows in answers.items():
+            try:
+                steps[project] = next(writing[project]) if rows is None else writing[project].send(rows)
+            except StopIteration as stop:
+                results[project] = stop.value
+        found: dict[str, list[Any]] = {project: [] for project in steps}
+        inserts: dict[Table, list[tuple[Any, ...]]] = {}
+        many: dict[str, list[tuple[Any, ...]]] = {}
+        for project, step in steps.items():
+            _note(step, marks[project])
+            if isinstance(step, Insert):
+                inserts.setdefault(step.table, []).extend(step.rows)
+            elif step.many is not None:
+                many.setdefault(step.many.sql, []).extend(step.many.rows)
+            else:
+                found[project] = await _rows(cursor, step)
+        for sql, asked in many.items():
+            for row in await _rows(cursor, Statement(sql, [list(column) for column in zip(*asked, strict=True)])):
+                found[row[0]].append(row[1:])
+        for table, inserted in inserts.items():
+            await _insert(cursor, Insert(table, inserted))
+        answers = dict(found)
+    return results
+
+
+async def _rows(cursor: AsyncCursor[Any], step: Statement) -> list[Any]:
+    if step.budget is not None:
+        return await bounded_rows(cursor, step, step.budget)
+    await cursor.execute(step.sql.encode(), step.params)
+    return await cursor.fetchall() if cursor.description else []
+
+
+def _note(step: Statement | Insert, marks: dict[Table, list[Mark]]) -> None:
+    """Remember by what a step's transaction may be known."""
+    if isinstance(step, Insert):
+        if step.table.proof:
+            proof = itemgetter(*map(step.table.place, step.table.proof))
+            marks.setdefault(step.table, []).extend(map(proof, step.rows))
+    elif step.proof is not None:
+        table, mark = step.proof
+        marks.setdefault(table, []).append(mark)
 
 
 def proofs(table: Table) -> str:

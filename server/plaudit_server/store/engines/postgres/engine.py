@@ -18,18 +18,16 @@ from plaudit_server.config import without_password
 from plaudit_server.errors import StoreUnavailable
 from plaudit_server.store.base import (
     Command,
-    Outcome,
     Read,
     SqlEngine,
     Steps,
     StoreError,
     Table,
-    WriteFailed,
     Written,
 )
 from plaudit_server.store.engines.postgres.dialect import postgres
-from plaudit_server.store.engines.postgres.driving import Mark, drive, places, proofs, severed_at, transaction
-from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_rollback, is_unavailable
+from plaudit_server.store.engines.postgres.driving import Mark, drive, severed_at, transaction
+from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_unavailable
 from plaudit_server.store.engines.postgres.reading import Pool, Reads, Shares, traits_of
 from plaudit_server.store.engines.postgres.schema import (
     Connection,
@@ -39,8 +37,9 @@ from plaudit_server.store.engines.postgres.schema import (
     folding,
     migrate,
 )
+from plaudit_server.store.engines.postgres.writing import Groups
 from plaudit_server.store.lanes import LaneUse
-from plaudit_server.store.ledger import lock, microseconds, write_group
+from plaudit_server.store.ledger import microseconds
 from plaudit_server.store.migrate import migrations, pending
 from plaudit_server.store.prepared import Prepared, Traits
 from plaudit_server.store.work import SERVER, Work
@@ -78,7 +77,8 @@ def traits(fold_collation: str) -> Traits:
 class PostgresEngine(SqlEngine):
     """A store in the database that `url` names (`postgresql://…`), over at most `connections` connections.
 
-    A write is retried for `write_seconds` at most. `open` makes the schema in an empty database; one that an older
+    A write is retried for `write_seconds` at most; with `side_by_side` each project is written by itself, which is the
+    default on Citus only. `open` makes the schema in an empty database; one that an older
     version made is left for `plaudit-server migrate`.
     """
 
@@ -92,6 +92,7 @@ class PostgresEngine(SqlEngine):
         clock: Callable[[], int] = microseconds,
         connections: int = 12,
         write_seconds: float = _WRITE_SECONDS,
+        side_by_side: bool | None = None,
     ) -> None:
         self._url = url
         self._clock = clock
@@ -99,6 +100,9 @@ class PostgresEngine(SqlEngine):
         self._write_seconds = write_seconds
         self._pool: Pool | None = None
         self._reads: Reads | None = None
+        self._side_by_side = side_by_side
+        self.side_by_side = bool(side_by_side)
+        self._groups: Groups | None = None
         self._checking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -117,8 +121,13 @@ class PostgresEngine(SqlEngine):
             read_traits = await traits_of(connection)
             cursor = await connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
             [(self.store_id,)] = await cursor.fetchall()
+            if self._side_by_side is None:
+                cursor = await connection.execute("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")
+                [(on_citus,)] = await cursor.fetchall()
+                self.side_by_side = bool(on_citus)
         self._sql = Prepared(traits(collation))
-        self._writing = asyncio.Semaphore(self._shares.writes - 1)  # the other one is for the probe
+        lanes = self._shares.writes - 1  # the other one is for the probe
+        self._groups = Groups(self, self._sql, self._clock, self._shown, seconds=self._write_seconds, lanes=lanes)
         # It would log for each connection, and at each attempt, what is logged here once.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         self._pool = self._made_pool("plaudit-write", self._shares.writes)
@@ -140,23 +149,10 @@ class PostgresEngine(SqlEngine):
             await reads.close()
 
     async def write(self, group: Sequence[Command[Any]]) -> Written:
-        """Apply a group, each project's commands in a transaction of their own, the projects side by side."""
-        deadline = asyncio.get_running_loop().time() + self._write_seconds
-        by_project: dict[str, list[int]] = {}
-        for index, command in enumerate(group):
-            by_project.setdefault(command.project, []).append(index)
-        parts = await asyncio.gather(
-            *(self._write_project([group[index] for index in indexes], deadline) for indexes in by_project.values())
-        )
-        outcomes: list[Outcome | WriteFailed] = [[]] * len(group)
-        revisions: dict[str, int] = {}
-        for indexes, part in zip(by_project.values(), parts, strict=True):
-            for index, outcome in zip(indexes, part.outcomes, strict=True):
-                outcomes[index] = outcome
-            revisions |= part.revisions
-        if outcomes and all(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
+        """Apply a group in one transaction; on Citus in one for each project, side by side."""
+        if self._groups is None:
             raise StoreUnavailable(self.name)
-        return Written(outcomes, revisions, sum(part.repeated for part in parts), any(part.erased for part in parts))
+        return await self._groups.write(group, together=not self.side_by_side)
 
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
         """Answer a question, again when the connection is lost; in one snapshot where that matters."""
@@ -179,7 +175,7 @@ class PostgresEngine(SqlEngine):
             await connection.execute("UPDATE meta SET value = %s WHERE key = 'probe'", (os.urandom(8),), binary=True)
 
         deadline = asyncio.get_running_loop().time() + _CHECK_SECONDS
-        await self._retrying(probe, deadline, sever=True)
+        await self.retrying(probe, deadline, sever=True)
 
     async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
         """Run writing steps in one transaction; again when it may have failed."""
@@ -191,7 +187,7 @@ class PostgresEngine(SqlEngine):
             return result
 
         deadline = asyncio.get_running_loop().time() + _TRANSACT_SECONDS
-        return await self._retrying(attempt, deadline, sever=True)
+        return await self.retrying(attempt, deadline, sever=True)
 
     def _made_pool(self, name: str, size: int) -> Pool:
         return AsyncConnectionPool(
@@ -205,82 +201,12 @@ class PostgresEngine(SqlEngine):
             name=name,
         )
 
-    # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _write_project(self, commands: Sequence[Command[Any]], deadline: float) -> Written:
-        """Commands of one project in one transaction; when one of them breaks it, each in its own."""
-        async with self._writing:
-            try:
-                return await self._commit(commands, deadline)
-            except StoreUnavailable as error:
-                return Written([StoreUnavailable(self.name, error.retry_delay) for _ in commands])
-            except Exception as error:
-                logger.exception("store %s: %d commands of %s failed", self._shown, len(commands), commands[0].project)
-                if len(commands) == 1:
-                    return Written([WriteFailed(str(error))])
-        outcomes: list[Outcome | WriteFailed] = []
-        revisions: dict[str, int] = {}
-        repeated, erased = 0, False
-        for command in commands:
-            part = await self._write_project((command,), deadline)
-            outcomes += part.outcomes
-            revisions |= part.revisions
-            repeated += part.repeated
-            erased = erased or part.erased
-        return Written(outcomes, revisions, repeated, erased)
-
-    async def _commit(self, commands: Sequence[Command[Any]], deadline: float) -> Written:
-        """Write in a transaction, again until it has committed, once: an unclear commit is looked up first."""
-        project = commands[0].project
-        unclear: _Committing | None = None
-
-        async def attempt(connection: Connection) -> Written:
-            nonlocal unclear
-            if unclear is not None and await self._has_committed(connection, project, unclear):
-                return unclear.written
-            unclear = None
-            committing = await self._apply(connection, commands)
-            if committing.marks:
-                unclear = committing
-            try:
-                await connection.execute("COMMIT")
-            except psycopg.Error as error:
-                if is_rollback(error):
-                    unclear = None
-                raise
-            return committing.written
-
-        return await self._retrying(attempt, deadline, sever=True)
-
-    async def _apply(self, connection: Connection, commands: Sequence[Command[Any]]) -> _Committing:
-        """Everything of a transaction except its commit."""
-        async with transaction(connection, _BEGIN):
-            marks: dict[Table, list[Mark]] = {}
-            written = await self._drive(connection, write_group(self._sql, commands, self._clock), marks)
-            return _Committing(written, marks)
-
-    async def _has_committed(self, connection: Connection, project: str, unclear: _Committing) -> bool:
-        """Whether a transaction whose commit was not answered did commit: whether a row that it wrote is there.
-
-        Locking the project first waits until that transaction has ended, if the server still works on it.
-        """
-        async with transaction(connection, _BEGIN):
-            await self._drive(connection, lock(self._sql, project))
-            cursor = connection.cursor(binary=True)
-            found = False
-            for table, marks in unclear.marks.items():
-                looked_up = (project, [mark[0] for mark in marks])
-                await cursor.execute(proofs(table).encode(), looked_up * len(places(table)))
-                found = found or not set(await cursor.fetchall()).isdisjoint(marks)
-        await connection.execute("COMMIT")
-        return found
-
     async def _drive(self, connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None) -> T:
         return await drive(connection, steps, marks)
 
     # ── Driving ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool = False) -> T:
+    async def retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool = False) -> T:
         """Do work on a connection, and again on another while errors are temporary, until the deadline.
 
         With `sever`, a connection on which the work is not done by the deadline is cut off. Raises StoreUnavailable,
@@ -346,13 +272,3 @@ class PostgresEngine(SqlEngine):
     @property
     def _shown(self) -> str:
         return without_password(self._url)
-
-
-class _Committing:
-    """A transaction that is being committed: its outcomes, and what it wrote."""
-
-    __slots__ = ("marks", "written")
-
-    def __init__(self, written: Written, marks: dict[Table, list[Mark]]) -> None:
-        self.written = written
-        self.marks = marks

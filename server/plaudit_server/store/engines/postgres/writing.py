@@ -1,0 +1,254 @@
+"""Groups in PostgreSQL: one transaction for all of their projects that nobody else holds; unclear ones are settled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import psycopg
+from psycopg import errors
+
+from plaudit_server.errors import StoreUnavailable
+from plaudit_server.store.base import Command, Outcome, Steps, Table, WriteFailed, Written
+from plaudit_server.store.engines.postgres.driving import (
+    Mark,
+    drive_together,
+    places,
+    proofs,
+    transaction,
+)
+from plaudit_server.store.engines.postgres.faults import is_rollback
+from plaudit_server.store.engines.postgres.schema import Connection
+from plaudit_server.store.ledger import Ledger, lock, lock_free, write_group, write_project
+from plaudit_server.store.ledger import places as places_of
+from plaudit_server.store.prepared import Prepared
+
+logger = logging.getLogger("plaudit_server")
+
+T = TypeVar("T")
+
+# How long a transaction waits for what another one holds. What it cannot get by then is tried again later, without a
+# connection: so a stuck transaction of somebody else's is a short wait for others, and not a long one.
+_LOCK_SECONDS: Final = 0.02
+# A group that has taken this part of its time is cut off, so that some is left for its projects one by one.
+_TOGETHER_SHARE: Final = 0.5
+_RETRY_SECONDS: Final = 1.0
+
+
+class Database(Protocol):
+    """What groups are written with: the engine's connections, and how it runs steps on one of them."""
+
+    @property
+    def name(self) -> str:
+        """The kind of store, as it is named in errors."""
+
+    async def retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool) -> T:
+        """Do work on a connection, and again while what fails passes by itself."""
+
+    async def _drive(
+        self, connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None
+    ) -> T: ...
+
+
+class _Held(Exception):
+    """One of the projects of a group, nobody knows which, is not to be had now, or takes too long."""
+
+
+class _Committing:
+    """A transaction on its way: what is answered when it commits, and what it wrote in each project."""
+
+    __slots__ = ("marks", "written")
+
+    def __init__(self, written: Written, marks: dict[str, dict[Table, list[Mark]]]) -> None:
+        self.written = written
+        self.marks = {project: written for project, written in marks.items() if written}
+
+
+class Groups:
+    """Writes groups of commands. Each ends within `seconds`; at most `lanes` projects are written side by side."""
+
+    def __init__(
+        self, database: Database, sql: Prepared, clock: Callable[[], int], shown: str, *, seconds: float, lanes: int
+    ) -> None:
+        self._database = database
+        self._sql = sql
+        self._clock = clock
+        self._shown = shown
+        self._seconds = seconds
+        self._lanes = asyncio.Semaphore(lanes)
+
+    async def write(self, group: Sequence[Command[Any]], *, together: bool) -> Written:
+        """Apply a group: with `together` in one transaction, and project by project if that fails for one of them.
+
+        Projects that somebody else holds are skipped. Raises StoreUnavailable when the database cannot be written to.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        deadline = now + self._seconds
+        projects = places_of(group)
+        if together and len(projects) > 1:
+            try:
+                async with self._lanes:
+                    return await self._commit(group, now + self._seconds * _TOGETHER_SHARE, deadline)
+            except (StoreUnavailable, asyncio.CancelledError):
+                raise
+            except _Held:
+                logger.debug("store %s: %d projects are written one by one", self._shown, len(projects))
+            except Exception:
+                logger.exception("store %s: %d commands failed together", self._shown, len(group))
+        parts = await asyncio.gather(
+            *(self._write_project([group[index] for index in indexes], deadline) for indexes in projects.values())
+        )
+        outcomes: list[Outcome | WriteFailed] = [None] * len(group)
+        skipped: list[int] = []
+        revisions: dict[str, int] = {}
+        for indexes, (part, _) in zip(projects.values(), parts, strict=True):
+            for index, outcome in zip(indexes, part.outcomes, strict=True):
+                outcomes[index] = outcome
+            skipped += [indexes[place] for place in part.skipped]
+            revisions |= part.revisions
+        if parts and not any(reached for _, reached in parts):
+            raise StoreUnavailable(self._database.name)
+        repeated = sum(part.repeated for part, _ in parts)
+        return Written(outcomes, revisions, repeated, any(part.erased for part, _ in parts), skipped)
+
+    async def _write_project(self, commands: Sequence[Command[Any]], deadline: float) -> tuple[Written, bool]:
+        """Commands of one project in one transaction; when one of them breaks it, each in its own.
+
+        Also whether the database did what it was asked, or was busy with other things, and did not fail altogether.
+        """
+        async with self._lanes:
+            try:
+                return await self._commit(commands, deadline, deadline), True
+            except _Held:
+                refusals: list[Outcome] = [StoreUnavailable(self._database.name, _RETRY_SECONDS) for _ in commands]
+                return Written(refusals), True
+            except StoreUnavailable as error:
+                return Written([StoreUnavailable(self._database.name, error.retry_delay) for _ in commands]), False
+            except Exception as error:
+                logger.exception("store %s: %d commands of %s failed", self._shown, len(commands), commands[0].project)
+                if len(commands) == 1:
+                    return Written([WriteFailed(str(error))]), True
+        outcomes: list[Outcome | WriteFailed] = []
+        skipped: list[int] = []
+        revisions: dict[str, int] = {}
+        repeated, erased, reached = 0, False, False
+        for place, command in enumerate(commands):
+            if skipped:  # what comes after a command is not done before it
+                skipped.append(place)
+                outcomes.append(None)
+                continue
+            part, this_reached = await self._write_project((command,), deadline)
+            outcomes += part.outcomes
+            skipped += [place] * len(part.skipped)
+            revisions |= part.revisions
+            repeated += part.repeated
+            erased = erased or part.erased
+            reached = reached or this_reached
+        return Written(outcomes, revisions, repeated, erased, skipped), reached
+
+    async def _commit(self, commands: Sequence[Command[Any]], until: float, deadline: float) -> Written:
+        """Write in a transaction, again until it has committed, once: an unclear commit is looked up first.
+
+        Statements end at `until`. Raises _Held when one of several projects is to blame, or time is up.
+        """
+        unclear: _Committing | None = None
+
+        async def attempt(connection: Connection) -> Written:
+            nonlocal unclear
+            if unclear is not None and await self.has_committed(connection, unclear, deadline):
+                return unclear.written
+            unclear = None
+            try:
+                committing = await self._apply(connection, commands, until)
+            except errors.LockNotAvailable as error:
+                if any(command.project != commands[0].project for command in commands):
+                    raise _Held from error
+                return Written([None] * len(commands), skipped=range(len(commands)))
+            except errors.QueryCanceled as error:
+                raise _Held from error
+            if committing.marks:
+                unclear = committing
+            try:
+                await connection.execute("COMMIT")
+            except psycopg.Error as error:
+                if is_rollback(error):
+                    unclear = None
+                raise
+            return committing.written
+
+        return await self._database.retrying(attempt, deadline, sever=True)
+
+    async def _apply(self, connection: Connection, commands: Sequence[Command[Any]], until: float) -> _Committing:
+        """Everything of a transaction but its commit."""
+        async with transaction(connection, _begin(until, _LOCK_SECONDS)):
+            projects = places_of(commands)
+            if len(projects) == 1:
+                marks: dict[Table, list[Mark]] = {}
+                steps = write_group(self._sql, commands, self._clock)
+                written = await self._database._drive(connection, steps, marks)
+                return _Committing(written, {commands[0].project: marks})
+            return await self._apply_together(connection, commands, projects)
+
+    async def _apply_together(
+        self, connection: Connection, commands: Sequence[Command[Any]], projects: dict[str, list[int]]
+    ) -> _Committing:
+        """The commands of those of the projects that nobody else holds."""
+        free = await self._database._drive(connection, lock_free(self._sql, sorted(projects)))
+        now = self._clock()
+        ledgers = {project: Ledger(self._sql, project, now) for project in sorted(free)}
+        for project, ledger in ledgers.items():
+            ledger.begin(*free[project], together=True)
+        every_mark: dict[str, dict[Table, list[Mark]]] = {project: {} for project in ledgers}
+        found = await drive_together(
+            connection,
+            {
+                project: write_project(ledger, [commands[index] for index in projects[project]])
+                for project, ledger in ledgers.items()
+            },
+            every_mark,
+        )
+        outcomes: list[Outcome | WriteFailed] = [None] * len(commands)
+        for project, results in found.items():
+            for index, outcome in zip(projects[project], results, strict=True):
+                outcomes[index] = outcome
+        written = Written(
+            outcomes,
+            {project: ledger.revision for project, ledger in ledgers.items()},
+            sum(ledger.repeated for ledger in ledgers.values()),
+            any(ledger.erased for ledger in ledgers.values()),
+            [index for project, indexes in projects.items() if project not in free for index in indexes],
+        )
+        return _Committing(written, every_mark)
+
+    async def has_committed(self, connection: Connection, unclear: _Committing, deadline: float) -> bool:
+        """Whether a transaction whose commit was not answered did commit: whether a row that it wrote is there.
+
+        Locking one of its projects first waits until that transaction has ended, if the server still works on it.
+        """
+        wait = max(deadline - asyncio.get_running_loop().time(), _LOCK_SECONDS)
+        async with transaction(connection, _begin(deadline, wait)):
+            await self._database._drive(connection, lock(self._sql, next(iter(unclear.marks))))
+            cursor = connection.cursor(binary=True)
+            found = False
+            for project, tables in unclear.marks.items():
+                for table, marks in tables.items():
+                    looked_up = (project, [mark[0] for mark in marks])
+                    await cursor.execute(proofs(table).encode(), looked_up * len(places(table)))
+                    found = found or not set(await cursor.fetchall()).isdisjoint(marks)
+                if found:
+                    break
+        await connection.execute("COMMIT")
+        return found
+
+
+def _begin(until: float, lock_seconds: float) -> str:
+    """The statements that begin a transaction, in one round trip; `until` is a time of the loop's clock."""
+    left = until - asyncio.get_running_loop().time()
+    return (
+        "BEGIN ISOLATION LEVEL READ COMMITTED;"
+        f" SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))};"
+        f" SET LOCAL statement_timeout = {max(1, round(left * 1000))}"
+    )
