@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,19 @@ def test_who_may_purge_only_his_own_is_refused_before_anything_is_removed(tmp_pa
         assert stub.PurgeFeedback(PurgeFeedbackRequest(project=project, query=ODD), metadata=ann).purged_count == 600
         assert stub.PurgeFeedback(PurgeFeedbackRequest(project=project, ids=mine), metadata=ann).purged_count == 600
         assert stub.PurgeFeedback(PurgeFeedbackRequest(project=project, query=EVERY), metadata=eve).purged_count == 1
+
+
+def test_a_purge_by_a_filter_that_scans_is_done_beside_creates_of_others(stub: FeedbackServiceStub) -> None:
+    project = "acme/scanned"
+    fill(stub, project, 20_000)
+    created = 0
+    with ThreadPoolExecutor(1) as pool:
+        purge = pool.submit(answers, stub, PurgeFeedbackRequest(project=project, query=ODD))
+        other = CreateFeedbackRequest(project="acme/beside", feedback=Feedback(ref="urn:r", feedback_type="t"))
+        while not purge.done():
+            stub.CreateFeedback(other, timeout=5)
+            created += 1
+        assert sum(answer.purged_count for answer in purge.result()) == 10_000
+    # Each transaction removes at most 500 of them, so creates come in between.
+    assert created >= 10_000 // purging.SLICE_ROWS // 2
+    assert count(stub, project) == 10_000
