@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plaudit._core.errors import (
         AbortedError,
         AlreadyExistsError,
+        ClientClosedError,
         DeadlineExceededError,
         InternalError,
         InvalidArgumentError,
@@ -58,6 +59,7 @@ _HOMES: Final = {
     "BufferedWriter": "_sync.buffered",
     "Change": "_core.changes",
     "Client": "_sync.client",
+    "ClientClosedError": "_core.errors",
     "DeadlineExceededError": "_core.errors",
     "Expr": "_core.expr",
     "Feedback": "_core.model",
@@ -105,6 +107,7 @@ __all__ = [
     "BufferedWriter",
     "Change",
     "Client",
+    "ClientClosedError",
     "DeadlineExceededError",
     "Expr",
     "Feedback",

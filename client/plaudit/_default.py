@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Unpack
+
 from plaudit import _settings
-from plaudit._settings import DEFAULT_TIMEOUT
+from plaudit._settings import Options
 from plaudit._sync import default
 from plaudit._sync.client import Client
+
+if TYPE_CHECKING:
+    import grpc
+
+    from plaudit._wire.transport import Transport
 
 
 def init(
     project: str | None = None,
     *,
-    target: str | None = None,
-    api_key: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
+    channel: grpc.Channel | None = None,
+    transport: Transport | None = None,
+    **options: Unpack[Options],
 ) -> Client:
     """Make the default client, which is used wherever no client is given, and return it. It connects at the first call.
 
-    `project` is `entity/project`, `target` is `host:port` or `https://host:port`, `timeout` is in seconds; what is
-    left out comes from PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY. Raises ValueError for what is malformed.
+    The arguments are those of `Client`; what is left out comes from PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY
+    or PLAUDIT_API_KEY_FILE. The default clients of asyncio have the same options, without `channel` and `transport`,
+    which block. Raises ValueError for what is malformed.
     """
-    client = Client(project, target=target, api_key=api_key, timeout=timeout)
+    client = Client(project, channel=channel, transport=transport, **options)
     _settings.put_in_force(client._settings)
     default.use(client)
     return client

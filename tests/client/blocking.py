@@ -125,18 +125,18 @@ class AsyncFake:
     def __init__(self, fake: FakeTransport) -> None:
         self.fake = fake
 
-    async def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
+    async def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True, **options: Any) -> Any:
         await asyncio.sleep(0)  # another task may come between
-        return self.fake.unary(method, request, retried=retried)
+        return self.fake.unary(method, request, retried=retried, **options)
 
-    def stream(self, method: Method[Any, Any], request: Any) -> AsyncFakeStream:
-        return AsyncFakeStream(self.fake.stream(method, request))
+    def stream(self, method: Method[Any, Any], request: Any, **options: Any) -> AsyncFakeStream:
+        return AsyncFakeStream(self.fake.stream(method, request, **options))
 
-    def both_streams(self, method: Method[Any, Any]) -> AsyncFakeStream:
+    def both_streams(self, method: Method[Any, Any], **options: Any) -> AsyncFakeStream:
         sent: deque[Any] = deque()
         # Nothing waits for an empty window: only `finish` ends the requests.
         requests = iter(lambda: sent.popleft() if sent else None, None)
-        return AsyncFakeStream(self.fake.both_streams(method, requests), sent)
+        return AsyncFakeStream(self.fake.both_streams(method, requests, **options), sent)
 
     def retry(self, patience: float | None = None) -> Retry:
         async def sleep(seconds: float) -> None:

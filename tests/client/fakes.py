@@ -85,6 +85,7 @@ class FakeTransport:
         self.page_rows = page_rows
         self.revision = len(self.rows)
         self.requests: list[Any] = []
+        self.options: list[dict[str, Any]] = []
         self.failures: list[Exception] = []
         self.scripts: list[Iterable[Any]] = []
         self.streams: list[FakeStream] = []
@@ -95,26 +96,29 @@ class FakeTransport:
     def calls(self) -> int:
         return len(self.requests)
 
-    def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
+    def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True, **options: Any) -> Any:
         assert type(request) is method.request
         self.requests.append(request)
+        self.options.append(options)
         if self.failures:
             raise self.failures.pop(0)
         answer: Callable[[Any], Any] = getattr(self, method.name)
         return answer(request)
 
-    def stream(self, method: Method[Any, Any], request: Any) -> FakeStream:
+    def stream(self, method: Method[Any, Any], request: Any, **options: Any) -> FakeStream:
         assert type(request) is method.request
         self.requests.append(request)
+        self.options.append(options)
         return self._opened(self.scripts.pop(0))
 
-    def both_streams(self, method: Method[Any, Any], requests: Iterator[Any]) -> FakeStream:
+    def both_streams(self, method: Method[Any, Any], requests: Iterator[Any], **options: Any) -> FakeStream:
         def kept() -> Iterator[Any]:
             for request in requests:
                 assert type(request) is method.request
                 self.requests.append(request)
                 yield request
 
+        self.options.append(options)
         answer: Callable[[Iterator[Any]], Iterator[Any]] = getattr(self, method.name)
         return self._opened(answer(kept()))
 

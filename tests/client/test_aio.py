@@ -19,7 +19,6 @@ from tests.client.network import Network
 
 # What only one of the two clients has, and why.
 WITHOUT_TWIN = {
-    (plaudit.Client, "buffered"): "takes records without waiting; in an event loop that is a task",
     (plaudit.FeedbackQuery, "__len__"): "can not be awaited: len(await query.execute())",
     (plaudit.FeedbackQuery, "__getitem__"): "can not be awaited: (await query.execute())[0]",
     (plaudit.FeedbackQuery, "__bool__"): "can not be awaited: await query.any()",

@@ -81,10 +81,8 @@ def test_clients_given_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plaudit.init("x/y") is not default
 
 
-@pytest.mark.parametrize("options", [{"target": ""}, {"target": "https://host/path"}])
-def test_malformed_target(options: Any) -> None:
-    if options["target"]:
-        with pytest.raises(ValueError, match="address"):
-            plaudit.Client(**options)
-    else:
-        assert plaudit.Client(**options).target == "localhost:50051"
+@pytest.mark.parametrize("client", [plaudit.Client, plaudit.AsyncClient, plaudit.init])
+@pytest.mark.parametrize("target", ["", "https://host/path", "localhost"])
+def test_malformed_target(client: Any, target: str) -> None:
+    with pytest.raises(ValueError, match=r"address|empty"):
+        client(target=target)

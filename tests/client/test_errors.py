@@ -31,7 +31,7 @@ CLASSES = {
     grpc.StatusCode.INTERNAL: plaudit.InternalError,
     grpc.StatusCode.UNKNOWN: plaudit.InternalError,
     grpc.StatusCode.DATA_LOSS: plaudit.InternalError,
-    grpc.StatusCode.CANCELLED: plaudit.PlauditError,
+    grpc.StatusCode.CANCELLED: plaudit.UnavailableError,
     grpc.StatusCode.UNIMPLEMENTED: plaudit.PlauditError,
     grpc.StatusCode.FAILED_PRECONDITION: plaudit.PlauditError,
 }

@@ -22,6 +22,7 @@ NAMES = [
     "BufferedWriter",
     "Change",
     "Client",
+    "ClientClosedError",
     "DeadlineExceededError",
     "Expr",
     "Feedback",
@@ -78,7 +79,7 @@ def test_tree_of_exceptions() -> None:
     errors = [value for name in NAMES if name.endswith("Error") and name != "InvalidRefError"
               for value in [getattr(plaudit, name)]]  # fmt: skip
 
-    assert len(errors) == 12
+    assert len(errors) == 13
     assert all(issubclass(error, plaudit.PlauditError) for error in errors)
     assert issubclass(plaudit.InvalidRefError, ValueError)
 

@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2
 import plaudit
 from plaudit import v1
 from plaudit._core.retry import Attempts, RetryPolicy
+from plaudit._settings import Settings
 from plaudit._wire.address import Address
 from plaudit._wire.grpc import GrpcTransport
 from plaudit._wire.methods import INGEST, QUERY, SERVER_INFO, Method
@@ -49,7 +50,8 @@ class FakeChannel:
 
 def transport_over(channel: FakeChannel, **options: Any) -> tuple[GrpcTransport, Time]:
     clock = Time()
-    return GrpcTransport(channel=channel, sleep=clock.sleep, clock=clock, **options), clock  # type: ignore[arg-type]
+    settings = Settings(**options)
+    return GrpcTransport(settings, channel=channel, sleep=clock.sleep, clock=clock), clock  # type: ignore[arg-type]
 
 
 def hint(seconds: float, code: grpc.StatusCode = grpc.StatusCode.RESOURCE_EXHAUSTED) -> FailedCall:
@@ -244,7 +246,7 @@ def test_call_over_a_real_channel(service: tuple[Servicer, str]) -> None:
 
 
 def test_response_of_over_4_mib_arrives(service: tuple[Servicer, str]) -> None:
-    transport = GrpcTransport(service[1])
+    transport = GrpcTransport(Settings(service[1]))
     response = transport.unary(QUERY, v1.QueryFeedbackRequest())
     transport.close()
 
@@ -254,7 +256,7 @@ def test_response_of_over_4_mib_arrives(service: tuple[Servicer, str]) -> None:
 def test_stream_ends_with_its_iterator(service: tuple[Servicer, str]) -> None:
     servicer, target = service
     servicer.cancelled.clear()
-    transport = GrpcTransport(target)
+    transport = GrpcTransport(Settings(target))
     answers = transport.stream(STREAM, v1.StreamFeedbackRequest())
     assert next(answers).feedback[0].id == "1"
 
@@ -265,7 +267,7 @@ def test_stream_ends_with_its_iterator(service: tuple[Servicer, str]) -> None:
 
 
 def test_stream_is_cancelled_from_another_thread(service: tuple[Servicer, str]) -> None:
-    transport = GrpcTransport(service[1])
+    transport = GrpcTransport(Settings(service[1]))
     answers = transport.both_streams(INGEST, iter(queue.SimpleQueue[v1.IngestFeedbackRequest]().get, None))
     threading.Timer(0.05, answers.cancel).start()
 
@@ -276,7 +278,7 @@ def test_stream_is_cancelled_from_another_thread(service: tuple[Servicer, str]) 
 
 
 def test_both_streams_answer_each_request_as_it_comes(service: tuple[Servicer, str]) -> None:
-    transport = GrpcTransport(service[1])
+    transport = GrpcTransport(Settings(service[1]))
     requests: queue.SimpleQueue[v1.IngestFeedbackRequest | None] = queue.SimpleQueue()
     answers = transport.both_streams(INGEST, iter(requests.get, None))
     for sequence in range(3):
@@ -308,7 +310,7 @@ def test_call_that_is_not_to_be_retried_is_sent_once() -> None:
 
 
 def test_error_of_a_stream(service: tuple[Servicer, str]) -> None:
-    transport = GrpcTransport(service[1])
+    transport = GrpcTransport(Settings(service[1]))
     with pytest.raises(plaudit.NotFoundError, match="gone"):
         list(transport.stream(STREAM, v1.StreamFeedbackRequest(limit=1)))
     transport.close()

@@ -28,17 +28,17 @@ class Counted:
         self.inner = inner
         self.names: list[str] = []
 
-    def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
+    def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True, **options: Any) -> Any:
         self.names.append(method.name)
-        return self.inner.unary(method, request, retried=retried)
+        return self.inner.unary(method, request, retried=retried, **options)
 
-    def stream(self, method: Method[Any, Any], request: Any) -> Any:
+    def stream(self, method: Method[Any, Any], request: Any, **options: Any) -> Any:
         self.names.append(method.name)
-        return self.inner.stream(method, request)
+        return self.inner.stream(method, request, **options)
 
-    def both_streams(self, method: Method[Any, Any], requests: Iterator[Any]) -> Any:
+    def both_streams(self, method: Method[Any, Any], requests: Iterator[Any], **options: Any) -> Any:
         self.names.append(method.name)
-        return self.inner.both_streams(method, requests)
+        return self.inner.both_streams(method, requests, **options)
 
     def retry(self, patience: float | None = None) -> Retry:
         return GrpcTransport.retry(self.inner, patience)
@@ -50,13 +50,13 @@ class Counted:
 class AsyncCounted(Counted):
     """The same for an AsyncClient."""
 
-    async def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True) -> Any:
+    async def unary(self, method: Method[Any, Any], request: Any, *, retried: bool = True, **options: Any) -> Any:
         self.names.append(method.name)
-        return await self.inner.unary(method, request, retried=retried)
+        return await self.inner.unary(method, request, retried=retried, **options)
 
-    def both_streams(self, method: Method[Any, Any]) -> Any:  # type: ignore[override]
+    def both_streams(self, method: Method[Any, Any], **options: Any) -> Any:  # type: ignore[override]
         self.names.append(method.name)
-        return self.inner.both_streams(method)
+        return self.inner.both_streams(method, **options)
 
     def retry(self, patience: float | None = None) -> Retry:
         return GrpcAsyncTransport.retry(self.inner, patience)

@@ -8,8 +8,8 @@ import plaudit
 def misuse(client: plaudit.Client, feedback: plaudit.Feedback, query: plaudit.FeedbackQuery) -> None:
     plaudit.Cleint  # type: ignore[attr-defined]  # noqa: B018
     plaudit.init(5)  # type: ignore[arg-type]
-    plaudit.init("acme/chat", "localhost:1")  # type: ignore[call-arg]
-    plaudit.Client("acme/chat", "localhost:1")  # type: ignore[call-arg]
+    plaudit.init("acme/chat", "localhost:1")  # type: ignore[call-arg, arg-type]
+    plaudit.Client("acme/chat", "localhost:1")  # type: ignore[call-arg, arg-type]
     plaudit.FeedbackQuery("acme", "chat")  # type: ignore[call-arg]
     plaudit.FeedbackQuery("acme", "chat", "id")  # type: ignore[arg-type]
     plaudit.FeedbackQuery("acme", "chat", None, None, None, False, "created_at")  # type: ignore[call-arg]

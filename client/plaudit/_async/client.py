@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from plaudit import v1
 from plaudit._async import default
@@ -11,15 +11,18 @@ from plaudit._async.closing import AsyncClosing
 from plaudit._async.ingest import AwaitedIngestLine
 from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
 from plaudit._async.run import ResultT, finish
+from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._async.watch import AsyncWatch
+from plaudit._contract import limits
 from plaudit._core.batching import Batch, cut, cut_async
-from plaudit._core.errors import PlauditError
+from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.model import Feedback
+from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
 from plaudit._results.history import History
 from plaudit._results.refs import Refs
-from plaudit._settings import DEFAULT_TIMEOUT, Settings
+from plaudit._settings import Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.operations import Operations, ServerInfo
 from plaudit._steps.step import Steps
@@ -27,9 +30,11 @@ from plaudit._wire.grpc_aio import GrpcAsyncTransport
 from plaudit._wire.transport import AsyncTransport
 
 if TYPE_CHECKING:
-    import grpc
+    import os
+
     import grpc.aio
 
+    from plaudit._async.buffered import AsyncBufferedWriter
     from plaudit._contract.refs import Ref
 
 RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
@@ -39,34 +44,32 @@ Records = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 class AsyncClient(Operations[AsyncTransport], AsyncClosing):
     """A `Client` whose calls are awaited. Belongs to the event loop of its first call, which connects.
 
-    Arguments, defaults and errors are those of `Client`, and so are the methods, except `buffered`: its writer takes
-    records without waiting, for which an event loop has tasks. Each method that calls the server is a coroutine; a
-    task that is cancelled cancels its call, which may have been carried out. Use it in an `async with` block.
+    Arguments, defaults and errors are those of `Client`, and so are the methods; a function that is given as `api_key`
+    may be a coroutine function. Each method that calls the server is a coroutine; a task that is cancelled cancels its
+    call, which may have been carried out. Use it in an `async with` block.
     """
 
     def __init__(
         self,
         project: str | None = None,
         *,
-        target: str | None = None,
-        api_key: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        credentials: grpc.ChannelCredentials | None = None,
         channel: grpc.aio.Channel | None = None,
         transport: AsyncTransport | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        settings = Settings.resolve(project, target, api_key, timeout)
-        super().__init__(settings, transport or _transport(settings, credentials, channel))
+        settings = Settings.resolve(project, **options)
+        given = channel if transport is None else transport
+        super().__init__(settings, transport or GrpcAsyncTransport(settings, channel=channel), given)
 
     @classmethod
     def _of(cls, settings: Settings) -> Self:
         """A client with exactly these settings."""
         client = cls.__new__(cls)
-        Operations.__init__(client, settings, _transport(settings))
+        Operations.__init__(client, settings, GrpcAsyncTransport(settings))
         return client
 
-    async def _finished(self, steps: Steps[ResultT]) -> ResultT:
-        return await finish(steps, self.transport)
+    async def _finished(self, steps: Steps[ResultT], call: CallArguments) -> ResultT:
+        return await finish(steps, self.transport, CallOptions.of(**call))
 
     def get_feedback(
         self,
@@ -78,48 +81,94 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         limit: int | None = None,
         order_by: str | Iterable[str] | None = None,
         project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> AsyncFeedbackQuery:
         """As `Client.get_feedback`; sends nothing, so there is nothing to await."""
         entity, name, chosen = self._chosen(query, reaction, tones, project)
-        return AsyncFeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
+        made = AsyncFeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
+        made._options = CallOptions.of(**call)
+        return made
 
-    def ref(self, uri: str | Ref, *, project: str | None = None) -> AsyncRefFeedbackQuery:
+    def stream(
+        self,
+        query: str | QueryLike | None = None,
+        *,
+        reaction: str | None = None,
+        tones: Literal["any"] | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        order_by: str | Iterable[str] | None = None,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> AsyncFeedbackStream:
+        """As `Client.stream`: `async for feedback in client.stream(…)`."""
+        entity, name, chosen = self._chosen(query, reaction, tones, project)
+        return AsyncFeedbackQuery(entity, name, chosen, offset, limit, order_by=order_by, client=self).stream(**call)
+
+    def ref(
+        self, uri: str | Ref, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> AsyncRefFeedbackQuery:
         """As `Client.ref`; sends nothing, so there is nothing to await."""
         query = AsyncRefFeedbackQuery(uri, client=self)
         query._move_to(project)
+        query._options = CallOptions.of(**call)
         return query
 
-    async def create(self, record: Mapping[str, Any], *, project: str | None = None) -> Feedback:
+    async def create(
+        self, record: Mapping[str, Any], *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Feedback:
         """As `Client.create`."""
-        return await self._finished(self._create(record, project))
+        return await self._finished(self._create(record, project), call)
 
     @overload
     async def create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: Literal[False] = False, *, project: str | None = None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: Literal[False] = False,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback]: ...
     @overload
     async def create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: bool, *, project: str | None = None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: bool,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback | PlauditError]: ...
     async def create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: bool = False, *, project: str | None = None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: bool = False,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback] | BatchResult[Feedback | PlauditError]:
         """As `Client.create_batch`."""
-        return cast("BatchResult[Feedback]", await self._finished(self._create_batch(records, partial, project)))
+        return cast("BatchResult[Feedback]", await self._finished(self._create_batch(records, partial, project), call))
 
-    async def get(self, id: str, version: int = 0, *, project: str | None = None) -> Feedback:
+    async def get(
+        self, id: str, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Feedback:
         """As `Client.get`."""
-        return await self._finished(self._get(id, version, project))
+        return await self._finished(self._get(id, version, project), call)
 
     async def replace(
-        self, record: Mapping[str, Any], *, expected_version: int = 0, project: str | None = None
+        self,
+        record: Mapping[str, Any],
+        *,
+        expected_version: int = 0,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> Feedback:
         """As `Client.replace`."""
-        return await self._finished(self._replace(record, expected_version, project))
+        return await self._finished(self._replace(record, expected_version, project), call)
 
-    async def history(self, id: str, *, project: str | None = None) -> History:
+    async def history(self, id: str, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
         """As `Client.history`."""
-        return await self._finished(self._history(id, project))
+        return await self._finished(self._history(id, project), call)
 
     async def ingest(
         self,
@@ -128,9 +177,10 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         partial: bool = False,
         project: str | None = None,
         progress: bool | Progress = False,
+        **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.ingest`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, False, project, progress)
+        return await self._ingested(records, partial, False, project, progress, CallOptions.of(**call))
 
     async def import_records(
         self,
@@ -139,15 +189,48 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         partial: bool = False,
         project: str | None = None,
         progress: bool | Progress = False,
+        **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.import_records`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, True, project, progress)
+        return await self._ingested(records, partial, True, project, progress, CallOptions.of(**call))
+
+    def buffered(
+        self,
+        *,
+        spool: str | os.PathLike[str] | None = None,
+        max_records: int = 10_000,
+        max_bytes: int = 32 * limits.MIB,
+        linger: float = 0.05,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> AsyncBufferedWriter:
+        """As `Client.buffered`; to be used in an `async with` block, within the running event loop."""
+        from plaudit._async.buffered import AsyncBufferedWriter
+
+        options = CallOptions.of(**call)
+        writer = AsyncBufferedWriter(
+            self.transport,
+            self._project_of(project),
+            spool=spool,
+            max_records=max_records,
+            max_bytes=max_bytes,
+            linger=linger,
+            patience=options.timeout or self._settings.timeout,
+            options=options,
+        )
+        self._writers.add(writer)
+        return writer
 
     async def watch(
-        self, project: str | None = None, *, after: int | None = None, query: QueryLike | None = None
+        self,
+        project: str | None = None,
+        *,
+        after: int | None = None,
+        query: QueryLike | None = None,
+        **call: Unpack[CallArguments],
     ) -> AsyncWatch:
         """As `Client.watch`: `async for change in await client.watch(…)`."""
-        return await AsyncWatch._opened(self.transport, self._position(project, after, query))
+        return await AsyncWatch._opened(self.transport, self._position(project, after, query), CallOptions.of(**call))
 
     async def purge(
         self,
@@ -156,28 +239,44 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         query: QueryLike | None = None,
         dry_run: bool = False,
         project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> int:
         """As `Client.purge`."""
-        return await self._finished(self._purge(ids, query, dry_run, project))
+        return await self._finished(self._purge(ids, query, dry_run, project), call)
 
-    async def count(self, query: QueryLike | None = None, *, project: str | None = None) -> int:
+    async def count(
+        self, query: QueryLike | None = None, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> int:
         """As `Client.count`."""
-        return await self._finished(self._count(query, project))
+        return await self._finished(self._count(query, project), call)
 
-    async def refs(self, query: QueryLike | None = None, *, project: str | None = None) -> Refs:
+    async def refs(
+        self, query: QueryLike | None = None, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Refs:
         """As `Client.refs`."""
-        return await self._finished(self._refs(query, project))
+        return await self._finished(self._refs(query, project), call)
 
-    async def server_info(self) -> ServerInfo:
+    async def server_info(self, **call: Unpack[CallArguments]) -> ServerInfo:
         """As `Client.server_info`."""
-        return await self._finished(self._server_info())
+        return await self._finished(self._server_info(), call)
 
     async def close(self) -> None:
-        """Close the connection; calls after this raise RuntimeError."""
+        """As `Client.close`."""
+        reports = [await writer._close_with_client() for writer in list(self._writers)]
+        self._writers.clear()
         await self.transport.close()
+        for report in reports:
+            if report is not None:
+                raise NotStoredError.of(report)
 
     async def _ingested(
-        self, records: Any, partial: bool, imported: bool, project: str | None, progress: bool | Progress
+        self,
+        records: Any,
+        partial: bool,
+        imported: bool,
+        project: str | None,
+        progress: bool | Progress,
+        options: CallOptions,
     ) -> Ingested:
         with shown(progress, records) as report:
             method, ingestion = self._ingestion(project, partial, imported, report)
@@ -186,19 +285,7 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
                 batches = cut_async(records, cutter)
             else:
                 batches = _awaited(cut(records, cutter))
-            return await self._finished(ingestion.run(AwaitedIngestLine(self.transport, method, batches)))
-
-
-def _transport(
-    settings: Settings, credentials: grpc.ChannelCredentials | None = None, channel: grpc.aio.Channel | None = None
-) -> GrpcAsyncTransport:
-    return GrpcAsyncTransport(
-        settings.target,
-        api_key=settings.api_key,
-        timeout=settings.timeout,
-        credentials=credentials,
-        channel=channel,
-    )
+            return await self._finished(ingestion.run(AwaitedIngestLine(self.transport, method, batches, options)), {})
 
 
 async def _awaited(batches: Iterable[Batch[RequestT]]) -> AsyncIterator[Batch[RequestT]]:

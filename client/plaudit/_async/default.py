@@ -21,6 +21,12 @@ def make_by(maker: Callable[[_settings.Settings], AsyncClient]) -> None:
     _makers[:] = [maker]
 
 
+def unbound() -> AsyncClient:
+    """A client with the settings in force that belongs to no loop yet."""
+    [maker] = _makers
+    return maker(_settings.in_force())
+
+
 def client() -> AsyncClient:
     """The running loop's client. Raises RuntimeError without a running loop."""
     loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ from plaudit import v1
 from plaudit._async.line import AwaitedLine
 from plaudit._core.batching import Batch
 from plaudit._core.errors import PlauditError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._wire.methods import Method
 from plaudit._wire.transport import AsyncTransport
 
@@ -20,9 +21,13 @@ class AwaitedIngestLine(AwaitedLine[Any, Any]):
     """Streams on which requests are sent one by one."""
 
     def __init__(
-        self, transport: AsyncTransport, method: Method[RequestT, Any], batches: AsyncIterator[Batch[RequestT]]
+        self,
+        transport: AsyncTransport,
+        method: Method[RequestT, Any],
+        batches: AsyncIterator[Batch[RequestT]],
+        options: CallOptions = NONE,
     ) -> None:
-        super().__init__(transport)
+        super().__init__(transport, options)
         self._method: Method[Any, Any] = method
         self._batches: AsyncIterator[Batch[Any]] = batches
 
@@ -32,7 +37,7 @@ class AwaitedIngestLine(AwaitedLine[Any, Any]):
 
     async def open(self, requests: Sequence[Any]) -> None:
         """Open a stream, and send these requests."""
-        self._stream = self._transport.both_streams(self._method)
+        self._stream = self._transport.both_streams(self._method, **self._options.of_stream())
         for request in requests:
             await self._stream.send(request)
 

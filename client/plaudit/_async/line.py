@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 
 from plaudit._core.errors import PlauditError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._wire.transport import AsyncStream, AsyncTransport
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -16,9 +17,10 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class AwaitedLine(Generic[RequestT, ResponseT]):
     """What streams of either kind have in common; a kind adds how one is opened."""
 
-    def __init__(self, transport: AsyncTransport) -> None:
+    def __init__(self, transport: AsyncTransport, options: CallOptions = NONE) -> None:
         self._transport = transport
-        self._retry = transport.retry()
+        self._options = options
+        self._retry = transport.retry() if options.timeout is None else transport.retry(options.timeout)
         self._stream: AsyncStream[RequestT, ResponseT] | None = None
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from plaudit._async import default
 from plaudit._async.run import ResultT, finish
+from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._core.model import Feedback
+from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
 from plaudit._results.refs import Refs
 from plaudit._steps.query import Asked, AskedOfRef, Rows
@@ -36,35 +38,45 @@ class AsyncFeedbackQuery(Asked["AsyncClient"]):
     def _default_client(self) -> AsyncClient:
         return default.client()
 
-    async def _finished(self, steps: Steps[ResultT]) -> ResultT:
-        return await finish(steps, self.client.transport)
+    def _client_of_settings(self) -> AsyncClient:
+        return default.unbound()
 
-    async def execute(self) -> Feedbacks:
+    async def _finished(self, steps: Steps[ResultT], call: CallArguments | None = None) -> ResultT:
+        options = CallOptions.of(**call).over(self._options) if call else self._options
+        return await finish(steps, self.client.transport, options)
+
+    async def execute(self, **call: Unpack[CallArguments]) -> Feedbacks:
         """As `FeedbackQuery.execute`."""
         async with self._lock:
-            return await self._finished(self._all())
+            return await self._finished(self._all(), call)
 
-    async def refresh(self) -> Feedbacks:
+    async def refresh(self, **call: Unpack[CallArguments]) -> Feedbacks:
         """As `FeedbackQuery.refresh`."""
         async with self._lock:
-            return await self._finished(self._again())
+            return await self._finished(self._again(), call)
 
-    async def refs(self) -> Refs:
+    async def refs(self, **call: Unpack[CallArguments]) -> Refs:
         """As `FeedbackQuery.refs`."""
-        return (await self.execute()).refs()
+        return (await self.execute(**call)).refs()
 
-    async def count(self) -> int:
+    async def count(self, **call: Unpack[CallArguments]) -> int:
         """As `FeedbackQuery.count`."""
-        return await self._finished(self._counted())
+        return await self._finished(self._counted(), call)
 
-    async def any(self) -> bool:
+    async def any(self, **call: Unpack[CallArguments]) -> bool:
         """Whether there is any record; asks for one at most, and only if none is kept."""
         async with self._lock:
-            return await self._finished(self._any())
+            return await self._finished(self._any(), call)
 
-    async def to_pandas(self) -> pandas.DataFrame:
+    async def to_pandas(self, **call: Unpack[CallArguments]) -> pandas.DataFrame:
         """As `FeedbackQuery.to_pandas`."""
-        return (await self.execute()).to_pandas()
+        return (await self.execute(**call)).to_pandas()
+
+    def stream(self, **call: Unpack[CallArguments]) -> AsyncFeedbackStream:
+        """As `FeedbackQuery.stream`: `async for feedback in query.stream()`."""
+        request = self._question.stream_request(self.project_id)
+        options = CallOptions.of(**call).over(self._options) if call else self._options
+        return AsyncFeedbackStream(self.client.transport, request, options)
 
     async def __aiter__(self) -> AsyncIterator[Feedback]:
         """The records, fetched page by page as they are needed. Another iterator starts with the pages kept so far."""
@@ -89,19 +101,23 @@ class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
         payload: Mapping[str, Any] | None = None,
         creator: str | None = None,
         annotation_ref: str | Ref | None = None,
+        *,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> str:
         """As `RefFeedbackQuery.add`."""
-        return await self._finished(self._added(feedback_type, payload, creator, annotation_ref, kwargs))
+        return await self._finished(
+            self._added(feedback_type, payload, creator, annotation_ref, kwargs), {"timeout": timeout}
+        )
 
-    async def add_reaction(self, emoji: str, creator: str | None = None) -> str:
+    async def add_reaction(self, emoji: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """As `RefFeedbackQuery.add_reaction`."""
-        return await self._finished(self._reaction(emoji, creator))
+        return await self._finished(self._reaction(emoji, creator), call)
 
-    async def add_note(self, note: str, creator: str | None = None) -> str:
+    async def add_note(self, note: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """As `RefFeedbackQuery.add_note`."""
-        return await self._finished(self._note(note, creator))
+        return await self._finished(self._note(note, creator), call)
 
-    async def purge(self, feedback_id: str) -> None:
+    async def purge(self, feedback_id: str, **call: Unpack[CallArguments]) -> None:
         """As `RefFeedbackQuery.purge`."""
-        await self._finished(self._purged(feedback_id))
+        await self._finished(self._purged(feedback_id), call)

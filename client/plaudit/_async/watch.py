@@ -11,7 +11,8 @@ from plaudit._async.closing import AsyncClosing
 from plaudit._async.line import AwaitedLine
 from plaudit._async.run import finish
 from plaudit._core.changes import Change
-from plaudit._core.errors import UnavailableError
+from plaudit._core.errors import PlauditError, UnavailableError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._core.position import Position
 from plaudit._steps.watch import FOREVER, Watched, no_answer
 from plaudit._wire.methods import WATCH
@@ -21,14 +22,14 @@ from plaudit._wire.transport import AsyncTransport
 class AsyncWatch(Watched, AsyncClosing):
     """A `Watch` to iterate with `async for`; made by `await client.watch(…)`, and an async context manager."""
 
-    def __init__(self, transport: AsyncTransport, position: Position) -> None:
+    def __init__(self, transport: AsyncTransport, position: Position, options: CallOptions = NONE) -> None:
         self._transport = transport
         self._position = position
-        self._line = self._watch_line = _WatchLine(transport)
+        self._line = self._watch_line = _WatchLine(transport, options)
 
     @classmethod
-    async def _opened(cls, transport: AsyncTransport, position: Position) -> AsyncWatch:
-        watch = cls(transport, position)
+    async def _opened(cls, transport: AsyncTransport, position: Position, options: CallOptions = NONE) -> AsyncWatch:
+        watch = cls(transport, position, options)
         try:
             await watch._receive_next()
         except BaseException:
@@ -63,8 +64,8 @@ class AsyncWatch(Watched, AsyncClosing):
 class _WatchLine(AwaitedLine[v1.WatchFeedbackRequest, v1.WatchFeedbackResponse]):
     """The line of a watch: the first answer of a stream must come in time, and another task may close it."""
 
-    def __init__(self, transport: AsyncTransport) -> None:
-        super().__init__(transport)
+    def __init__(self, transport: AsyncTransport, options: CallOptions) -> None:
+        super().__init__(transport, options)
         self.is_closed = False
         self._is_silent = False
 
@@ -75,7 +76,7 @@ class _WatchLine(AwaitedLine[v1.WatchFeedbackRequest, v1.WatchFeedbackResponse])
     async def open(self, requests: Sequence[v1.WatchFeedbackRequest]) -> None:
         """Open a stream for the one request."""
         [request] = requests
-        self._stream = self._transport.stream(WATCH, request)
+        self._stream = self._transport.stream(WATCH, request, **self._options.of_stream())
         self._is_silent = True
 
     async def answer(self) -> v1.WatchFeedbackResponse | None:
@@ -87,6 +88,8 @@ class _WatchLine(AwaitedLine[v1.WatchFeedbackRequest, v1.WatchFeedbackResponse])
             # A stream has no deadline: end it when there is no answer at all in time.
             async with asyncio.timeout(None if seconds == FOREVER else seconds):
                 response = await super().answer()
+        except PlauditError:
+            raise  # a DeadlineExceededError is a TimeoutError, too
         except TimeoutError as error:
             raise UnavailableError(no_answer(seconds)) from error
         self._is_silent = False

@@ -4,18 +4,19 @@ Each means something to do:
 
 PlauditError
 ├── InvalidArgumentError (also ValueError)   change the request: `violations` name the fields
-├── NotFoundError                            there is no such record
+├── NotFoundError (also LookupError)         there is no such record
 ├── AlreadyExistsError                       the id is taken, or was purged
 ├── AbortedError                             read again and try again
 ├── PermissionDeniedError                    ask for the right
 ├── UnauthenticatedError                     send a valid API key
 ├── ResourceExhaustedError                   call again after `retry_after` seconds
-├── UnavailableError                         the server cannot be reached, or is stopping
-├── DeadlineExceededError                    no answer in time: whether a write was stored is not known
+├── UnavailableError (also ConnectionError)  the server cannot be reached, or is stopping
+├── DeadlineExceededError (also TimeoutError) no answer in time: whether a write was stored is not known
+├── ClientClosedError (also RuntimeError)    the client was closed, before the call or during it
 ├── InternalError                            a defect of the server: report the `request_id`
 └── NotStoredError                           records of a buffer were not stored: `report` lists them
 
-What has no class of its own (a cancelled call, a method that an older server lacks) is a plain PlauditError.
+What has no class of its own (a method that an older server lacks) is a plain PlauditError.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class InvalidArgumentError(PlauditError, ValueError):
         return cls(f"not sent: {shown}{more}", violations=found, metadata={"violation_count": str(len(found))})
 
 
-class NotFoundError(PlauditError):
+class NotFoundError(PlauditError, LookupError):
     """The project has no such record, or the record no such version."""
 
     default_code = grpc.StatusCode.NOT_FOUND
@@ -148,16 +149,22 @@ class ResourceExhaustedError(PlauditError):
     default_code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-class UnavailableError(PlauditError):
+class UnavailableError(PlauditError, ConnectionError):
     """The server cannot be reached, or cannot serve now; all attempts until the deadline have failed."""
 
     default_code = grpc.StatusCode.UNAVAILABLE
 
 
-class DeadlineExceededError(PlauditError):
+class DeadlineExceededError(PlauditError, TimeoutError):
     """There was no answer in time. A write may be stored: sending it again with the same id is safe."""
 
     default_code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class ClientClosedError(PlauditError, RuntimeError):
+    """The client was closed. A write that was in progress may be stored: its id says so, with another client."""
+
+    default_code = grpc.StatusCode.CANCELLED
 
 
 class InternalError(PlauditError):

@@ -61,6 +61,17 @@ class Question:
             limit=self.limit,
         )
 
+    def stream_request(self, project: str) -> v1.StreamFeedbackRequest:
+        """The request for all of the result over one stream."""
+        paged = self.request(project)
+        return v1.StreamFeedbackRequest(
+            project=paged.project,
+            query=paged.query if paged.HasField("query") else None,
+            order_by=paged.order_by,
+            offset=paged.offset,
+            limit=self.limit,
+        )
+
     def count_request(self, project: str) -> v1.CountFeedbackRequest:
         """The request for the number of all that match; offset and limit do not count."""
         return v1.CountFeedbackRequest(project=project, query=query_message(self.query))

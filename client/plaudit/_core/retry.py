@@ -30,13 +30,21 @@ class RetryPolicy:
     """The longest delay."""
     jitter: float = 0.5
     """The part of a delay that is random, from 0 to 1, so that clients do not all come back at the same time."""
+    max_attempts: int | None = None
+    """How often a request is sent at most, the first time included; None: as often as its deadline allows."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.initial_delay < math.inf and 0 <= self.max_delay < math.inf and 0 <= self.jitter <= 1):
+            raise ValueError("initial_delay and max_delay are seconds from 0, and jitter is from 0 to 1")
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ValueError("max_attempts is at least 1: the first attempt counts")
 
     def delay(self, error: PlauditError, attempt: int, chance: float) -> float | None:
         """Seconds to wait after the failed `attempt` (from 1), or None: do not send it again.
 
         `chance` is a random number from 0 to 1. The delay is never shorter than the server asks for.
         """
-        if not is_retryable(error):
+        if not is_retryable(error) or (self.max_attempts is not None and attempt >= self.max_attempts):
             return None
         full = min(self.max_delay, self.initial_delay * 2.0 ** min(attempt - 1, 30))
         backoff = full * (1 - self.jitter * chance)
@@ -44,7 +52,11 @@ class RetryPolicy:
 
 
 def is_retryable(error: PlauditError) -> bool:
-    """Whether the same request may succeed later; also a write, because the client chooses the ids."""
+    """Whether the same request may succeed later; also a write, because the client chooses the ids.
+
+    A call that ended with CANCELLED is an UnavailableError, too: a server that stops has dropped it. What its caller
+    cancels does not come here, and what `close` has ended is a ClientClosedError.
+    """
     return isinstance(error, UnavailableError) or (
         isinstance(error, ResourceExhaustedError) and error.retry_after is not None
     )
@@ -81,18 +93,26 @@ class Retry:
     """Attempts that go on as long as one succeeds within every `patience` seconds (inf: without end).
 
     The first success must come within that time from now. After a success the time counts from the next failure,
-    because a stream may rightly be silent for longer.
+    because a stream may rightly be silent for longer. `notice` is called with each error that is not final, and the
+    delay after it.
     """
 
-    __slots__ = ("_attempts", "_clock", "_patience", "_policy", "_sleep")
+    __slots__ = ("_attempts", "_clock", "_notice", "_patience", "_policy", "_sleep")
 
     def __init__(
-        self, policy: RetryPolicy, patience: float, *, sleep: Callable[[float], Any], clock: Callable[[], float]
+        self,
+        policy: RetryPolicy,
+        patience: float,
+        *,
+        sleep: Callable[[float], Any],
+        clock: Callable[[], float],
+        notice: Callable[[PlauditError, float], None] | None = None,
     ) -> None:
         self._policy = policy
         self._patience = patience
         self._sleep = sleep
         self._clock = clock
+        self._notice = notice
         self._attempts: Attempts | None = self._new_attempts()
 
     def _new_attempts(self) -> Attempts:
@@ -110,7 +130,10 @@ class Retry:
         """Seconds to wait after an attempt failed, or None: the error is final."""
         if self._attempts is None:
             self._attempts = self._new_attempts()
-        return self._attempts.delay_after(error, self._clock(), random.random())
+        delay = self._attempts.delay_after(error, self._clock(), random.random())
+        if delay is not None and self._notice is not None:
+            self._notice(error, delay)
+        return delay
 
     def wait(self, error: PlauditError, stopped: threading.Event | None = None) -> bool:
         """Wait until the next attempt, or until `stopped` is set; False when the error is final."""

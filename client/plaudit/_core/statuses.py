@@ -40,6 +40,8 @@ _CLASSES: Final[Mapping[grpc.StatusCode, type[PlauditError]]] = {
             InternalError,
         )
     },
+    # Neither the caller nor a deadline has cancelled it: a server that stops, or a proxy, has dropped the call.
+    grpc.StatusCode.CANCELLED: UnavailableError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidArgumentError,
     grpc.StatusCode.UNKNOWN: InternalError,
     grpc.StatusCode.DATA_LOSS: InternalError,

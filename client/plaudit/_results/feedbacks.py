@@ -77,3 +77,16 @@ class Feedbacks(Sequence[Feedback]):
         from plaudit._results.view import grid_of
 
         return grid_of(self._feedbacks, self.show_refs)
+
+
+class Preview(Feedbacks):
+    """The first records of a result, to be shown; `total` is the number of all, which were not read."""
+
+    def __init__(self, show_refs: bool, feedbacks: Iterable[Feedback], total: int) -> None:
+        super().__init__(show_refs, feedbacks)
+        self._total = total
+
+    def _grid(self) -> Grid:
+        from plaudit._results.view import grid_of
+
+        return grid_of(self._feedbacks, self.show_refs, self._total)

@@ -10,7 +10,9 @@ from plaudit._core.feedback_types import NOTE, REACTION
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._show.grid import Column, Grid, cell
 
-_SHOWN_ROWS: Final = 200
+SHOWN_ROWS: Final = 200
+"""The rows of a table, at most."""
+
 _CELL_CHARACTERS: Final = 200
 _FIELD_CHARACTERS: Final = 2_000
 
@@ -25,13 +27,16 @@ _COLUMNS: Final = (
 _FIELD_COLUMNS: Final = (Column("Field", 25, 25), Column("Value", 120, 16))
 
 
-def grid_of(feedbacks: Sequence[Feedback], show_refs: bool) -> Grid:
-    """The records as columns of text; `show_refs` adds the ref of each."""
+def grid_of(feedbacks: Sequence[Feedback], show_refs: bool, total: int | None = None) -> Grid:
+    """The records as columns of text, with the number of those, of `total`, that are left out.
+
+    `show_refs` adds the ref of each.
+    """
     if len(feedbacks) == 1:
         return Grid(_FIELD_COLUMNS, _fields_of(feedbacks[0]))
     columns = (_REF, *_COLUMNS) if show_refs else _COLUMNS
-    rows = [_row_of(feedback, show_refs) for feedback in feedbacks[:_SHOWN_ROWS]]
-    hidden = len(feedbacks) - len(rows)
+    rows = [_row_of(feedback, show_refs) for feedback in feedbacks[:SHOWN_ROWS]]
+    hidden = (len(feedbacks) if total is None else total) - len(rows)
     return Grid(columns, rows, f"… and {hidden} more, not shown here" if hidden else "")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
+from weakref import WeakSet
 
 from plaudit import v1
 from plaudit._contract import limits
@@ -59,9 +60,35 @@ class ServerInfo:
 class Operations(Generic[TransportT]):
     """What both clients share: the settings, and the bodies of their methods."""
 
-    def __init__(self, settings: Settings, transport: TransportT) -> None:
+    def __init__(self, settings: Settings, transport: TransportT, given: object = None) -> None:
         self._settings = settings
         self.transport = transport
+        self._given = given
+        """What the caller made, and cannot be made anew from the settings: a channel or a transport."""
+        self._writers: WeakSet[Any] = WeakSet()
+        """The writers of `buffered`, which are closed with the client."""
+
+    @classmethod
+    def _of(cls, settings: Settings) -> Self:
+        """A client with exactly these settings."""
+        raise NotImplementedError
+
+    def __copy__(self) -> Self:
+        if self._given is None:
+            return self._of(self._settings)
+        copy = type(self).__new__(type(self))
+        Operations.__init__(copy, self._settings, self.transport, self._given)
+        return copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self._given is not None:
+            raise TypeError(
+                "a client with a channel or transport of its own cannot be pickled: make one in each process"
+            )
+        return _client_of, (type(self), self._settings)
 
     @property
     def project(self) -> str | None:
@@ -192,6 +219,10 @@ class Operations(Generic[TransportT]):
     def _project_of(self, project: str | None) -> Callable[[v1.Feedback], str]:
         """What finds the project of a record: the call's, else the record's own, else the client's."""
         return lambda message: self.project_for(project or message.project or None)
+
+
+def _client_of(kind: type[Operations[Any]], settings: Settings) -> Operations[Any]:
+    return kind._of(settings)
 
 
 def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,10 +15,12 @@ from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
 from plaudit._core.feedback_types import AGENT_USER_FEEDBACK, ANNOTATION_PREFIX, NOTE, REACTION, RESERVED_PREFIX
 from plaudit._core.model import Feedback
+from plaudit._core.options import NONE
 from plaudit._core.paging import Pages
 from plaudit._core.question import Question
 from plaudit._core.records import canonical_id
-from plaudit._results.feedbacks import Feedbacks
+from plaudit._results.feedbacks import Feedbacks, Preview
+from plaudit._results.view import SHOWN_ROWS
 from plaudit._steps.step import Call, Steps
 from plaudit._wire.methods import COUNT, PURGE, QUERY
 
@@ -79,9 +82,21 @@ class Asked(ABC, Generic[ClientT]):
         self._question = question
         self.show_refs = show_refs
         self._client = client
+        self._options = NONE
+        """Those of `get_feedback`; a method's own come before them."""
         self._result: Rows | None = None
         self._forgotten = 0
         self._lock = self._new_lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The arguments: not what was read, and for the default client its settings."""
+        kept = {name: value for name, value in vars(self).items() if name not in ("_result", "_forgotten", "_lock")}
+        if self._client is None:
+            kept["_client"] = self._client_of_settings()
+        return kept
+
+    def __setstate__(self, kept: Mapping[str, Any]) -> None:
+        vars(self).update(kept, _result=None, _forgotten=0, _lock=self._new_lock())
 
     @staticmethod
     @abstractmethod
@@ -98,6 +113,10 @@ class Asked(ABC, Generic[ClientT]):
     @abstractmethod
     def _default_client(self) -> ClientT:
         """The client of `init`, else one made from the environment."""
+
+    @abstractmethod
+    def _client_of_settings(self) -> ClientT:
+        """A client with the settings of the default one, for another process."""
 
     @property
     def project_id(self) -> str:
@@ -156,6 +175,25 @@ class Asked(ABC, Generic[ClientT]):
         if forgotten == self._forgotten:  # else something was stored meanwhile, which the rows may not have
             self._result = result
         return rows
+
+    def _picked(self, index: int | slice) -> Steps[Feedback | list[Feedback]]:
+        """The record or records at an index, of which no more is read than that takes."""
+        last = _last_row(index)
+        if last is None:
+            return (yield from self._read_to_end(self._started()))[index]
+        result = self._started()
+        yield from self._read_beyond(result, last)
+        return result.rows[index]
+
+    def _shown(self) -> Steps[Feedbacks]:
+        """What a table shows: the first rows, and how many there are in all."""
+        result = self._started()
+        if not (yield from self._read_beyond(result, SHOWN_ROWS)):
+            return (yield from self._read_to_end(result))
+        question = self._question
+        matching = max(0, (yield from self._counted()) - question.offset)
+        total = matching if question.limit is None else min(matching, question.limit)
+        return Preview(self.show_refs, result.rows[:SHOWN_ROWS], max(total, len(result.rows)))
 
     def _counted(self) -> Steps[int]:
         response = yield from Call(COUNT, self._question.count_request(self.project_id))
@@ -284,6 +322,19 @@ class AskedOfRef(Asked[ClientT]):
     def _forget(self) -> None:
         self._result = None
         self._forgotten += 1
+
+
+def _last_row(index: int | slice) -> int | None:
+    """The last row that an index needs, -1 for none; None when it counts from the end, or has none."""
+    if not isinstance(index, slice):
+        position = operator.index(index)
+        return position if position >= 0 else None
+    start, stop, step = (
+        None if part is None else operator.index(part) for part in (index.start, index.stop, index.step)
+    )
+    if stop is None or stop < 0 or (start or 0) < 0 or (step or 1) < 0:
+        return None
+    return stop - 1 if stop > (start or 0) else -1
 
 
 def reaction_query(emoji: str | None, tones: str | None, query: QueryLike | None) -> Query | None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from plaudit._core.options import NONE, CallOptions
 from plaudit._wire.methods import Method, RequestT, ResponseT
 
 AnswerT = TypeVar("AnswerT")
@@ -23,7 +24,7 @@ class Step(Generic[AnswerT]):
 
     __slots__ = ()
 
-    def take(self, transport: Any) -> Any:
+    def take(self, transport: Any, options: CallOptions) -> Any:
         """Do it over a transport, blocking or of asyncio: returns the answer, or an awaitable of it."""
         raise NotImplementedError
 
@@ -46,11 +47,12 @@ class Call(Step[ResponseT]):
         self.request = request
         self.retried = retried
 
-    def take(self, transport: Any) -> Any:
+    def take(self, transport: Any, options: CallOptions) -> Any:
         """Make the call."""
-        if self.retried:
-            return transport.unary(self.method, self.request)
-        return transport.unary(self.method, self.request, retried=False)
+        named = {} if options is NONE else options.of_unary()
+        if not self.retried:
+            named["retried"] = False
+        return transport.unary(self.method, self.request, **named)
 
 
 class Act(Step[AnswerT]):
@@ -61,6 +63,6 @@ class Act(Step[AnswerT]):
     def __init__(self, act: Callable[P, AnswerT | Awaitable[AnswerT]], *args: P.args, **options: P.kwargs) -> None:
         self._act = partial(act, *args, **options)
 
-    def take(self, transport: Any) -> Any:
+    def take(self, transport: Any, options: CallOptions) -> Any:
         """Call the function."""
         return self._act()

@@ -23,6 +23,7 @@ from plaudit._contract import limits
 from plaudit._core.batching import measured, too_large
 from plaudit._core.buffer import Buffer, Item, Ledger
 from plaudit._core.errors import NotStoredError, PlauditError, UnavailableError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._core.records import to_message
 from plaudit._core.retry import is_retryable
 from plaudit._core.writing import Refused, Report
@@ -57,6 +58,7 @@ class BufferedWriter:
         max_bytes: int,
         linger: float,
         patience: float,
+        options: CallOptions = NONE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_records < 1 or max_bytes < 1 or not linger >= 0:
@@ -65,6 +67,7 @@ class BufferedWriter:
         self._project_of = project_of
         self._linger = linger
         self._patience = patience
+        self._options = options
         self._clock = clock
         self._process = os.getpid()
         self._buffer = Buffer(max_records, max_bytes)
@@ -144,6 +147,16 @@ class BufferedWriter:
                 self._report = self._finish(rest)
         self._check_usable()
         return self._reported()
+
+    def _close_with_client(self) -> Report | None:
+        """Close with the client that gave it out; the report if that leaves records that are not stored.
+
+        None as well for a writer that was closed or has failed before, or that the parent of this process opened.
+        """
+        if os.getpid() != self._process or self._closing or self._failure is not None:
+            return None
+        report = self.close()
+        return report if report.refused or report.pending else None
 
     def __enter__(self) -> Self:
         return self
@@ -265,7 +278,7 @@ class BufferedWriter:
 
     def _store(self, items: Sequence[Item]) -> None:
         """Store items. Raises PlauditError when the server is away; what is not settled then is kept."""
-        finish(stored(items, self._ledger.position, self._settle), self._transport)
+        finish(stored(items, self._ledger.position, self._settle), self._transport, self._options)
         if items:
             with self._changed:
                 self._ledger.all_done_to(items[-1].number)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 
 from plaudit._contract import limits
 from plaudit._core.batching import cut
-from plaudit._core.errors import PlauditError
+from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.model import Feedback
+from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
 from plaudit._results.history import History
 from plaudit._results.refs import Refs
-from plaudit._settings import DEFAULT_TIMEOUT, Settings
+from plaudit._settings import Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.operations import Operations, ServerInfo
 from plaudit._steps.step import Steps
@@ -22,6 +23,7 @@ from plaudit._sync.closing import Closing
 from plaudit._sync.ingest import BlockingIngestLine
 from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
 from plaudit._sync.run import ResultT, finish
+from plaudit._sync.stream import FeedbackStream
 from plaudit._sync.watch import Watch
 from plaudit._wire.grpc import GrpcTransport
 from plaudit._wire.transport import Transport
@@ -38,37 +40,50 @@ if TYPE_CHECKING:
 class Client(Operations[Transport], Closing):
     """A client of one server. Connects at the first call; safe to share between threads, usable after a fork.
 
-    `project` is `entity/project` for calls that name no project; `target` is `host:port`, or `https://host:port` for
-    TLS; `timeout` is the deadline of one call with all its attempts, in seconds. What is left out comes from
-    PLAUDIT_PROJECT, PLAUDIT_TARGET and PLAUDIT_API_KEY. `credentials` replace the system's for TLS; a `channel` is
-    used as it is and is yours to close; a `transport` replaces all of this.
+    `project` is `entity/project` for calls that name no project. The other arguments say how to reach the server; what
+    is left out comes from the environment:
 
-    Every method that calls the server raises PlauditError, and takes a `project` of its own.
+    - `target`: `host:port`, `https://host:port` for TLS, or `unix:/path` (PLAUDIT_TARGET, else `localhost:50051`);
+    - `api_key`: the key, or a function that returns it and is called for each call, for tokens that expire
+      (PLAUDIT_API_KEY); or `api_key_file`, which is read again when it changes (PLAUDIT_API_KEY_FILE);
+    - `timeout`: the deadline of one call with all its attempts, in seconds, counted from when it is sent (10);
+    - `retry`: a RetryPolicy, which says when a failed call is sent again;
+    - `metadata`: sent with each call, such as `{"x-request-id": "…"}`;
+    - `ca_file`: a PEM file of the root certificates to trust in place of the system's (PLAUDIT_CA_FILE);
+      `certificate_file` and `key_file`: the client's own, for mutual TLS (PLAUDIT_CERTIFICATE_FILE, PLAUDIT_KEY_FILE);
+      or `credentials` of gRPC in place of the files. Each of them means TLS.
+
+    A `channel` is used as it is and is yours to close; a `transport` replaces all of this. Calls beyond 200 at a time
+    wait for others. A server on this machine is never reached through a proxy of the environment.
+
+    Every method that calls the server raises PlauditError, and takes a `project`, a `timeout` and `metadata` of its
+    own. A client is pickled and copied as its settings: the text of a key is left out of a pickle, and must come from
+    the environment, or from a function, where it is read.
+
+    Raises ValueError for a target to which no connection can ever be opened, and for settings that exclude each other.
     """
 
     def __init__(
         self,
         project: str | None = None,
         *,
-        target: str | None = None,
-        api_key: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        credentials: grpc.ChannelCredentials | None = None,
         channel: grpc.Channel | None = None,
         transport: Transport | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        settings = Settings.resolve(project, target, api_key, timeout)
-        super().__init__(settings, transport or _transport(settings, credentials, channel))
+        settings = Settings.resolve(project, **options)
+        given = channel if transport is None else transport
+        super().__init__(settings, transport or GrpcTransport(settings, channel=channel), given)
 
     @classmethod
     def _of(cls, settings: Settings) -> Self:
         """A client with exactly these settings."""
         client = cls.__new__(cls)
-        Operations.__init__(client, settings, _transport(settings))
+        Operations.__init__(client, settings, GrpcTransport(settings))
         return client
 
-    def _finished(self, steps: Steps[ResultT]) -> ResultT:
-        return finish(steps, self.transport)
+    def _finished(self, steps: Steps[ResultT], call: CallArguments) -> ResultT:
+        return finish(steps, self.transport, CallOptions.of(**call))
 
     def get_feedback(
         self,
@@ -80,6 +95,7 @@ class Client(Operations[Transport], Closing):
         limit: int | None = None,
         order_by: str | Iterable[str] | None = None,
         project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> FeedbackQuery:
         """The feedback with this id (a str), or all that matches this query; everything in the project for None.
 
@@ -88,32 +104,71 @@ class Client(Operations[Transport], Closing):
         query of another type, ValueError for a malformed one.
         """
         entity, name, chosen = self._chosen(query, reaction, tones, project)
-        return FeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
+        made = FeedbackQuery(entity, name, chosen, offset, limit, show_refs=True, order_by=order_by, client=self)
+        made._options = CallOptions.of(**call)
+        return made
 
-    def ref(self, uri: str | Ref, *, project: str | None = None) -> RefFeedbackQuery:
+    def stream(
+        self,
+        query: str | QueryLike | None = None,
+        *,
+        reaction: str | None = None,
+        tones: Literal["any"] | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        order_by: str | Iterable[str] | None = None,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> FeedbackStream:
+        """The records that `get_feedback` finds, one after the other over one stream: for results of any size.
+
+        It holds one message of the server at a time, and keeps nothing.
+        """
+        entity, name, chosen = self._chosen(query, reaction, tones, project)
+        return FeedbackQuery(entity, name, chosen, offset, limit, order_by=order_by, client=self).stream(**call)
+
+    def ref(self, uri: str | Ref, *, project: str | None = None, **call: Unpack[CallArguments]) -> RefFeedbackQuery:
         """The feedback of exactly this ref, and the place to add some; in the ref's own project or the given one."""
         query = RefFeedbackQuery(uri, client=self)
         query._move_to(project)
+        query._options = CallOptions.of(**call)
         return query
 
-    def create(self, record: Mapping[str, Any], *, project: str | None = None) -> Feedback:
+    def create(
+        self, record: Mapping[str, Any], *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Feedback:
         """Store one record, a mapping of its fields, and return it as stored. It is on disk when this returns.
 
         Without an `id` it gets a new UUIDv7. Creating the same record with the same id again returns the record.
         Fields that only the server sets are ignored.
         """
-        return self._finished(self._create(record, project))
+        return self._finished(self._create(record, project), call)
 
     @overload
     def create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: Literal[False] = False, *, project: str | None = None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: Literal[False] = False,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback]: ...
     @overload
     def create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: bool, *, project: str | None = None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: bool,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback | PlauditError]: ...
     def create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: bool = False, *, project: str | None = None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: bool = False,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback] | BatchResult[Feedback | PlauditError]:
         """Store any number of records, and return them as stored, in the order of the input.
 
@@ -128,13 +183,20 @@ class Client(Operations[Transport], Closing):
         of the list say how many.
         """
         # Without `partial` none of them is an error.
-        return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, project)))
+        return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, project), call))
 
-    def get(self, id: str, version: int = 0, *, project: str | None = None) -> Feedback:
+    def get(self, id: str, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]) -> Feedback:
         """One record by its id: the given version of it, or the newest (0). Raises NotFoundError."""
-        return self._finished(self._get(id, version, project))
+        return self._finished(self._get(id, version, project), call)
 
-    def replace(self, record: Mapping[str, Any], *, expected_version: int = 0, project: str | None = None) -> Feedback:
+    def replace(
+        self,
+        record: Mapping[str, Any],
+        *,
+        expected_version: int = 0,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> Feedback:
         """Replace the whole content of the record with this `id`, in one step, and return it as stored.
 
         `id` and `created_at` stay, `version` grows by one, the old version goes to the history; content equal to the
@@ -144,11 +206,11 @@ class Client(Operations[Transport], Closing):
         Raises NotFoundError for an id that does not exist, and AbortedError when the record has another version than
         `expected_version` (0 means any): read it again, and decide again.
         """
-        return self._finished(self._replace(record, expected_version, project))
+        return self._finished(self._replace(record, expected_version, project), call)
 
-    def history(self, id: str, *, project: str | None = None) -> History:
+    def history(self, id: str, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
         """The versions of one record, oldest first; after a purge its tombstone alone. Raises NotFoundError."""
-        return self._finished(self._history(id, project))
+        return self._finished(self._history(id, project), call)
 
     def ingest(
         self,
@@ -157,6 +219,7 @@ class Client(Operations[Transport], Closing):
         partial: bool = False,
         project: str | None = None,
         progress: bool | Progress = False,
+        **call: Unpack[CallArguments],
     ) -> Ingested:
         """Store records from any iterable, also one that never ends, over one stream: the fast way for many.
 
@@ -171,7 +234,7 @@ class Client(Operations[Transport], Closing):
 
         `progress`: True draws a bar on stderr; a function is called with the result so far after each answer.
         """
-        return self._ingested(records, partial, False, project, progress)
+        return self._ingested(records, partial, False, project, progress, CallOptions.of(**call))
 
     def import_records(
         self,
@@ -180,6 +243,7 @@ class Client(Operations[Transport], Closing):
         partial: bool = False,
         project: str | None = None,
         progress: bool | Progress = False,
+        **call: Unpack[CallArguments],
     ) -> Ingested:
         """Like `ingest`, but fields that otherwise only the server sets are kept as given; for administrators.
 
@@ -188,7 +252,7 @@ class Client(Operations[Transport], Closing):
         record is a mapping, such as `Feedback.to_dict()` returns, or a Feedback, whose payload is kept to the
         character.
         """
-        return self._ingested(records, partial, True, project, progress)
+        return self._ingested(records, partial, True, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -198,6 +262,7 @@ class Client(Operations[Transport], Closing):
         max_bytes: int = 32 * limits.MIB,
         linger: float = 0.05,
         project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> BufferedWriter:
         """A writer that takes records without waiting for the server, and stores them in batches in the background.
 
@@ -211,17 +276,28 @@ class Client(Operations[Transport], Closing):
         """
         from plaudit._sync.buffered import BufferedWriter
 
-        return BufferedWriter(
+        options = CallOptions.of(**call)
+        writer = BufferedWriter(
             self.transport,
             self._project_of(project),
             spool=spool,
             max_records=max_records,
             max_bytes=max_bytes,
             linger=linger,
-            patience=self._settings.timeout,
+            patience=options.timeout or self._settings.timeout,
+            options=options,
         )
+        self._writers.add(writer)
+        return writer
 
-    def watch(self, project: str | None = None, *, after: int | None = None, query: QueryLike | None = None) -> Watch:
+    def watch(
+        self,
+        project: str | None = None,
+        *,
+        after: int | None = None,
+        query: QueryLike | None = None,
+        **call: Unpack[CallArguments],
+    ) -> Watch:
         """The changes of a project from now on, or after a revision (0: from the start), as an endless iterator.
 
         Each `Change` comes once, in the order of the revisions. With a `query`, a replace comes when the old or the new
@@ -230,7 +306,7 @@ class Client(Operations[Transport], Closing):
 
         Raises InvalidArgumentError for a revision above the project's.
         """
-        return Watch(self.transport, self._position(project, after, query))
+        return Watch(self.transport, self._position(project, after, query), CallOptions.of(**call))
 
     def purge(
         self,
@@ -239,6 +315,7 @@ class Client(Operations[Transport], Closing):
         query: QueryLike | None = None,
         dry_run: bool = False,
         project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> int:
         """Remove records for good, by id or all that match a query, and return how many; `dry_run` only counts.
 
@@ -246,23 +323,35 @@ class Client(Operations[Transport], Closing):
         exist is not an error and counts 0, so a purge that is repeated may return less. Give exactly one of `ids` and
         `query`.
         """
-        return self._finished(self._purge(ids, query, dry_run, project))
+        return self._finished(self._purge(ids, query, dry_run, project), call)
 
-    def count(self, query: QueryLike | None = None, *, project: str | None = None) -> int:
+    def count(
+        self, query: QueryLike | None = None, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> int:
         """How many records match; all of the project for None."""
-        return self._finished(self._count(query, project))
+        return self._finished(self._count(query, project), call)
 
-    def refs(self, query: QueryLike | None = None, *, project: str | None = None) -> Refs:
+    def refs(
+        self, query: QueryLike | None = None, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Refs:
         """The unique refs of the records that match, in the order of their URIs, with the number of records of each."""
-        return self._finished(self._refs(query, project))
+        return self._finished(self._refs(query, project), call)
 
-    def server_info(self) -> ServerInfo:
+    def server_info(self, **call: Unpack[CallArguments]) -> ServerInfo:
         """The server's version, store and limits."""
-        return self._finished(self._server_info())
+        return self._finished(self._server_info(), call)
 
     def close(self) -> None:
-        """Close the connection; calls after this raise RuntimeError."""
+        """Store what the writers of `buffered` still hold, and close the connections.
+
+        Calls in progress and after this raise ClientClosedError. Raises NotStoredError when a writer that was still
+        open could not store all of its records.
+        """
+        left = [report for writer in list(self._writers) if (report := writer._close_with_client()) is not None]
+        self._writers.clear()
         self.transport.close()
+        if left:
+            raise NotStoredError.of(left[0])
 
     def _ingested(
         self,
@@ -271,23 +360,12 @@ class Client(Operations[Transport], Closing):
         imported: bool,
         project: str | None,
         progress: bool | Progress,
+        options: CallOptions,
     ) -> Ingested:
         with shown(progress, records) as report:
             method, ingestion = self._ingestion(project, partial, imported, report)
-            line = BlockingIngestLine(self.transport, method, cut(records, ingestion.cutter()))
-            return self._finished(ingestion.run(line))
-
-
-def _transport(
-    settings: Settings, credentials: grpc.ChannelCredentials | None = None, channel: grpc.Channel | None = None
-) -> GrpcTransport:
-    return GrpcTransport(
-        settings.target,
-        api_key=settings.api_key,
-        timeout=settings.timeout,
-        credentials=credentials,
-        channel=channel,
-    )
+            line = BlockingIngestLine(self.transport, method, cut(records, ingestion.cutter()), options)
+            return self._finished(ingestion.run(line), {})
 
 
 default.make_by(Client._of)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from plaudit import v1
 from plaudit._core.batching import Batch
 from plaudit._core.errors import PlauditError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._sync.line import BlockingLine
 from plaudit._wire.methods import Method
 from plaudit._wire.transport import Transport
@@ -20,8 +21,14 @@ RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackReques
 class BlockingIngestLine(BlockingLine[Any]):
     """Streams that are fed from a queue: a thread of gRPC's takes the requests."""
 
-    def __init__(self, transport: Transport, method: Method[RequestT, Any], batches: Iterator[Batch[RequestT]]) -> None:
-        super().__init__(transport)
+    def __init__(
+        self,
+        transport: Transport,
+        method: Method[RequestT, Any],
+        batches: Iterator[Batch[RequestT]],
+        options: CallOptions = NONE,
+    ) -> None:
+        super().__init__(transport, options)
         self._method: Method[Any, Any] = method
         self._batches: Iterator[Batch[Any]] = batches
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -35,7 +42,8 @@ class BlockingIngestLine(BlockingLine[Any]):
         self._outgoing = queue.SimpleQueue()
         for request in requests:
             self._outgoing.put(request)
-        self._answers = self._transport.both_streams(self._method, iter(self._outgoing.get, None))
+        sent = iter(self._outgoing.get, None)
+        self._answers = self._transport.both_streams(self._method, sent, **self._options.of_stream())
 
     def send(self, request: Any) -> None:
         """Send a request."""

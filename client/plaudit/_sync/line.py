@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 
 from plaudit._core.errors import PlauditError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._wire.transport import Stream, Transport
 
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -15,9 +16,10 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class BlockingLine(Generic[ResponseT]):
     """What streams of either kind have in common; a kind adds how one is opened."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, options: CallOptions = NONE) -> None:
         self._transport = transport
-        self._retry = transport.retry()
+        self._options = options
+        self._retry = transport.retry() if options.timeout is None else transport.retry(options.timeout)
         self._answers: Stream[ResponseT] | None = None
 
     @property

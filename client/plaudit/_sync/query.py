@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from plaudit._contract.refs import Ref
 from plaudit._core.model import Feedback
+from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
 from plaudit._results.refs import Refs
 from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 from plaudit._sync import default
 from plaudit._sync.run import ResultT, finish
+from plaudit._sync.stream import FeedbackStream
 
 if TYPE_CHECKING:
     import pandas
@@ -39,30 +41,45 @@ class FeedbackQuery(Asked["Client"]):
     def _default_client(self) -> Client:
         return default.client()
 
-    def _finished(self, steps: Steps[ResultT]) -> ResultT:
-        return finish(steps, self.client.transport)
+    def _client_of_settings(self) -> Client:
+        return default.client()
 
-    def execute(self) -> Feedbacks:
+    def _finished(self, steps: Steps[ResultT], call: CallArguments | None = None) -> ResultT:
+        options = CallOptions.of(**call).over(self._options) if call else self._options
+        return finish(steps, self.client.transport, options)
+
+    def execute(self, **call: Unpack[CallArguments]) -> Feedbacks:
         """All records, fetched at the first call; later calls return the same object, until `refresh()`."""
         with self._lock:
-            return self._finished(self._all())
+            return self._finished(self._all(), call)
 
-    def refresh(self) -> Feedbacks:
+    def refresh(self, **call: Unpack[CallArguments]) -> Feedbacks:
         """Fetch again, keep the new result and return it. One small call while the project has not changed."""
         with self._lock:
-            return self._finished(self._again())
+            return self._finished(self._again(), call)
 
-    def refs(self) -> Refs:
+    def refs(self, **call: Unpack[CallArguments]) -> Refs:
         """The unique refs of the records, in the order in which they are first seen."""
-        return self.execute().refs()
+        return self.execute(**call).refs()
 
-    def count(self) -> int:
+    def count(self, **call: Unpack[CallArguments]) -> int:
         """How many records match now, whatever `offset` and `limit` are. The server counts; no record is fetched."""
-        return self._finished(self._counted())
+        return self._finished(self._counted(), call)
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self, **call: Unpack[CallArguments]) -> pandas.DataFrame:
         """A DataFrame with a row for each record and a column for each field. Needs pandas."""
-        return self.execute().to_pandas()
+        return self.execute(**call).to_pandas()
+
+    def stream(self, **call: Unpack[CallArguments]) -> FeedbackStream:
+        """The records, one after the other over one stream of the server, in the same order.
+
+        For results of any size: it holds one message at a time and keeps nothing, and each call asks again. A context
+        manager; leaving it, or `close()`, ends the stream. When the connection breaks in the middle, it raises
+        UnavailableError, with the number of records so far in its note.
+        """
+        request = self._question.stream_request(self.project_id)
+        options = CallOptions.of(**call).over(self._options) if call else self._options
+        return FeedbackStream(self.client.transport, request, options)
 
     def __iter__(self) -> Iterator[Feedback]:
         """The records, fetched page by page as they are needed. Another iterator starts with the pages kept so far."""
@@ -85,24 +102,30 @@ class FeedbackQuery(Asked["Client"]):
     @overload
     def __getitem__(self, index: slice) -> list[Feedback]: ...
     def __getitem__(self, index: int | slice) -> Feedback | list[Feedback]:
-        return self.execute()[index]
+        with self._lock:
+            return self._finished(self._picked(index))
 
     def __bool__(self) -> bool:
         """Whether there is any record; asks for one at most, and only if none is kept."""
         with self._lock:
             return self._finished(self._any())
 
+    def _preview(self) -> Feedbacks:
+        """What there is to show; a result that is larger than a table is not read to its end for it."""
+        with self._lock:
+            return self._finished(self._shown())
+
     def __rich__(self) -> Feedbacks:
-        return self.execute()
+        return self._preview()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         if cycle:
             printer.text(f"{type(self).__name__}(...)")
         else:
-            self.execute()._repr_pretty_(printer, cycle)
+            self._preview()._repr_pretty_(printer, cycle)
 
     def _repr_html_(self) -> str:
-        return self.execute()._repr_html_()
+        return self._preview()._repr_html_()
 
 
 class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
@@ -120,24 +143,29 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
         payload: Mapping[str, Any] | None = None,
         creator: str | None = None,
         annotation_ref: str | Ref | None = None,
+        *,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> str:
         """Store feedback of a type of your own, or an annotation; `kwargs` are merged over a copy of `payload`.
 
         Raises, before anything is sent: ValueError for a reserved type (`wandb.…`) without `annotation_ref`, for an
         `annotation_ref` with a type that does not start with `wandb.annotation.`, and for a payload that JSON cannot
-        hold; TypeError for an `annotation_ref` that is neither an object nor an op.
+        hold; TypeError for an `annotation_ref` that is neither an object nor an op. A payload with a key `timeout` is
+        given as `payload`.
         """
-        return self._finished(self._added(feedback_type, payload, creator, annotation_ref, kwargs))
+        return self._finished(
+            self._added(feedback_type, payload, creator, annotation_ref, kwargs), {"timeout": timeout}
+        )
 
-    def add_reaction(self, emoji: str, creator: str | None = None) -> str:
+    def add_reaction(self, emoji: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """Store a reaction: exactly one emoji. On an agent's turn, span or conversation it is feedback on the agent."""
-        return self._finished(self._reaction(emoji, creator))
+        return self._finished(self._reaction(emoji, creator), call)
 
-    def add_note(self, note: str, creator: str | None = None) -> str:
+    def add_note(self, note: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """Store a note: a text of 1 to 10,000 characters."""
-        return self._finished(self._note(note, creator))
+        return self._finished(self._note(note, creator), call)
 
-    def purge(self, feedback_id: str) -> None:
+    def purge(self, feedback_id: str, **call: Unpack[CallArguments]) -> None:
         """Remove one record of this ref for good; an id that does not exist is not an error."""
-        self._finished(self._purged(feedback_id))
+        self._finished(self._purged(feedback_id), call)

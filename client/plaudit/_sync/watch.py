@@ -10,6 +10,7 @@ from typing import Self
 from plaudit import v1
 from plaudit._core.changes import Change
 from plaudit._core.errors import PlauditError, UnavailableError
+from plaudit._core.options import NONE, CallOptions
 from plaudit._core.position import Position
 from plaudit._steps.watch import FOREVER, Watched, no_answer
 from plaudit._sync.closing import Closing
@@ -27,10 +28,10 @@ class Watch(Watched, Closing):
     PlauditError for what does not pass by itself: the right to read is gone, the store is older than `revision`.
     """
 
-    def __init__(self, transport: Transport, position: Position) -> None:
+    def __init__(self, transport: Transport, position: Position, options: CallOptions = NONE) -> None:
         self._transport = transport
         self._position = position
-        self._line = self._watch_line = _WatchLine(transport)
+        self._line = self._watch_line = _WatchLine(transport, options)
         # The server answers a new watch at once. So an error is raised here, and "from now on" counts from here.
         self._receive_next()
         self._watch_line.never_give_up()
@@ -61,8 +62,8 @@ class Watch(Watched, Closing):
 class _WatchLine(BlockingLine[v1.WatchFeedbackResponse]):
     """The line of a watch: the first answer of a stream must come in time, and another thread may close it."""
 
-    def __init__(self, transport: Transport) -> None:
-        super().__init__(transport)
+    def __init__(self, transport: Transport, options: CallOptions) -> None:
+        super().__init__(transport, options)
         self.closed = threading.Event()
         self._is_silent = False
 
@@ -73,7 +74,7 @@ class _WatchLine(BlockingLine[v1.WatchFeedbackResponse]):
     def open(self, requests: Sequence[v1.WatchFeedbackRequest]) -> None:
         """Open a stream for the one request."""
         [request] = requests
-        answers = self._answers = self._transport.stream(WATCH, request)
+        answers = self._answers = self._transport.stream(WATCH, request, **self._options.of_stream())
         self._is_silent = True
         if self.closed.is_set():
             answers.cancel()  # `close` has not seen it

@@ -19,21 +19,45 @@ _REQUEST_ID: Final = "x-request-id"
 # balancer is killed. The code of it is UNKNOWN, which no server of plaudit ever answers.
 _STREAM_LOST: Final = "Stream removed"
 
+# Parts of the texts with which gRPC says that there is no connection at all.
+_NOT_REACHED: Final = ("failed to connect", "resolution failed", "connections to all backends failing", "empty address")
 
-def from_rpc_error(error: grpc.RpcError) -> PlauditError:
-    """The client's exception for a failed call, with the gRPC error as its cause."""
+
+def from_rpc_error(error: grpc.RpcError, target: str = "", proxy: str = "") -> PlauditError:
+    """The client's exception for a failed call, with the gRPC error as its cause.
+
+    What gRPC says by itself, without an answer of a server, names `target` and `proxy`, and what to do.
+    """
     code, message, trailers = _parts_of(error)
     if code is grpc.StatusCode.UNKNOWN and message.startswith(_STREAM_LOST):
         code = grpc.StatusCode.UNAVAILABLE
     status = _status_of(trailers)
+    request_id = next((v for k, v in trailers if k == _REQUEST_ID and isinstance(v, str)), "")
     if status is None:
         status = status_pb2.Status(code=code.value[0])
+        if target and not request_id:
+            message = _explained(code, message, target, f" through {proxy}" if proxy else "")
     # The code is that of the call. The message of the details is the same text, which no proxy has cut.
     made = from_details(code, status.message or message, status)
-    if not made.request_id:
-        made.request_id = next((v for k, v in trailers if k == _REQUEST_ID and isinstance(v, str)), "")
+    made.request_id = made.request_id or request_id
     made.__cause__ = error
     return made
+
+
+def _explained(code: grpc.StatusCode, message: str, target: str, way: str) -> str:
+    """What gRPC says by itself, for somebody who does not know gRPC."""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        if any(part in message.lower() for part in _NOT_REACHED):
+            return (
+                f"no server can be reached at {target}{way}: start one (plaudit-server serve), or name another with "
+                f"target= or PLAUDIT_TARGET ({message})"
+            )
+        return f"the connection to {target}{way} has failed: {message}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"no answer from {target}{way} in time ({message})"
+    if code is grpc.StatusCode.CANCELLED:
+        return f"the call of {target}{way} was ended, and not by its caller ({message})"
+    return message
 
 
 def _parts_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str, list[tuple[str, str | bytes]]]:

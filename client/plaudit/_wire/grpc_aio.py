@@ -1,4 +1,4 @@
-"""The transport of asyncio: the deadlines, retries and errors of `grpc`, over one channel of one event loop."""
+"""The transport of asyncio: the deadlines, retries and errors of `grpc`, over the channels of one event loop."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from typing import Any, Generic, Self
 import grpc
 import grpc.aio
 
-from plaudit._core.errors import UnavailableError
+from plaudit._core.errors import PlauditError, UnavailableError
 from plaudit._core.retry import Attempts, Retry, RetryPolicy
-from plaudit._wire.channel import Kind, LazyChannel
-from plaudit._wire.credentials import metadata_of
+from plaudit._settings import Pairs, Settings
+from plaudit._wire.channel import CALLS, Channel, Channels, Kind, closed
+from plaudit._wire.credentials import CallMetadata
 from plaudit._wire.failures import from_rpc_error
 from plaudit._wire.methods import Method, RequestT, ResponseT
+from plaudit._wire.outage import Outage
 
 
 class GrpcAsyncStream(Generic[RequestT, ResponseT]):
     """An `AsyncStream` of gRPC's, with its errors as ours."""
 
-    __slots__ = ("_call", "_is_broken", "_is_cancelled")
+    __slots__ = ("_call", "_is_broken", "_is_cancelled", "_open", "_transport")
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(self, transport: GrpcAsyncTransport, open: Callable[[], Any]) -> None:
+        self._transport = transport
+        self._open = open
+        self._call: Any = None
         self._is_broken = False
         self._is_cancelled = False
 
@@ -34,14 +38,17 @@ class GrpcAsyncStream(Generic[RequestT, ResponseT]):
 
     async def __anext__(self) -> ResponseT:
         try:
-            response: Any = await self._call.read()
+            response: Any = await (await self._opened()).read()
         except grpc.RpcError as failure:
-            if self._is_broken:
+            if self._is_broken and not self._transport.is_closed:
                 raise UnavailableError("the stream ended while a request was sent") from failure
-            raise from_rpc_error(failure) from failure
+            raise self._transport.error_of(failure) from failure
         except asyncio.CancelledError:
-            if not self._is_cancelled or _is_cancelling():
+            if _is_cancelling():
                 raise
+            # Not the task was cancelled, but the call: left as it is, it would end a task, and a group, in silence.
+            if self._transport.is_closed:
+                raise closed() from None
             raise UnavailableError("the stream was ended here") from None
         if response is grpc.aio.EOF:
             raise StopAsyncIteration
@@ -51,25 +58,38 @@ class GrpcAsyncStream(Generic[RequestT, ResponseT]):
     async def send(self, request: RequestT) -> None:
         """Send a request, unless the call is over."""
         try:
-            await self._call.write(request)
+            await (await self._opened()).write(request)
         except grpc.RpcError:
             # grpc.aio reports an INTERNAL of its own in place of the status that ended the call. On a new stream the
             # server reports the same status again.
             self._is_broken = True
         except asyncio.InvalidStateError:
             return
+        except asyncio.CancelledError:
+            if _is_cancelling():
+                raise
+            self._is_broken = True
 
     async def finish(self) -> None:
         """Say that no request follows."""
         try:
-            await self._call.done_writing()
+            await (await self._opened()).done_writing()
         except (grpc.RpcError, asyncio.InvalidStateError):
             return
 
     def cancel(self) -> None:
         """End the call."""
         self._is_cancelled = True
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()
+
+    async def _opened(self) -> Any:
+        if self._call is None:
+            # Here and not in the constructor: the function of the key may have to be awaited.
+            self._call = await self._open()
+            if self._is_cancelled:
+                self._call.cancel()
+        return self._call
 
 
 def _is_cancelling() -> bool:
@@ -79,73 +99,126 @@ def _is_cancelling() -> bool:
 
 
 class GrpcAsyncTransport:
-    """An `AsyncTransport` over one channel, opened by the first call, in the event loop that this call runs in.
+    """An `AsyncTransport` over channels that calls open, in the event loop that the first call runs in.
 
-    `timeout` is the deadline of a unary call with all its attempts, in seconds. A `channel` given by the caller is used
-    as it is, and stays the caller's to close.
+    Deadlines and a given `channel` are as with `GrpcTransport`.
     """
 
     def __init__(
         self,
-        target: str = "localhost:50051",
+        settings: Settings | None = None,
         *,
-        api_key: str | None = None,
-        timeout: float = 10.0,
-        credentials: grpc.ChannelCredentials | None = None,
         channel: grpc.aio.Channel | None = None,
-        retry: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._channel: LazyChannel[grpc.aio.Channel] = LazyChannel(grpc.aio, target, credentials, channel)
-        self._timeout = timeout
-        self._metadata = metadata_of(api_key)
-        self._retry = retry or RetryPolicy()
+        settings = settings or Settings()
+        self._channels: Channels[grpc.aio.Channel] = Channels(grpc.aio, settings, channel)
+        self._timeout = settings.timeout
+        self._metadata = CallMetadata(settings)
+        self._policy = settings.retry or RetryPolicy()
         self._clock = clock
+        self._outage = Outage(clock)
+        self._places = asyncio.Semaphore(CALLS)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._channels.is_closed
+
+    async def unary(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        retried: bool = True,
+        timeout: float | None = None,
+        metadata: Pairs = (),
+    ) -> ResponseT:
         """Send one request and return its answer; again while the policy and the deadline allow, if `retried`.
 
         Raises PlauditError. A task that is cancelled cancels the call.
         """
-        attempts = Attempts(self._retry, self._clock() + self._timeout)
+        attempts: Attempts | None = None
         while True:
-            try:
-                call = self._stub(method, "unary_unary")
-                remaining = attempts.remaining(self._clock())
-                answer: ResponseT = await call(request, timeout=remaining, metadata=self._metadata)
-            except grpc.RpcError as failure:
-                error = from_rpc_error(failure)
-                delay = attempts.delay_after(error, self._clock(), random.random()) if retried else None
-                if delay is None:
-                    raise error from failure
-            else:
-                return answer
+            async with self._places:
+                channel = self._take()
+                try:
+                    sent = await self._metadata.awaited(metadata)
+                    if attempts is None:
+                        attempts = Attempts(self._policy, self._clock() + (timeout or self._timeout))
+                    call = channel.stub(method, "unary_unary")
+                    answer: ResponseT = await call(request, timeout=attempts.remaining(self._clock()), metadata=sent)
+                except grpc.RpcError as failure:
+                    error = self.error_of(failure)
+                    delay = (
+                        attempts.delay_after(error, self._clock(), random.random()) if attempts and retried else None
+                    )
+                    if delay is None:
+                        raise error from failure
+                    self._outage.retried(error, delay)
+                except asyncio.CancelledError:
+                    if _is_cancelling() or not self.is_closed:
+                        raise
+                    raise closed() from None
+                except grpc.aio.UsageError:
+                    if not self.is_closed:
+                        raise
+                    raise closed() from None
+                else:
+                    return answer
+                finally:
+                    channel.calls -= 1
             await asyncio.sleep(delay)
 
-    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> GrpcAsyncStream[RequestT, ResponseT]:
+    def stream(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, metadata: Pairs = ()
+    ) -> GrpcAsyncStream[RequestT, ResponseT]:
         """Send one request, once, and return the stream of its answers."""
-        return GrpcAsyncStream(self._stub(method, "unary_stream")(request, metadata=self._metadata))
+        return self._streamed(method, "unary_stream", (request,), metadata)
 
-    def both_streams(self, method: Method[RequestT, ResponseT]) -> GrpcAsyncStream[RequestT, ResponseT]:
+    def both_streams(
+        self, method: Method[RequestT, ResponseT], *, metadata: Pairs = ()
+    ) -> GrpcAsyncStream[RequestT, ResponseT]:
         """Open a stream in both directions, once."""
-        return GrpcAsyncStream(self._stub(method, "stream_stream")(metadata=self._metadata))
+        return self._streamed(method, "stream_stream", (), metadata)
 
     def retry(self, patience: float | None = None) -> Retry:
         """When to open a broken stream again: within `patience` seconds; None: a unary call's deadline; inf: always."""
         seconds = self._timeout if patience is None else patience
-        return Retry(self._retry, seconds, sleep=asyncio.sleep, clock=self._clock)
+        return Retry(self._policy, seconds, sleep=asyncio.sleep, clock=self._clock, notice=self._outage.retried)
 
     async def close(self) -> None:
-        """Close the channel, unless it is the caller's; calls after this raise RuntimeError."""
-        channel = self._channel.close()
-        if channel is not None:
+        """Close the channels, but for the caller's own; calls in progress and after this get a ClientClosedError."""
+        for channel in self._channels.close():
             await channel.close()
 
-    def _stub(self, method: Method[Any, Any], kind: Kind) -> Callable[..., Any]:
+    def error_of(self, failure: grpc.RpcError) -> PlauditError:
+        """The client's exception for a failed call."""
+        if self.is_closed:
+            return closed()
+        return from_rpc_error(failure, self._channels.target, self._channels.proxy)
+
+    def _take(self) -> Channel[grpc.aio.Channel]:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
             raise RuntimeError("an AsyncClient belongs to the event loop of its first call; make one for each loop")
-        return self._channel.stubs.get(method.name) or self._channel.stub(method, kind)
+        return self._channels.take()
+
+    def _streamed(
+        self, method: Method[Any, Any], kind: Kind, sent: tuple[Any, ...], metadata: Pairs
+    ) -> GrpcAsyncStream[Any, Any]:
+        async def open() -> Any:
+            pairs = await self._metadata.awaited(metadata)
+            channel = self._take()
+
+            def ended(_: Any) -> None:
+                channel.calls -= 1
+
+            call = channel.stub(method, kind)(*sent, metadata=pairs)
+            call.add_done_callback(ended)
+            return call
+
+        return GrpcAsyncStream(self, open)

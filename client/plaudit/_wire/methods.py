@@ -31,6 +31,7 @@ CREATE: Final = Method("CreateFeedback", v1.CreateFeedbackRequest, v1.CreateFeed
 BATCH_CREATE: Final = Method("BatchCreateFeedback", v1.BatchCreateFeedbackRequest, v1.BatchCreateFeedbackResponse)
 GET: Final = Method("GetFeedback", v1.GetFeedbackRequest, v1.GetFeedbackResponse)
 QUERY: Final = Method("QueryFeedback", v1.QueryFeedbackRequest, v1.QueryFeedbackResponse)
+STREAM: Final = Method("StreamFeedback", v1.StreamFeedbackRequest, v1.StreamFeedbackResponse)
 COUNT: Final = Method("CountFeedback", v1.CountFeedbackRequest, v1.CountFeedbackResponse)
 LIST_REFS: Final = Method("ListRefs", v1.ListRefsRequest, v1.ListRefsResponse)
 REPLACE: Final = Method("ReplaceFeedback", v1.ReplaceFeedbackRequest, v1.ReplaceFeedbackResponse)

@@ -12,6 +12,7 @@ from typing import Protocol, Self, TypeVar
 from google.protobuf.message import Message
 
 from plaudit._core.retry import Retry
+from plaudit._settings import Pairs
 from plaudit._wire.methods import Method, RequestT, ResponseT
 
 RequestT_contra = TypeVar("RequestT_contra", bound=Message, contravariant=True)
@@ -34,23 +35,36 @@ class Stream(Protocol[ResponseT_co]):
 class Transport(Protocol):
     """What a `Client` needs to reach a server."""
 
-    def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
+    def unary(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        retried: bool = True,
+        timeout: float | None = None,
+        metadata: Pairs = (),
+    ) -> ResponseT:
         """Send one request and return its answer, within the deadline; once only if not `retried`.
 
+        `timeout` (seconds) and `metadata` are those of an operation that has its own; they are given only then.
         Raises PlauditError.
         """
 
-    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> Stream[ResponseT]:
+    def stream(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, metadata: Pairs = ()
+    ) -> Stream[ResponseT]:
         """Send one request, once, and return the stream of its answers."""
 
-    def both_streams(self, method: Method[RequestT, ResponseT], requests: Iterator[RequestT]) -> Stream[ResponseT]:
+    def both_streams(
+        self, method: Method[RequestT, ResponseT], requests: Iterator[RequestT], *, metadata: Pairs = ()
+    ) -> Stream[ResponseT]:
         """Send a stream of requests, once, and return that of the answers; another thread iterates `requests`."""
 
     def retry(self, patience: float | None = None) -> Retry:
         """When to open a broken stream again: within `patience` seconds; None: a unary call's deadline; inf: always."""
 
     def close(self) -> None:
-        """Close what is open; calls after this raise RuntimeError."""
+        """Close what is open; calls in progress and after this get a ClientClosedError."""
 
 
 class AsyncStream(Protocol[RequestT_contra, ResponseT_co]):
@@ -75,13 +89,25 @@ class AsyncStream(Protocol[RequestT_contra, ResponseT_co]):
 class AsyncTransport(Protocol):
     """What an `AsyncClient` needs to reach a server: a `Transport`, awaited."""
 
-    async def unary(self, method: Method[RequestT, ResponseT], request: RequestT, *, retried: bool = True) -> ResponseT:
+    async def unary(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        retried: bool = True,
+        timeout: float | None = None,
+        metadata: Pairs = (),
+    ) -> ResponseT:
         """As `Transport.unary`."""
 
-    def stream(self, method: Method[RequestT, ResponseT], request: RequestT) -> AsyncStream[RequestT, ResponseT]:
+    def stream(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, metadata: Pairs = ()
+    ) -> AsyncStream[RequestT, ResponseT]:
         """As `Transport.stream`."""
 
-    def both_streams(self, method: Method[RequestT, ResponseT]) -> AsyncStream[RequestT, ResponseT]:
+    def both_streams(
+        self, method: Method[RequestT, ResponseT], *, metadata: Pairs = ()
+    ) -> AsyncStream[RequestT, ResponseT]:
         """Open a stream in both directions, once; its requests are sent by `AsyncStream.send`."""
 
     def retry(self, patience: float | None = None) -> Retry:
