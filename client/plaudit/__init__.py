@@ -10,8 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from plaudit._async.buffered import AsyncBufferedWriter
     from plaudit._async.client import AsyncClient
     from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
+    from plaudit._async.stream import AsyncFeedbackStream
     from plaudit._async.watch import AsyncWatch
     from plaudit._contract.refs import InvalidRefError, Ref, parse_ref
     from plaudit._core.changes import Change, Tombstone
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from plaudit._sync.buffered import BufferedWriter
     from plaudit._sync.client import Client
     from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
+    from plaudit._sync.stream import FeedbackStream
     from plaudit._sync.watch import Watch
     from plaudit._wire.transport import AsyncTransport, Transport
 
@@ -50,8 +53,10 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "AbortedError": "_core.errors",
     "AlreadyExistsError": "_core.errors",
+    "AsyncBufferedWriter": "_async.buffered",
     "AsyncClient": "_async.client",
     "AsyncFeedbackQuery": "_async.query",
+    "AsyncFeedbackStream": "_async.stream",
     "AsyncRefFeedbackQuery": "_async.query",
     "AsyncTransport": "_wire.transport",
     "AsyncWatch": "_async.watch",
@@ -64,6 +69,7 @@ _HOMES: Final = {
     "Expr": "_core.expr",
     "Feedback": "_core.model",
     "FeedbackQuery": "_sync.query",
+    "FeedbackStream": "_sync.stream",
     "Feedbacks": "_results.feedbacks",
     "History": "_results.history",
     "Ingested": "_core.writing",
@@ -98,8 +104,10 @@ _HOMES: Final = {
 __all__ = [
     "AbortedError",
     "AlreadyExistsError",
+    "AsyncBufferedWriter",
     "AsyncClient",
     "AsyncFeedbackQuery",
+    "AsyncFeedbackStream",
     "AsyncRefFeedbackQuery",
     "AsyncTransport",
     "AsyncWatch",
@@ -112,6 +120,7 @@ __all__ = [
     "Expr",
     "Feedback",
     "FeedbackQuery",
+    "FeedbackStream",
     "Feedbacks",
     "History",
     "Ingested",

@@ -14,7 +14,7 @@ from plaudit._core.retry import Retry
 from plaudit._wire.methods import Method
 from tests.client.fakes import POLICY, FakeStream, FakeTransport
 
-_ASYNC = (plaudit.AsyncClient, plaudit.AsyncFeedbackQuery, plaudit.AsyncWatch)
+_ASYNC = (plaudit.AsyncClient, plaudit.AsyncFeedbackQuery, plaudit.AsyncWatch, plaudit.AsyncFeedbackStream)
 
 
 class Loop:

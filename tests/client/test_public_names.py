@@ -13,8 +13,10 @@ import plaudit
 NAMES = [
     "AbortedError",
     "AlreadyExistsError",
+    "AsyncBufferedWriter",
     "AsyncClient",
     "AsyncFeedbackQuery",
+    "AsyncFeedbackStream",
     "AsyncRefFeedbackQuery",
     "AsyncTransport",
     "AsyncWatch",
@@ -27,6 +29,7 @@ NAMES = [
     "Expr",
     "Feedback",
     "FeedbackQuery",
+    "FeedbackStream",
     "Feedbacks",
     "History",
     "Ingested",

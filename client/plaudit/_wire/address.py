@@ -47,8 +47,9 @@ class Address:
             _check_name(named[1], named[2])
             return cls(text, secure=False)
         if separator:
+            named_scheme = f"the scheme {scheme!r}" if re.fullmatch(r"[A-Za-z][\w+.-]{0,20}", scheme) else "its scheme"
             raise ValueError(
-                f"not the address of a server: the scheme {scheme[:20]!r} is not known; "
+                f"not the address of a server: {named_scheme} is not known; "
                 f"write host:port, or https://host:port for TLS"
             )
         return cls(_host_and_port(text, None, ""), secure=False)
@@ -82,7 +83,7 @@ def _host_and_port(text: str, default: int | None, scheme: str) -> str:
     """The text as `host:port`. Raises ValueError."""
     found = _HOST_AND_PORT.fullmatch(text)
     port = None if found is None else found[2] or default
-    if found is None or port is None or not 0 < int(port) <= _LAST_PORT or len(str(port)) > len(str(_LAST_PORT)):
+    if found is None or port is None or len(str(port)) > 9 or not 0 < int(port) <= _LAST_PORT:
         raise ValueError(_advice(text, scheme))
     return f"{found[1]}:{port}"
 
