@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Violation,
     )
     from plaudit._core.expr import Expr, Query, QueryLike, field
+    from plaudit._core.given import FeedbackRecord
     from plaudit._core.model import Feedback
     from plaudit._core.retry import RetryPolicy
     from plaudit._core.writing import BatchResult, Ingested, Refused, Report
@@ -69,6 +70,7 @@ _HOMES: Final = {
     "Expr": "_core.expr",
     "Feedback": "_core.model",
     "FeedbackQuery": "_sync.query",
+    "FeedbackRecord": "_core.given",
     "FeedbackStream": "_sync.stream",
     "Feedbacks": "_results.feedbacks",
     "History": "_results.history",
@@ -120,6 +122,7 @@ __all__ = [
     "Expr",
     "Feedback",
     "FeedbackQuery",
+    "FeedbackRecord",
     "FeedbackStream",
     "Feedbacks",
     "History",

@@ -29,6 +29,7 @@ NAMES = [
     "Expr",
     "Feedback",
     "FeedbackQuery",
+    "FeedbackRecord",
     "FeedbackStream",
     "Feedbacks",
     "History",

@@ -337,8 +337,8 @@ def test_everything_that_no_payload_holds_is_told_before_sending() -> None:
     with pytest.raises(InvalidPayloadError) as caught:
         jsontext.encode(payload)
     assert caught.value.breaches == (
-        Breach("nan", "is no JSON number"),
-        Breach("inf[1]", "is no JSON number"),
+        Breach("nan", "is NaN; write None for what is missing"),
+        Breach("inf[1]", "is infinite, which no JSON number is"),
         Breach("big.n", "is beyond 64 bits"),
         Breach("set", "is of type set, which JSON cannot hold"),
         Breach("bytes", "is of type bytes, which JSON cannot hold"),

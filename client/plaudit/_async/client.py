@@ -17,6 +17,7 @@ from plaudit._contract import limits
 from plaudit._core.batching import Batch, cut, cut_async
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
+from plaudit._core.given import FeedbackRecord
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
@@ -115,7 +116,11 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         return query
 
     async def create(
-        self, record: Mapping[str, Any], *, project: str | None = None, **call: Unpack[CallArguments]
+        self,
+        record: FeedbackRecord | Mapping[str, Any],
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> Feedback:
         """As `Client.create`."""
         return await self._finished(self._create(record, project), call)

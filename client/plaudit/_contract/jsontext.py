@@ -18,6 +18,10 @@ _INT_MAX: Final = 2**63 - 1
 _INT64_CHARACTERS: Final = len(str(_INT_MIN))
 _BEYOND_INT64: Final = "is beyond 64 bits"
 _TOO_DEEP: Final = f"is nested more than {limits.PAYLOAD_DEPTH} levels deep"
+_INFINITE: Final = "is infinite, which no JSON number is"
+# What other libraries have for what is missing, by the names of the types; none of them is imported here.
+_MISSING: Final = {"NAType": "NA", "NaTType": "NaT"}
+_TIMES: Final = frozenset(("datetime", "date", "Timestamp", "datetime64"))
 _KEY_CHARACTERS: Final = 100
 _IN_MESSAGE: Final = 5
 
@@ -350,8 +354,17 @@ def _wrong_with(value: object) -> str | None:
         case int():
             return None if _INT_MIN <= value <= _INT_MAX else _BEYOND_INT64
         case float():
-            return None if isfinite(value) else "is no JSON number"
-    return f"is of type {type(value).__name__}, which JSON cannot hold"
+            return (
+                None if isfinite(value) else "is NaN; write None for what is missing" if value != value else _INFINITE
+            )
+    if type(value).__name__ in _MISSING:
+        return f"is {_MISSING[type(value).__name__]}; write None for what is missing"
+    hint = ""
+    if type(value).__name__ in _TIMES:
+        hint = ": write it as text"
+    elif hasattr(value, "tolist"):
+        hint = ": write .tolist()"
+    return f"is of type {type(value).__name__}, which JSON cannot hold{hint}"
 
 
 def _wrong_with_text(text: str) -> str | None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Self, TypeVar, overload
+from uuid import UUID
 
 from plaudit import v1
 from plaudit._contract import jsontext
 from plaudit._core.errors import Violation
+from plaudit._core.values import missing_name, plain, plain_json, ref_uri
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -69,7 +71,10 @@ class _TextField(Field[ValueT], Generic[ValueT]):
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
         """Set a text."""
         if self.takes_refs and not isinstance(value, str):
-            value = str(value)
+            uri = ref_uri(value)
+            if uri is None:
+                return [Violation(path, f"must be a text or a Ref, not a {type(value).__name__}")]
+            value = uri
         violations = wrong_text(value, path)
         if not violations:
             setattr(message, self.name, value)
@@ -80,8 +85,16 @@ class Text(_TextField[str]):
     """A text; empty when it is left out."""
 
 
+class IdText(Text):
+    """A UUID as text, also given as a `uuid.UUID`."""
+
+    def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
+        """Set an id."""
+        return super().set(message, str(value) if isinstance(value, UUID) else value, path)
+
+
 class RefText(Text):
-    """The URI of a ref, also given as a `Ref`."""
+    """The URI of a ref, also given as a `Ref` or as one of Weave's objects."""
 
     takes_refs = True
 
@@ -101,7 +114,7 @@ class OptionalText(_TextField[str | None]):
 
 
 class OptionalRef(OptionalText):
-    """The URI of a ref, or None; also given as a `Ref`."""
+    """The URI of a ref, or None; also given as a `Ref` or as one of Weave's objects."""
 
     takes_refs = True
 
@@ -123,13 +136,23 @@ class Payload(Field[dict[str, Any]]):
         if not isinstance(value, Mapping):
             return [Violation(path, f"must be a JSON object, not a {type(value).__name__}")]
         try:
-            message.payload_json = jsontext.encode(value)
+            message.payload_json = _encoded(value)
         except jsontext.InvalidPayloadError as error:
             return [
                 Violation(f"{path}{'.' if b.path and not b.path.startswith('[') else ''}{b.path}", b.description)
                 for b in error.breaches
             ]
         return ()
+
+
+def _encoded(payload: Mapping[str, Any]) -> str:
+    """The text of a payload. Most are made of dicts, lists and Python's own scalars, and need no copy."""
+    if isinstance(payload, dict):
+        try:
+            return jsontext.encode(payload)
+        except jsontext.InvalidPayloadError:
+            pass
+    return jsontext.encode(plain_json(payload))
 
 
 class Texts(Field[list[str]]):
@@ -161,6 +184,7 @@ class _Map(Field[dict[str, ValueT]], Generic[ValueT]):
         if not isinstance(value, Mapping):
             return [Violation(path, f"must be a mapping, not a {type(value).__name__}")]
         violations: list[Violation] = []
+        value = {key: plain(entry) for key, entry in value.items()}
         for key, entry in value.items():
             violations += wrong_text(key, f"{path} (a key)")
             violations += self._wrong_entry(entry, f"{path}.{str(key)[:100]}")
@@ -187,6 +211,8 @@ class NumberMap(_Map[float]):
     """Numbers by a text."""
 
     def _wrong_entry(self, entry: object, path: str) -> Sequence[Violation]:
+        if (name := missing_name(entry)) is not None:
+            return [Violation(path, f"is {name}; leave the key out for what is missing")]
         if isinstance(entry, bool) or not isinstance(entry, int | float):
             return [Violation(path, f"must be a number, not a {type(entry).__name__}")]
         return ()
@@ -239,6 +265,7 @@ class ImportedNumber(Field[int]):
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
         """Set an integer; 0 is the same as leaving it out."""
+        value = plain(value)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
             return [Violation(path, "must be an integer from 1")]
         setattr(message, self.name, value)

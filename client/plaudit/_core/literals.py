@@ -13,6 +13,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.errors import InvalidArgumentError, Violation
+from plaudit._core.values import missing_name, plain, ref_uri
 
 LiteralValue: TypeAlias = str | int | float | bool | datetime | date | None
 """What a constant of a query may be; times become RFC 3339 text (a time without a zone is in UTC)."""
@@ -61,6 +62,9 @@ def is_condition(message: v1.Expression) -> bool:
 
 def literal_of(value: object, path: str) -> v1.Literal:
     """A constant as its message. Raises InvalidArgumentError, with `path`, for what a query cannot hold."""
+    value = plain(value)
+    if (name := missing_name(value)) is not None:
+        raise refusal(path, f"is {name}, with which no comparison is true; ask with .is_null() or .exists() instead")
     match value:
         case None:
             return v1.Literal(null_value=NULL_VALUE)
@@ -72,7 +76,7 @@ def literal_of(value: object, path: str) -> v1.Literal:
             return v1.Literal(int_value=value)
         case float():
             if not math.isfinite(value):
-                raise refusal(path, "must be finite, NaN and infinity are no numbers of JSON")
+                raise refusal(path, "is infinite, which no JSON number is")
             return v1.Literal(double_value=value)
         case str():
             return v1.Literal(string_value=valid_text(value, path))
@@ -81,6 +85,8 @@ def literal_of(value: object, path: str) -> v1.Literal:
             return v1.Literal(string_value=f"{moment.isoformat()}Z")
         case date():
             return v1.Literal(string_value=value.isoformat())
+        case _ if (uri := ref_uri(value)) is not None:
+            return v1.Literal(string_value=valid_text(uri, path))
         case _:
             raise refusal(path, f"must be a text, a number, a bool or null, not a {type(value).__name__}")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from plaudit import v1
 from plaudit._core.fields import (
     Field,
+    IdText,
     ImportedNumber,
     ImportedText,
     ImportedTime,
@@ -34,7 +35,7 @@ class Feedback:
     __slots__ = ("_message", "_payload")
 
     # The table of fields, in the order in which they are shown; everything else that lists fields is made from it.
-    id: Final = Text("The UUID, unique in its project, also among the records that were purged.")
+    id: Final = IdText("The UUID, unique in its project, also among the records that were purged.")
     project: Final = Text("`entity/project`.")
     ref: Final = RefText("The URI of what the feedback is about.")
     feedback_type: Final = Text("The type, such as `wandb.note.1`, or one of your own.")

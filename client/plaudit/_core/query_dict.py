@@ -58,7 +58,7 @@ def _read(node: object, path: str, depth: int) -> v1.Expression:
             return v1.Expression(negation=read_operation(operand, f"{at}[0]", depth + 1))
         case "$in":
             operand, members = _read_list(argument, at, 2)
-            if not isinstance(members, list | tuple):
+            if isinstance(members, str | bytes) or not isinstance(members, Sequence):
                 raise refusal(f"{at}[1]", f"must be a list, not {_kind_of(members)}")
             return v1.Expression(
                 membership=v1.Membership(
@@ -122,7 +122,7 @@ def _read_operations(argument: object, path: str, depth: int) -> v1.ExpressionLi
 
 
 def _read_list(argument: object, path: str, length: int | None = None) -> Sequence[object]:
-    if not isinstance(argument, list | tuple):
+    if isinstance(argument, str | bytes) or not isinstance(argument, Sequence):
         raise refusal(path, f"must be a list, not {_kind_of(argument)}")
     if length is not None and len(argument) != length:
         raise refusal(path, f"must have exactly {length} operand{'s' if length > 1 else ''}, not {len(argument)}")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plaudit import v1
 from plaudit._contract.uuid7 import uuid7
 from plaudit._core.errors import InvalidArgumentError, Violation
+from plaudit._core.fields import Field
 from plaudit._core.model import ALIASES, FIELDS, Feedback
+from plaudit._core.values import is_missing
+
+
+class NotARecordError(InvalidArgumentError, TypeError):
+    """What was given to be stored is not a mapping of a record's fields."""
 
 
 def to_message(
@@ -17,22 +23,26 @@ def to_message(
 ) -> v1.Feedback:
     """A record to store as its message, with a new UUIDv7 if it has no id.
 
-    What only the server sets is left out, unless `imported`: then all but `revision` is kept as given. A value of None
-    is the same as leaving the field out.
+    What only the server sets is left out, unless `imported`: then all but `revision` is kept as given. A value of None,
+    NaN, or pandas' NA and NaT is the same as leaving the field out.
 
-    Raises InvalidArgumentError with the path of every field that no message can hold; `prefix` is the start of the
-    paths. Raises TypeError for a record that is not a mapping; a record to import may be a Feedback, too.
+    Raises InvalidArgumentError with the path of every field that no message can hold, or that cannot be read; `prefix`
+    is the start of the paths. Raises NotARecordError, which is a TypeError too, for a record that is not a mapping; a
+    record to import may be a Feedback, too.
     """
     if imported and isinstance(record, Feedback):
         message = record.to_proto()
         message.ClearField("revision")
         return message
     if not isinstance(record, Mapping):
-        raise TypeError(f"a record is a mapping of its fields, not a {type(record).__name__}")
+        raise NotARecordError.of([Violation(prefix, f"is a {type(record).__name__}, not a mapping of its fields")])
     message = v1.Feedback()
     violations: list[Violation] = []
     given: set[str] = set()
-    for key, value in record.items():
+    for key, value in _entries(record, prefix):
+        if not isinstance(key, str):
+            violations.append(Violation(f"{prefix}.{str(key)[:100]}", "is no field of a record"))
+            continue
         name = ALIASES.get(key, key)
         field = FIELDS.get(name)
         if name in given:
@@ -41,8 +51,7 @@ def to_message(
             violations.append(Violation(f"{prefix}.{str(key)[:100]}", "is no field of a record"))
         elif field.origin == "client" or (imported and field.origin == "import"):
             given.add(name)
-            if value is not None:
-                violations += field.set(message, value, f"{prefix}.{name}")
+            violations += _set(field, message, value, f"{prefix}.{name}")
     if violations:
         raise InvalidArgumentError.of(violations)
     message.id = message.id or uuid7()
@@ -50,13 +59,35 @@ def to_message(
     return message
 
 
-def canonical_id(id: str) -> str:
+def _entries(record: Mapping[str, Any], prefix: str) -> list[tuple[Any, Any]]:
+    """The entries of a mapping of any kind, whose own code may fail."""
+    try:
+        return list(record.items())
+    except Exception as error:
+        raise InvalidArgumentError.of([_unreadable(prefix, error)]) from error
+
+
+def _set(field: Field[Any], message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
+    """Set a field, unless the value is missing; the code of foreign values may fail in any way."""
+    try:
+        return () if is_missing(value) else field.set(message, value, path)
+    except Exception as error:
+        return [_unreadable(path, error)]
+
+
+def _unreadable(path: str, error: Exception) -> Violation:
+    return Violation(path, f"cannot be read: {type(error).__name__}: {str(error)[:200]}")
+
+
+def canonical_id(id: str | uuid.UUID) -> str:
     """An id as the server stores it: a UUID in lower case with dashes; any other text unchanged.
 
-    Raises TypeError for what is not text.
+    Raises TypeError for what is neither text nor a UUID object.
     """
+    if isinstance(id, uuid.UUID):
+        return str(id)
     if not isinstance(id, str):
-        raise TypeError(f"an id is a str, not {type(id).__name__}")
+        raise TypeError(f"an id is a str or a UUID, not {type(id).__name__}")
     try:
         return str(uuid.UUID(id))
     except ValueError:
@@ -65,5 +96,8 @@ def canonical_id(id: str) -> str:
 
 def id_of(record: object) -> str:
     """The id in a record that was given to be stored; empty when it has none."""
-    id = record.get("id") if isinstance(record, Mapping) else None
-    return canonical_id(id) if isinstance(id, str) else ""
+    try:
+        id = record.get("id") if isinstance(record, Mapping) else None
+    except Exception:  # the mapping's own code, which has been reported
+        return ""
+    return canonical_id(id) if isinstance(id, str | uuid.UUID) else ""

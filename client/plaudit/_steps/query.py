@@ -19,6 +19,7 @@ from plaudit._core.options import NONE
 from plaudit._core.paging import Pages
 from plaudit._core.question import Question
 from plaudit._core.records import canonical_id
+from plaudit._core.values import ref_uri
 from plaudit._results.feedbacks import Feedbacks, Preview
 from plaudit._results.view import SHOWN_ROWS
 from plaudit._steps.step import Call, Steps
@@ -242,7 +243,7 @@ class AskedOfRef(Asked[ClientT]):
     """What both clients share of a query for exactly one ref, and of adding records to it."""
 
     def __init__(self, ref: str | Ref, *, client: ClientT | None = None) -> None:
-        self._uri = str(ref) if isinstance(ref, Ref) else ref
+        self._uri = _uri(ref)
         self._ref = parse_ref(self._uri)
         self._start(Question.of(self._ref.project_id, field("ref") == self._uri), False, client)
 
@@ -275,7 +276,7 @@ class AskedOfRef(Asked[ClientT]):
         else:
             if not feedback_type.startswith(ANNOTATION_PREFIX):
                 raise ValueError(f"annotation_ref goes with a type {ANNOTATION_PREFIX}…, not with {feedback_type!r}")
-            annotation = annotation_ref if isinstance(annotation_ref, Ref) else parse_ref(annotation_ref)
+            annotation = parse_ref(_uri(annotation_ref))
             if annotation.kind not in ("object", "op"):
                 raise TypeError(f"annotation_ref must be the ref of an object or op, not of kind {annotation.kind}")
         if payload is not None and not isinstance(payload, Mapping):
@@ -285,7 +286,7 @@ class AskedOfRef(Asked[ClientT]):
             feedback_type=feedback_type,
             payload={**(payload or {}), **more},
             creator=creator,
-            annotation_ref=None if annotation_ref is None else str(annotation_ref),
+            annotation_ref=None if annotation_ref is None else _uri(annotation_ref),
         )
 
     def _reaction(self, emoji: str, creator: str | None) -> Steps[str]:
@@ -356,6 +357,14 @@ def reaction_query(emoji: str | None, tones: str | None, query: QueryLike | None
     if query is None:
         return Query(reaction)
     return Query(all_of([as_query(query).expr, reaction]))
+
+
+def _uri(ref: object) -> str:
+    """The URI of a ref, as text or as an object. Raises TypeError for anything else."""
+    uri = ref_uri(ref)
+    if uri is None:
+        raise TypeError(f"a ref is a str or a Ref, not {type(ref).__name__}")
+    return uri
 
 
 def project_id_of(entity: str, project: str) -> str:

@@ -9,6 +9,7 @@ from plaudit._contract import limits
 from plaudit._core.batching import cut
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
+from plaudit._core.given import FeedbackRecord
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
@@ -135,9 +136,15 @@ class Client(Operations[Transport], Closing):
         return query
 
     def create(
-        self, record: Mapping[str, Any], *, project: str | None = None, **call: Unpack[CallArguments]
+        self,
+        record: FeedbackRecord | Mapping[str, Any],
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
     ) -> Feedback:
         """Store one record, a mapping of its fields, and return it as stored. It is on disk when this returns.
+
+        The fields, their types and meanings are those of `FeedbackRecord`.
 
         Without an `id` it gets a new UUIDv7. Creating the same record with the same id again returns the record.
         Fields that only the server sets are ignored.
