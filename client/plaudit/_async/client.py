@@ -15,12 +15,14 @@ from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._async.watch import AsyncWatch
 from plaudit._contract import limits
 from plaudit._core.batching import Batch, cut, cut_async
+from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackRecord
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
+from plaudit._results.definitions import DefinedType, Definitions
 from plaudit._results.history import History
 from plaudit._results.refs import Refs
 from plaudit._settings import Options, Settings
@@ -174,6 +176,43 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
     async def history(self, id: str, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
         """As `Client.history`."""
         return await self._finished(self._history(id, project), call)
+
+    async def define(
+        self,
+        definition: Definition,
+        *,
+        checked: CheckResult | None = None,
+        expected_version: int | None = None,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> Definition:
+        """As `Client.define`; `checked` is what `check` returned."""
+        revision = None if checked is None else checked.revision
+        return await self._finished(self._defined(definition, revision, expected_version, project), call)
+
+    async def check(
+        self,
+        definition: Definition | str,
+        query: QueryLike | None = None,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> CheckResult:
+        """As `Client.check`, but it is asked at once."""
+        return await self._finished(self._checked(definition, query, project), call)
+
+    async def definitions(
+        self, *, all_versions: bool = False, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Definitions:
+        """As `Client.definitions`, but they are read at once."""
+        return Definitions.of(await self._finished(self._listed("", all_versions, project), call))
+
+    async def definition(
+        self, feedback_type: str, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> DefinedType:
+        """As `Client.definition`, but it is read at once."""
+        versions = Definitions.of(await self._finished(self._listed(feedback_type, True, project), call))
+        return DefinedType(feedback_type, versions)
 
     async def ingest(
         self,

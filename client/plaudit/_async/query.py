@@ -118,6 +118,18 @@ class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
         """As `RefFeedbackQuery.add_note`."""
         return await self._finished(self._note(note, creator), call)
 
+    async def rate(
+        self,
+        feedback_type: str,
+        value: Any,
+        reason: str | None = None,
+        *,
+        creator: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> str:
+        """As `RefFeedbackQuery.rate`."""
+        return await self._finished(self._rated(feedback_type, value, reason, creator), call)
+
     async def purge(self, feedback_id: str, **call: Unpack[CallArguments]) -> None:
         """As `RefFeedbackQuery.purge`."""
         await self._finished(self._purged(feedback_id), call)

@@ -11,6 +11,7 @@ from weakref import WeakSet
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.changes import Tombstone
+from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation
 from plaudit._core.expr import Query, QueryLike, as_query, field
 from plaudit._core.model import Feedback
@@ -23,6 +24,7 @@ from plaudit._results.history import History
 from plaudit._results.refs import Refs
 from plaudit._settings import Settings, check_project
 from plaudit._steps.batch import created
+from plaudit._steps.definitions import Known, checked, defined, listed
 from plaudit._steps.ingest import Ingestion
 from plaudit._steps.query import reaction_query
 from plaudit._steps.step import Call, Steps
@@ -63,6 +65,7 @@ class Operations(Generic[TransportT]):
     def __init__(self, settings: Settings, transport: TransportT, given: object = None) -> None:
         self._settings = settings
         self.transport = transport
+        self._known_definitions: dict[str, Known] = {}
         self._given = given
         """What the caller made, and cannot be made anew from the settings: a channel or a transport."""
         self._writers: WeakSet[Any] = WeakSet()
@@ -149,6 +152,27 @@ class Operations(Generic[TransportT]):
         )
         response = yield from Call(REPLACE, request)
         return Feedback(response.feedback)
+
+    def _defined(
+        self,
+        definition: Definition,
+        checked_revision: int | None,
+        expected_version: int | None,
+        project: str | None,
+    ) -> Steps[Definition]:
+        project_id = self.project_for(project)
+        stored = yield from defined(project_id, definition, expected_version, checked_revision)
+        self._known_definitions.pop(project_id, None)
+        return stored
+
+    def _checked(
+        self, definition: Definition | str, query: QueryLike | None, project: str | None
+    ) -> Steps[CheckResult]:
+        given = Definition(definition) if isinstance(definition, str) else definition
+        return checked(self.project_for(project), given, query)
+
+    def _listed(self, feedback_type: str, all_versions: bool, project: str | None) -> Steps[list[Definition]]:
+        return listed(self.project_for(project), feedback_type, all_versions)
 
     def _history(self, id: str, project: str | None) -> Steps[History]:
         pages = Pages(v1.ListFeedbackVersionsRequest(project=self.project_for(project), id=canonical_id(id)))

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from plaudit import v1
 from plaudit._contract.refs import Ref, parse_ref
+from plaudit._contract.uuid7 import uuid7
 from plaudit._core.emoji import spellings
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.expr import Query, QueryLike, all_of, as_query, field
@@ -22,6 +23,7 @@ from plaudit._core.records import canonical_id
 from plaudit._core.values import ref_uri
 from plaudit._results.feedbacks import Feedbacks, Preview
 from plaudit._results.view import SHOWN_ROWS
+from plaudit._steps.definitions import Known, rated
 from plaudit._steps.step import Call, Steps
 from plaudit._wire.methods import COUNT, PURGE, QUERY
 
@@ -30,6 +32,9 @@ _AGENT_KINDS: Final = frozenset(("agent_turn", "agent_span", "agent_conversation
 
 class Asking(Protocol):
     """What a query needs of a client."""
+
+    _known_definitions: dict[str, Known]
+    """The newest definitions by project and type, as read last."""
 
     def project_for(self, project: str | None) -> str:
         """The given project, else the client's."""
@@ -303,6 +308,15 @@ class AskedOfRef(Asked[ClientT]):
 
     def _note(self, note: str, creator: str | None) -> Steps[str]:
         return self._stored(feedback_type=NOTE, payload={"note": note}, creator=creator)
+
+    def _rated(self, feedback_type: str, value: Any, reason: str | None, creator: str | None) -> Steps[str]:
+        record = {"ref": self._uri, "creator": creator, "id": uuid7()}
+        try:
+            return (
+                yield from rated(self.client._known_definitions, self.project_id, record, feedback_type, value, reason)
+            )
+        finally:
+            self._forget()
 
     def _purged(self, feedback_id: str) -> Steps[None]:
         this = Query((field("id") == canonical_id(feedback_id)) & (field("ref") == self._uri))

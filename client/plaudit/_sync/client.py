@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 
 from plaudit._contract import limits
 from plaudit._core.batching import cut
+from plaudit._core.definitions import Definition
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackRecord
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
+from plaudit._results.definitions import Check, DefinedType, Definitions
 from plaudit._results.history import History
 from plaudit._results.refs import Refs
 from plaudit._settings import Options, Settings
@@ -218,6 +220,55 @@ class Client(Operations[Transport], Closing):
     def history(self, id: str, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
         """The versions of one record, oldest first; after a purge its tombstone alone. Raises NotFoundError."""
         return self._finished(self._history(id, project), call)
+
+    def define(
+        self,
+        definition: Definition,
+        *,
+        checked: Check | None = None,
+        expected_version: int | None = None,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> Definition:
+        """Store what a feedback type means, and return it as stored: a new version, or the newest if nothing is new.
+
+        With `checked`, the result of `check` for it, it is refused if a record stored since then breaks it.
+        `expected_version` is the version that must be the newest, 0 for none.
+
+        Raises InvalidArgumentError for a definition that breaks rules, AbortedError for another version, and
+        PlauditError with the reason DEFINITION_BREAKS_STORED; for administrators.
+        """
+        revision = None if checked is None else checked.revision
+        return self._finished(self._defined(definition, revision, expected_version, project), call)
+
+    def check(
+        self,
+        definition: Definition | str,
+        query: QueryLike | None = None,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> Check:
+        """Which stored records would break a definition, or, for a feedback type, break the one in force.
+
+        Nothing is sent before the result is looked at: `.breaking`, `.examples`. Needs the role of an editor.
+        """
+        return Check(lambda: self._finished(self._checked(definition, query, project), call))
+
+    def definitions(
+        self, *, all_versions: bool = False, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Definitions:
+        """The definitions of the project, by type; with `all_versions` every version, oldest first."""
+        return Definitions(lambda: self._finished(self._listed("", all_versions, project), call))
+
+    def definition(
+        self, feedback_type: str, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> DefinedType:
+        """The definition of one type: `.current`, `.history()`. Nothing is sent before it is looked at."""
+        return DefinedType(
+            feedback_type,
+            Definitions(lambda: self._finished(self._listed(feedback_type, True, project), call)),
+        )
 
     def ingest(
         self,

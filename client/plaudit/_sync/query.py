@@ -166,6 +166,23 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
         """Store a note: a text of 1 to 10,000 characters."""
         return self._finished(self._note(note, creator), call)
 
+    def rate(
+        self,
+        feedback_type: str,
+        value: Any,
+        reason: str | None = None,
+        *,
+        creator: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> str:
+        """Store a value of a defined type where its definition says, and return the record's id.
+
+        A type without a definition has it in `value`. Refs in the value may be Ref objects. Raises
+        InvalidArgumentError for a value that the definition refuses, AlreadyExistsError for a second one where only one
+        may be.
+        """
+        return self._finished(self._rated(feedback_type, value, reason, creator), call)
+
     def purge(self, feedback_id: str, **call: Unpack[CallArguments]) -> None:
         """Remove one record of this ref for good; an id that does not exist is not an error."""
         self._finished(self._purged(feedback_id), call)

@@ -20,11 +20,12 @@ class Method(Generic[RequestT, ResponseT]):
     name: str
     request: type[RequestT]
     response: type[ResponseT]
+    service: str = "FeedbackService"
 
     @property
     def path(self) -> str:
         """The path on the wire."""
-        return f"/plaudit.v1.FeedbackService/{self.name}"
+        return f"/plaudit.v1.{self.service}/{self.name}"
 
 
 CREATE: Final = Method("CreateFeedback", v1.CreateFeedbackRequest, v1.CreateFeedbackResponse)
@@ -41,3 +42,8 @@ INGEST: Final = Method("IngestFeedback", v1.IngestFeedbackRequest, v1.IngestFeed
 IMPORT: Final = Method("ImportFeedback", v1.ImportFeedbackRequest, v1.ImportFeedbackResponse)
 WATCH: Final = Method("WatchFeedback", v1.WatchFeedbackRequest, v1.WatchFeedbackResponse)
 SERVER_INFO: Final = Method("GetServerInfo", v1.GetServerInfoRequest, v1.GetServerInfoResponse)
+
+_DEFINITIONS: Final = "DefinitionService"
+PUT_DEFINITION: Final = Method("PutDefinition", v1.PutDefinitionRequest, v1.PutDefinitionResponse, _DEFINITIONS)
+LIST_DEFINITIONS: Final = Method("ListDefinitions", v1.ListDefinitionsRequest, v1.ListDefinitionsResponse, _DEFINITIONS)
+CHECK_DEFINITION: Final = Method("CheckDefinition", v1.CheckDefinitionRequest, v1.CheckDefinitionResponse, _DEFINITIONS)
