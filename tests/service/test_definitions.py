@@ -32,6 +32,7 @@ from plaudit.v1 import (
     PutDefinitionRequest,
     Query,
     ReplaceFeedbackRequest,
+    SetReactionRequest,
     WatchFeedbackRequest,
 )
 from plaudit_server.testing import RunningServer
@@ -558,3 +559,32 @@ def test_without_authentication_everybody_is_one_rater(running: RunningServer) -
         with pytest.raises(grpc.RpcError) as caught:
             feedback.CreateFeedback(request)
         assert Refusal(caught.value).reason == "FEEDBACK_NOT_UNIQUE"
+
+
+# --- other ways to write
+
+
+def test_a_reaction_that_is_set_is_held_to_definitions(project: Project) -> None:
+    stub, auth = project.servers.feedback[1], project.auth("alice")
+    request = SetReactionRequest(project=project.name, ref=project.ref, emoji="👍", reacted=True)
+    project.put("wandb.reaction.1", unique={"by_rater": True, "by_value": True, "on_repeat": "REPLACE"})
+    first = stub.SetReaction(request, metadata=auth)
+    assert first.changed
+    assert not stub.SetReaction(request, metadata=auth).changed
+    project.put("wandb.reaction.1", state="CLOSED")
+    request.emoji = "🎉"
+    assert list(refusal(lambda: stub.SetReaction(request, metadata=auth)).violations) == ["feedback.feedback_type"]
+    request.emoji, request.reacted = "👍", False
+    assert stub.SetReaction(request, metadata=auth).changed, "clearing it goes on"
+
+
+def test_the_owner_holds_the_place_whoever_writes(project: Project) -> None:
+    unique(project)
+    first = project.create(project.record(0.1), user="alice")
+
+    replaced = project.replace(project.record(0.2, id=first.id), user="bob")
+    assert (replaced.user_id, replaced.owner) == ("bob", "alice")
+    mine = project.create(project.record(0.3), user="bob")
+    assert mine.version == 1, "bob has none of his own yet"
+    again = project.create(project.record(0.4), user="alice")
+    assert (again.id, again.version, again.user_id, again.owner) == (first.id, 3, "alice", "alice")

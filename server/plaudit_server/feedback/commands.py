@@ -176,7 +176,7 @@ class Replace(Command[Row]):
         if verdict is not None and verdict.refused is not None:
             return verdict.refused
         if verdict is not None and verdict.key is not None:
-            key = verdict.key(now.content[0])
+            key = verdict.key(now.owner)
             there = yield from holder(ledger, key)
             if there not in (None, now.id):
                 return FeedbackNotUnique(project, record.feedback_type, there)

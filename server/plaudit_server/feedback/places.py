@@ -152,8 +152,8 @@ class Places:
 
 
 def owner_of(row: Stored) -> str:
-    """Whose record a row is."""
-    owner: str = row[FEEDBACK.place("owner")] or row[FEEDBACK.place("user_id")]
+    """Whose record a row is; one from before owners were stored is its last writer's."""
+    owner: str = row[_OWNER] or row[FEEDBACK.place("user_id")]
     return owner
 
 

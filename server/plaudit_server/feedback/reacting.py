@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge
 from plaudit_server.feedback.held import live
+from plaudit_server.feedback.judging import NOTHING_SAID, Judgement
 from plaudit_server.feedback.reactions import (
     EMOJI,
     REACTION_TYPES,
@@ -66,6 +67,7 @@ class React(Command[Reacting]):
 
     reaction: Reaction
     record: Record
+    judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
 
     @property
@@ -90,8 +92,11 @@ class React(Command[Reacting]):
             [held] = yield from live(ledger, [mine[0].first_id])
             ledger.repeated += 1
             return Reacting(False, self.reaction.summary(reacted), held.row, ledger.revision)
-        [outcome] = yield from Create.apply(ledger, [Create(self.project, (self.record,), atomic=False)])
-        assert isinstance(outcome, list)
+        owner = self.reaction.viewer.owner
+        create = Create(self.project, (self.record,), atomic=False, owner=owner, judgement=self.judgement)
+        [outcome] = yield from Create.apply(ledger, [create])
+        if isinstance(outcome, DomainError):
+            return outcome
         [row] = outcome
         if isinstance(row, DomainError):
             return row

@@ -54,7 +54,7 @@ from plaudit_server.feedback.reaction_rules import check_reaction
 from plaudit_server.feedback.reads import Count, Get, Select, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.feedback.watch import Watches
-from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced
+from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced, single
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
@@ -274,8 +274,11 @@ class FeedbackService:
         assert checked is not None
         reaction, record = checked
         work = self._deadlines.write(call, request.project)
-        command = React(reaction, record, work) if request.reacted else ClearReaction(reaction, work)
-        done = accepted(await self._writer.submit(command))
+        if request.reacted:
+            draft = single(request.project, record, work)
+            done = await self._writing.committed(draft, lambda judgement: React(reaction, record, judgement, work))
+        else:
+            done = accepted(await self._writer.submit(ClearReaction(reaction, work)))
         response = SetReactionResponse(
             changed=done.changed, reaction=reaction_message(done.summary), revision=done.revision
         )

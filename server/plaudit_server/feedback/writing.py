@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from plaudit_server.auth.permission import Right, own_only
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
@@ -14,9 +14,11 @@ from plaudit_server.feedback.judging import Judge, Judgement, Stale, Subject, su
 from plaudit_server.feedback.records import Record, Row
 from plaudit_server.feedback.rules import Checked
 from plaudit_server.rpc.call import Call
-from plaudit_server.store.base import Outcome
+from plaudit_server.store.base import Command, Outcome, accepted
 from plaudit_server.store.work import SERVER, Work
 from plaudit_server.store.writer import Writer
+
+T = TypeVar("T")
 
 # Each round needs another change of definitions between reading them and the commit.
 _ROUNDS: Final = 20
@@ -111,17 +113,20 @@ class Writing:
     async def replace(self, draft: Draft, expected_version: int) -> Row:
         """The record as it is now. Raises what refused it."""
         [record] = draft.records
+
+        def command(judgement: Judgement) -> Replace:
+            return Replace(draft.project, record, expected_version, draft.owner, judgement, draft.work)
+
+        return await self.committed(draft, command)
+
+    async def committed(self, draft: Draft, command: Callable[[Judgement], Command[T]]) -> T:
+        """What a command came to that writes the record of a draft, by a judgement of it. Raises what refused it."""
         judgement = await self._judged(draft)
         for _ in range(_ROUNDS):
-            outcome = await self._writer.submit(
-                Replace(draft.project, record, expected_version, draft.owner, judgement, draft.work)
-            )
-            if isinstance(outcome, Stale):
-                judgement = await self._judged_again(draft, outcome.number)
-            elif isinstance(outcome, DomainError):
-                raise outcome
-            else:
-                return outcome
+            outcome: T | DomainError = await self._writer.submit(command(judgement))
+            if not isinstance(outcome, Stale):
+                return accepted(outcome)
+            judgement = await self._judged_again(draft, outcome.number)
         raise Overloaded(_RETRY_SECONDS)
 
     async def _judged(self, draft: Draft) -> Judgement:
@@ -142,6 +147,11 @@ def _subjects(draft: Draft) -> Sequence[Subject]:
 
 def _create(draft: Draft, judgement: Judgement) -> Create:
     return Create(draft.project, draft.records, draft.atomic, draft.imported, draft.owner, judgement, draft.work)
+
+
+def single(project: str, record: Record, work: Work) -> Draft:
+    """One record that was made from more than a message of its own."""
+    return Draft(project, (record,), ("feedback",), work=work)
 
 
 def owner_of_replaced(call: Call, project: str) -> str | None:

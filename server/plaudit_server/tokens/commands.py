@@ -10,6 +10,7 @@ from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
 from plaudit_server.feedback.held import live, look_up
+from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale
 from plaudit_server.feedback.records import Record, Row, content_of
 from plaudit_server.store.base import Command, Steps
 from plaudit_server.store.ledger import Ledger
@@ -26,7 +27,8 @@ _ID_BYTES: Final = 64
 class Submit(Command[Row]):
     """Store a record under the first of the slots that was not purged, or replace what is there.
 
-    `records` are the same record under each id that it may have, in their order. Outcome: Row, or TokenUsedUp.
+    `records` are the same record under each id that it may have, in their order. Outcome: Row, TokenUsedUp, or
+    what the judgement of the record refuses.
     """
 
     kind: ClassVar[str] = "submit"
@@ -34,6 +36,7 @@ class Submit(Command[Row]):
 
     project: str
     records: Sequence[Record]
+    judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
 
     @property
@@ -55,10 +58,13 @@ class Submit(Command[Row]):
         return outcomes
 
     def _apply(self, ledger: Ledger) -> Steps[Row | DomainError]:
+        if self.judgement.number != ledger.definitions:
+            return Stale(ledger.definitions)
         held = yield from look_up(ledger, [record.id for record in self.records])
         for record in self.records:
             if record.id not in held:
-                [rows] = yield from Create.apply(ledger, [Create(self.project, (record,), atomic=False)])
+                create = Create(self.project, (record,), atomic=False, owner=record.user_id, judgement=self.judgement)
+                [rows] = yield from Create.apply(ledger, [create])
                 assert isinstance(rows, list)
                 return rows[0]
             if held[record.id] is not None:
@@ -74,7 +80,7 @@ class Submit(Command[Row]):
                 ledger.repeated += 1
                 return now.row
             return TokenUsedUp(self.project, "token_versions", VERSIONS)
-        outcomes = yield from Replace.apply(ledger, [Replace(self.project, record)])
+        outcomes = yield from Replace.apply(ledger, [Replace(self.project, record, judgement=self.judgement)])
         outcome: Row | DomainError = outcomes[0]
         return outcome
 

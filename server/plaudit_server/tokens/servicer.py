@@ -31,7 +31,9 @@ from plaudit.v1 import (
 from plaudit_server.errors import InvalidFields, Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.answers import encoded
+from plaudit_server.feedback.judging import Judge, NoJudge
 from plaudit_server.feedback.records import Record, message
+from plaudit_server.feedback.writing import Writing, single
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.resource import Parts
 from plaudit_server.store.base import accepted
@@ -56,6 +58,7 @@ class SubmitService:
         self._writer = parts.writer
         self._deadlines = parts.deadlines
         self._acknowledged = parts.acknowledged
+        self._writing = Writing(parts.writer, parts.hooks.get(Judge, NoJudge()))
 
     async def SubmitFeedback(self, call: Call, request: SubmitFeedbackRequest) -> bytes:
         token = _token(call)
@@ -77,7 +80,10 @@ class SubmitService:
             for id in slots(token.key, claims, feedback_type)
         ]
         work = self._deadlines.write(call, claims.project)
-        row = accepted(await self._writer.submit(Submit(claims.project, records, work=work)))
+        row = await self._writing.committed(
+            single(claims.project, records[0], work),
+            lambda judgement: Submit(claims.project, records, judgement, work),
+        )
         self._acknowledged(Submit.kind, 1)
         return encoded(row)
 
