@@ -17,14 +17,18 @@ import pytest
 
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
+    BooleanRule,
     CountFeedbackRequest,
     CreateFeedbackRequest,
+    Definition,
+    DefinitionServiceStub,
     Feedback,
     FeedbackServiceStub,
     GetServerInfoRequest,
     ImportFeedbackRequest,
     IngestFeedbackRequest,
     PurgeFeedbackRequest,
+    PutDefinitionRequest,
     ReplaceFeedbackRequest,
     WatchFeedbackRequest,
 )
@@ -261,6 +265,17 @@ def test_no_label_is_a_text_of_a_caller() -> None:
         assert values == {
             value for _, pairs in again.samples for label, value in pairs if label not in ("le", "version")
         }
+
+
+def test_records_that_break_their_definition_are_counted() -> None:
+    with server(config=with_admin()) as running, grpc.insecure_channel(running.target) as channel:
+        definition = Definition(feedback_type="t", boolean=BooleanRule())
+        DefinitionServiceStub(channel).PutDefinition(PutDefinitionRequest(project=PROJECT, definition=definition))
+        stub = FeedbackServiceStub(channel)
+        values = ("true", "1", "false", '"x"')
+        feedback = [Feedback(ref="urn:x", feedback_type="t", payload_json=f'{{"value": {v}}}') for v in values]
+        stub.BatchCreateFeedback(BatchCreateFeedbackRequest(project=PROJECT, feedback=feedback, partial=True))
+        assert scrape(running).value("plaudit_definition_breaches_total") == 2
 
 
 def test_watchers_and_calls_in_flight_are_told() -> None:

@@ -45,6 +45,7 @@ METRICS_0_1: Final = {
     "plaudit_calls_in_flight": {"kind"},
     "plaudit_calls_in_flight_limit": {"kind"},
     "plaudit_commit_duration_seconds_bucket": {"le"},
+    "plaudit_definition_breaches_total": set(),
     "plaudit_group_commands_bucket": {"le"},
     "plaudit_group_rows_bucket": {"le"},
     "plaudit_refusals_total": {"reason"},

@@ -302,6 +302,11 @@ class _Counted(Collector):
             "lane",
             {lane: use.waiting for lane, use in lanes.items()},
         )
+        yield _counter(
+            "plaudit_definition_breaches_total",
+            "Records that broke the definition of their type.",
+            numbers.get("definition_breaches", 0),
+        )
         yield _gauge("plaudit_watchers", "Open watches.", numbers.get("watchers", 0))
 
 
