@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -32,7 +31,6 @@ _PATIENCE_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.01
 
 _FEWEST_SCANS, _MOST_SCANS = 2, 4  # one of them is kept for a second project
-_SCAN_NICENESS: Final = 10
 
 
 def scans_at_a_time() -> int:
@@ -204,10 +202,6 @@ class _LaneThreads:
     # ── On the threads ───────────────────────────────────────────────────────────────────────────────────
 
     def _work(self, reader: Reader) -> None:
-        if self._for_long and sys.platform == "linux":
-            # There a thread has a niceness of its own: the event loop, commits and other reads go first.
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SCAN_NICENESS)
         while self._calls.get():
             while (taken := self._take()) is not None:
                 self._do(reader, *taken)
