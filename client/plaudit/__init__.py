@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from plaudit._async.buffered import AsyncBufferedWriter
     from plaudit._async.client import AsyncClient
+    from plaudit._async.groups import AsyncGroups
     from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
     from plaudit._async.stream import AsyncFeedbackStream
     from plaudit._async.watch import AsyncWatch
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from plaudit._core.retry import RetryPolicy
     from plaudit._core.writing import BatchResult, Ingested, Refused, Report
     from plaudit._default import init
+    from plaudit._results.agreement import Agreement
     from plaudit._results.definitions import Check, DefinedType, Definitions
     from plaudit._results.feedbacks import Feedbacks
     from plaudit._results.history import History
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from plaudit._steps.operations import ServerInfo
     from plaudit._sync.buffered import BufferedWriter
     from plaudit._sync.client import Client
+    from plaudit._sync.groups import Groups
     from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
     from plaudit._sync.stream import FeedbackStream
     from plaudit._sync.watch import Watch
@@ -67,11 +70,13 @@ if TYPE_CHECKING:
 # Loaded at first use (PEP 562): `import plaudit.v1` must not load the client, nor `import plaudit` grpc.
 _HOMES: Final = {
     "AbortedError": "_core.errors",
+    "Agreement": "_results.agreement",
     "AlreadyExistsError": "_core.errors",
     "AsyncBufferedWriter": "_async.buffered",
     "AsyncClient": "_async.client",
     "AsyncFeedbackQuery": "_async.query",
     "AsyncFeedbackStream": "_async.stream",
+    "AsyncGroups": "_async.groups",
     "AsyncRefFeedbackQuery": "_async.query",
     "AsyncTransport": "_wire.transport",
     "AsyncWatch": "_async.watch",
@@ -96,6 +101,7 @@ _HOMES: Final = {
     "FeedbackRecord": "_core.given",
     "FeedbackStream": "_sync.stream",
     "Feedbacks": "_results.feedbacks",
+    "Groups": "_sync.groups",
     "History": "_results.history",
     "Ingested": "_core.writing",
     "InternalError": "_core.errors",
@@ -133,11 +139,13 @@ _HOMES: Final = {
 
 __all__ = [
     "AbortedError",
+    "Agreement",
     "AlreadyExistsError",
     "AsyncBufferedWriter",
     "AsyncClient",
     "AsyncFeedbackQuery",
     "AsyncFeedbackStream",
+    "AsyncGroups",
     "AsyncRefFeedbackQuery",
     "AsyncTransport",
     "AsyncWatch",
@@ -162,6 +170,7 @@ __all__ = [
     "FeedbackRecord",
     "FeedbackStream",
     "Feedbacks",
+    "Groups",
     "History",
     "Ingested",
     "InternalError",

@@ -12,11 +12,13 @@ import plaudit
 
 NAMES = [
     "AbortedError",
+    "Agreement",
     "AlreadyExistsError",
     "AsyncBufferedWriter",
     "AsyncClient",
     "AsyncFeedbackQuery",
     "AsyncFeedbackStream",
+    "AsyncGroups",
     "AsyncRefFeedbackQuery",
     "AsyncTransport",
     "AsyncWatch",
@@ -41,6 +43,7 @@ NAMES = [
     "FeedbackRecord",
     "FeedbackStream",
     "Feedbacks",
+    "Groups",
     "History",
     "Ingested",
     "InternalError",

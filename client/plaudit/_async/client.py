@@ -19,11 +19,13 @@ from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackRecord
+from plaudit._core.grouping import Measured
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
 from plaudit._results.definitions import DefinedType, Definitions
 from plaudit._results.history import History
+from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
 from plaudit._settings import Options, Settings
 from plaudit._show.progress import shown
@@ -116,6 +118,22 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         query._move_to(project)
         query._options = CallOptions.of(**call)
         return query
+
+    async def summarize_refs(
+        self,
+        refs: Iterable[str | Ref],
+        query: QueryLike | None = None,
+        *,
+        creator: str | None = None,
+        include_newest: bool = False,
+        any_tone: bool = False,
+        project: str | None = None,
+        timeout: float | None = None,
+        **measures: Measured,
+    ) -> list[RefOverview]:
+        """As `Client.summarize_refs`."""
+        steps = self._summarize_refs(refs, query, measures, creator, include_newest, any_tone, project)
+        return await self._finished(steps, {"timeout": timeout})
 
     async def create(
         self,

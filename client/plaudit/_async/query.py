@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from plaudit._async import default
+from plaudit._async.groups import AsyncAnalysis
 from plaudit._async.run import ResultT, finish
 from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
+from plaudit._results.overviews import Reaction
 from plaudit._results.refs import Refs
 from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from plaudit._contract.refs import Ref
 
 
-class AsyncFeedbackQuery(Asked["AsyncClient"]):
+class AsyncFeedbackQuery(Asked["AsyncClient"], AsyncAnalysis):
     """A `FeedbackQuery` whose reads are awaited: `async for feedback in query`, `await query.execute()`.
 
     What Python cannot await is done with what `execute` returns: `len`, index and slice. `await query.any()` stands
@@ -113,6 +115,24 @@ class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
     async def add_reaction(self, emoji: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """As `RefFeedbackQuery.add_reaction`."""
         return await self._finished(self._reaction(emoji, creator), call)
+
+    async def set_reaction(
+        self,
+        emoji: str,
+        reacted: bool = True,
+        creator: str | None = None,
+        *,
+        any_tone: bool = False,
+        **call: Unpack[CallArguments],
+    ) -> Reaction:
+        """As `RefFeedbackQuery.set_reaction`."""
+        return await self._finished(self._set_reaction(emoji, reacted, creator, any_tone), call)
+
+    async def toggle_reaction(
+        self, emoji: str, creator: str | None = None, *, any_tone: bool = False, **call: Unpack[CallArguments]
+    ) -> Reaction:
+        """As `RefFeedbackQuery.toggle_reaction`."""
+        return await self._finished(self._toggle_reaction(emoji, creator, any_tone), call)
 
     async def add_note(self, note: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """As `RefFeedbackQuery.add_note`."""

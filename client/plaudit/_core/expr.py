@@ -20,11 +20,12 @@ from plaudit._core.literals import (
     refusal,
     valid_text,
 )
+from plaudit._core.measures import Measurable
 from plaudit._core.query_dict import quoted, read_operation, write
 from plaudit._core.query_text import as_python
 
 
-class Expr:
+class Expr(Measurable):
     """A part of a query: a field, or what was built from fields with operators and methods. Immutable.
 
     It is compared with numbers, texts, bools, datetimes and other expressions. A comparison with None, which would find

@@ -10,10 +10,12 @@ from weakref import WeakSet
 
 from plaudit import v1
 from plaudit._contract import limits
+from plaudit._contract.refs import Ref
 from plaudit._core.changes import Tombstone
 from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation
 from plaudit._core.expr import Query, QueryLike, as_query, field
+from plaudit._core.grouping import Measured, measure_of
 from plaudit._core.model import Feedback
 from plaudit._core.paging import Pages
 from plaudit._core.position import Position
@@ -21,6 +23,7 @@ from plaudit._core.question import query_message
 from plaudit._core.records import canonical_id, to_message
 from plaudit._core.writing import BatchResult, Progress
 from plaudit._results.history import History
+from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
 from plaudit._settings import Settings, check_project
 from plaudit._steps.batch import created
@@ -39,6 +42,7 @@ from plaudit._wire.methods import (
     PURGE,
     REPLACE,
     SERVER_INFO,
+    SUMMARIZE_REFS,
     Method,
 )
 
@@ -129,6 +133,28 @@ class Operations(Generic[TransportT]):
         project_id = self.project_for(project or message.project or None)
         response = yield from Call(CREATE, v1.CreateFeedbackRequest(project=project_id, feedback=message))
         return Feedback(response.feedback)
+
+    def _summarize_refs(
+        self,
+        refs: Iterable[str | Ref],
+        query: QueryLike | None,
+        measures: dict[str, Measured],
+        creator: str | None,
+        include_newest: bool,
+        any_tone: bool,
+        project: str | None,
+    ) -> Steps[list[RefOverview]]:
+        request = v1.SummarizeRefsRequest(
+            project=self.project_for(project),
+            refs=[str(ref) for ref in refs],
+            query=query_message(query),
+            measures=[measure_of(name, measure) for name, measure in measures.items()],
+            creator=creator,
+            include_newest=include_newest,
+            any_tone=any_tone,
+        )
+        response = yield from Call(SUMMARIZE_REFS, request)
+        return [RefOverview(request, overview) for overview in response.refs]
 
     def _create_batch(
         self, records: Iterable[Mapping[str, Any]], partial: bool, project: str | None

@@ -22,10 +22,11 @@ from plaudit._core.question import Question
 from plaudit._core.records import canonical_id
 from plaudit._core.values import ref_uri
 from plaudit._results.feedbacks import Feedbacks, Preview
+from plaudit._results.overviews import Reaction, reaction_of
 from plaudit._results.view import SHOWN_ROWS
 from plaudit._steps.definitions import Known, rated
 from plaudit._steps.step import Call, Steps
-from plaudit._wire.methods import COUNT, PURGE, QUERY
+from plaudit._wire.methods import COUNT, PURGE, QUERY, SET_REACTION, SUMMARIZE_REFS
 
 _AGENT_KINDS: Final = frozenset(("agent_turn", "agent_span", "agent_conversation"))
 
@@ -250,6 +251,7 @@ class AskedOfRef(Asked[ClientT]):
     def __init__(self, ref: str | Ref, *, client: ClientT | None = None) -> None:
         self._uri = _uri(ref)
         self._ref = parse_ref(self._uri)
+        self._reacted: dict[tuple[str, str | None, bool], bool] = {}
         self._start(Question.of(self._ref.project_id, field("ref") == self._uri), False, client)
 
     def _move_to(self, project: str | None) -> None:
@@ -305,6 +307,30 @@ class AskedOfRef(Asked[ClientT]):
             scorer_tag_reasons={emoji: "Set by user"},
             scorer_tag_confidences={emoji: 1.0},
         )
+
+    def _set_reaction(self, emoji: str, reacted: bool, creator: str | None, any_tone: bool) -> Steps[Reaction]:
+        request = v1.SetReactionRequest(
+            project=self.project_id, ref=self._uri, emoji=emoji, reacted=reacted, creator=creator, any_tone=any_tone
+        )
+        try:
+            response = yield from Call(SET_REACTION, request)
+        finally:
+            self._forget()
+        reaction = reaction_of(response.reaction)
+        self._reacted[emoji, creator, any_tone] = reaction.mine
+        return reaction
+
+    def _toggle_reaction(self, emoji: str, creator: str | None, any_tone: bool) -> Steps[Reaction]:
+        """The opposite of what was seen last; the server is asked when nothing was seen yet."""
+        seen = self._reacted.get((emoji, creator, any_tone))
+        if seen is None:
+            request = v1.SummarizeRefsRequest(
+                project=self.project_id, refs=[self._uri], creator=creator, any_tone=any_tone
+            )
+            response = yield from Call(SUMMARIZE_REFS, request)
+            mine = [each.emoji for each in response.refs[0].reactions if each.mine]
+            seen = not set(mine).isdisjoint(spellings(emoji, any_tone=any_tone))
+        return (yield from self._set_reaction(emoji, not seen, creator, any_tone))
 
     def _note(self, note: str, creator: str | None) -> Steps[str]:
         return self._stored(feedback_type=NOTE, payload={"note": note}, creator=creator)

@@ -11,11 +11,13 @@ from plaudit._core.definitions import Definition
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackRecord
+from plaudit._core.grouping import Measured
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
 from plaudit._results.definitions import Check, DefinedType, Definitions
 from plaudit._results.history import History
+from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
 from plaudit._settings import Options, Settings
 from plaudit._show.progress import shown
@@ -136,6 +138,26 @@ class Client(Operations[Transport], Closing):
         query._move_to(project)
         query._options = CallOptions.of(**call)
         return query
+
+    def summarize_refs(
+        self,
+        refs: Iterable[str | Ref],
+        query: QueryLike | None = None,
+        *,
+        creator: str | None = None,
+        include_newest: bool = False,
+        any_tone: bool = False,
+        project: str | None = None,
+        timeout: float | None = None,
+        **measures: Measured,
+    ) -> list[RefOverview]:
+        """What there is on each of up to 1,000 refs, in order: counts, reactions, measures, the newest record.
+
+        `score=field("payload.score").mean()` measures each ref. Reactions are "mine" when the caller owns them, and
+        with `creator` only those of this creator. With `any_tone` skin tones of an emoji count as one.
+        """
+        steps = self._summarize_refs(refs, query, measures, creator, include_newest, any_tone, project)
+        return self._finished(steps, {"timeout": timeout})
 
     def create(
         self,

@@ -10,10 +10,12 @@ from plaudit._contract.refs import Ref
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
+from plaudit._results.overviews import Reaction
 from plaudit._results.refs import Refs
 from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 from plaudit._sync import default
+from plaudit._sync.groups import Analysis
 from plaudit._sync.run import ResultT, finish
 from plaudit._sync.stream import FeedbackStream
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from plaudit._sync.client import Client
 
 
-class FeedbackQuery(Asked["Client"]):
+class FeedbackQuery(Asked["Client"], Analysis):
     """The feedback of a project that matches a query; nothing is sent before the result is looked at.
 
     `query` is a dict `{"$expr": …}`, a `Query`, an expression of `field(…)`, or None for every record.
@@ -161,6 +163,27 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
     def add_reaction(self, emoji: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """Store a reaction: exactly one emoji. On an agent's turn, span or conversation it is feedback on the agent."""
         return self._finished(self._reaction(emoji, creator), call)
+
+    def set_reaction(
+        self,
+        emoji: str,
+        reacted: bool = True,
+        creator: str | None = None,
+        *,
+        any_tone: bool = False,
+        **call: Unpack[CallArguments],
+    ) -> Reaction:
+        """Make one's reaction be there, or not be there: doing it twice is doing it once. Returns how it is now.
+
+        `creator` is for whom, when you react for your own users; with `any_tone` skin tones count as one.
+        """
+        return self._finished(self._set_reaction(emoji, reacted, creator, any_tone), call)
+
+    def toggle_reaction(
+        self, emoji: str, creator: str | None = None, *, any_tone: bool = False, **call: Unpack[CallArguments]
+    ) -> Reaction:
+        """Turn one's reaction round: what is sent is how it is to be, so that a retry cannot turn it back."""
+        return self._finished(self._toggle_reaction(emoji, creator, any_tone), call)
 
     def add_note(self, note: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
         """Store a note: a text of 1 to 10,000 characters."""

@@ -15,7 +15,7 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[RequestT, ResponseT]):
-    """One RPC of the service: its name, and the types of its request and response."""
+    """One RPC of a service: its name, and the types of its request and response."""
 
     name: str
     request: type[RequestT]
@@ -47,3 +47,11 @@ _DEFINITIONS: Final = "DefinitionService"
 PUT_DEFINITION: Final = Method("PutDefinition", v1.PutDefinitionRequest, v1.PutDefinitionResponse, _DEFINITIONS)
 LIST_DEFINITIONS: Final = Method("ListDefinitions", v1.ListDefinitionsRequest, v1.ListDefinitionsResponse, _DEFINITIONS)
 CHECK_DEFINITION: Final = Method("CheckDefinition", v1.CheckDefinitionRequest, v1.CheckDefinitionResponse, _DEFINITIONS)
+SET_REACTION: Final = Method("SetReaction", v1.SetReactionRequest, v1.SetReactionResponse)
+
+_ANALYTICS: Final = "AnalyticsService"
+
+AGGREGATE: Final = Method("AggregateFeedback", v1.AggregateFeedbackRequest, v1.AggregateFeedbackResponse, _ANALYTICS)
+DESCRIBE: Final = Method("DescribeFeedback", v1.DescribeFeedbackRequest, v1.DescribeFeedbackResponse, _ANALYTICS)
+SUMMARIZE_REFS: Final = Method("SummarizeRefs", v1.SummarizeRefsRequest, v1.SummarizeRefsResponse, _ANALYTICS)
+AGREEMENT: Final = Method("MeasureAgreement", v1.MeasureAgreementRequest, v1.MeasureAgreementResponse, _ANALYTICS)
