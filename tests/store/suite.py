@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pytest
 
@@ -21,7 +21,18 @@ from plaudit_server.feedback.errors import (
     VersionMismatch,
 )
 from plaudit_server.feedback.purging import SLICE_BYTES, FindMatches, Key, Match, Progress, slices
-from plaudit_server.feedback.reads import Change, Count, Get, Page, Select, SelectChanges, SelectRefs, SelectVersions
+from plaudit_server.feedback.reads import (
+    Change,
+    Count,
+    Get,
+    Page,
+    PlacedRef,
+    RefOrder,
+    Select,
+    SelectChanges,
+    SelectRefs,
+    SelectVersions,
+)
 from plaudit_server.feedback.records import ChangeKind, Row, Tombstone, message
 from plaudit_server.query.fields import Column, Kind, PayloadPath
 from plaudit_server.query.tree import Compare, Field, Literal, Op, Operation, SortKey
@@ -687,12 +698,38 @@ async def refs_are_counted_and_paged_in_order(bench: Bench) -> None:
     for number, ref in enumerate(("urn:b", "urn:a", "urn:b", "urn:ä", "urn:B")):
         await bench.create(number, ref=ref, payload={"n": number})
     every = await bench.store.read(SelectRefs(PROJECT, None, None, 10))
-    assert every == [("urn:B", 1, NOON + 4, NOON + 4), ("urn:a", 1, NOON + 1, NOON + 1), ("urn:b", 2, NOON, NOON + 2),
-                     ("urn:ä", 1, NOON + 3, NOON + 3)]  # fmt: skip
+    assert every == [("urn:B", 1, NOON + 4, NOON + 4, 0), ("urn:a", 1, NOON + 1, NOON + 1, 0),
+                     ("urn:b", 2, NOON, NOON + 2, 0), ("urn:ä", 1, NOON + 3, NOON + 3, 0)]  # fmt: skip
     assert await bench.store.read(SelectRefs(PROJECT, None, None, 2)) == every[:2]
     assert await bench.store.read(SelectRefs(PROJECT, None, "urn:a", 2)) == every[2:]
     few = await bench.store.read(SelectRefs(PROJECT, payload("n", 2, "lte"), "urn:B", 10))
     assert [(count.ref, count.feedback_count) for count in few] == [("urn:a", 1), ("urn:b", 2)]
+
+
+@case
+async def refs_are_listed_by_count_and_change_and_by_what_they_lack(bench: Bench) -> None:
+    for number, ref in enumerate(("urn:b", "urn:a", "urn:b", "urn:ä", "urn:B", "other:x")):
+        await bench.create(number, ref=ref, payload={"n": number})
+    await bench.do(Replace(PROJECT, record(1, ref="urn:a", payload={"n": 9})))
+
+    async def listed(order: RefOrder, **more: Any) -> list[str]:
+        """On pages of two."""
+        refs: list[str] = []
+        after = None
+        while page := await bench.store.read(SelectRefs(PROJECT, None, after, 2, order=order, **more)):
+            refs += [count.ref for count in page]
+            after = PlacedRef(page[-1].place, page[-1].ref)
+        return refs
+
+    assert await listed("count") == ["urn:b", "other:x", "urn:B", "urn:a", "urn:ä"]
+    assert await listed("last_change") == ["urn:a", "other:x", "urn:B", "urn:ä", "urn:b"]
+    for order in get_args(RefOrder):
+        assert sorted(await listed(order, prefix="urn:")) == ["urn:B", "urn:a", "urn:b", "urn:ä"]
+        assert await listed(order, prefix="urn:ä") == ["urn:ä"]
+        # Both records of urn:b count, though only one of them matches.
+        assert "urn:b" not in await listed(order, without=payload("n", 2))
+        assert len(await listed(order, without=payload("n", 2))) == 4
+        assert await listed(order, without=payload("n", 0, "gte")) == []
 
 
 @case

@@ -227,6 +227,9 @@ class Congruence(RuleBasedStateMachine):
         for after in (None, "urn:a"):
             found, expected = self.both(SelectRefs(project, filter, after, limit))
             assert found == expected
+        for order in ("count", "last_change"):
+            found, expected = self.both(SelectRefs(project, None, None, limit, filter, "urn:", order))
+            assert found == expected
 
     @rule(project=projects, number=numbers, limit=limits, after=st.integers(0, 4))
     def history(self, project: str, number: int, limit: int, after: int) -> None:

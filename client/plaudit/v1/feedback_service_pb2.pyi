@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import google.rpc.status_pb2
@@ -14,9 +15,43 @@ import plaudit.v1.analytics_pb2
 import plaudit.v1.feedback_pb2
 import plaudit.v1.query_pb2
 import plaudit.v1.ref_pb2
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _RefOrder:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RefOrderEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RefOrder.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    REF_ORDER_UNSPECIFIED: _RefOrder.ValueType  # 0
+    """Not set: by URI."""
+    REF_ORDER_URI: _RefOrder.ValueType  # 1
+    """By URI, in the order of code points."""
+    REF_ORDER_COUNT: _RefOrder.ValueType  # 2
+    """By the number of records, the most first."""
+    REF_ORDER_LAST_CHANGE: _RefOrder.ValueType  # 3
+    """By when a record was last stored or replaced, the latest first."""
+
+class RefOrder(_RefOrder, metaclass=_RefOrderEnumTypeWrapper):
+    """In which order refs are listed; refs that are equal in it follow each other by URI."""
+
+REF_ORDER_UNSPECIFIED: RefOrder.ValueType  # 0
+"""Not set: by URI."""
+REF_ORDER_URI: RefOrder.ValueType  # 1
+"""By URI, in the order of code points."""
+REF_ORDER_COUNT: RefOrder.ValueType  # 2
+"""By the number of records, the most first."""
+REF_ORDER_LAST_CHANGE: RefOrder.ValueType  # 3
+"""By when a record was last stored or replaced, the latest first."""
+global___RefOrder = RefOrder
 
 @typing.final
 class CreateFeedbackRequest(google.protobuf.message.Message):
@@ -557,15 +592,26 @@ class ListRefsRequest(google.protobuf.message.Message):
     QUERY_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    WITHOUT_FIELD_NUMBER: builtins.int
+    REF_PREFIX_FIELD_NUMBER: builtins.int
+    ORDER_FIELD_NUMBER: builtins.int
     project: builtins.str
     """`entity/project`, required."""
     page_size: builtins.int
     """How many refs at most in this page; 0, and any number above 1,000, means 1,000."""
     page_token: builtins.str
     """`next_page_token` of the previous page; all other arguments except `page_size` must be the same."""
+    ref_prefix: builtins.str
+    """Only refs that start with this text."""
+    order: global___RefOrder.ValueType
+    """In which order; by URI when not set."""
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
         """Which records count; absent means every record of the project."""
+
+    @property
+    def without(self) -> plaudit.v1.query_pb2.Query:
+        """Only refs that have no record that matches this, whatever `query` is: answers that no person has judged yet."""
 
     def __init__(
         self,
@@ -574,9 +620,12 @@ class ListRefsRequest(google.protobuf.message.Message):
         query: plaudit.v1.query_pb2.Query | None = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        without: plaudit.v1.query_pb2.Query | None = ...,
+        ref_prefix: builtins.str = ...,
+        order: global___RefOrder.ValueType = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["query", b"query"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "project", b"project", "query", b"query"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["query", b"query", "without", b"without"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["order", b"order", "page_size", b"page_size", "page_token", b"page_token", "project", b"project", "query", b"query", "ref_prefix", b"ref_prefix", "without", b"without"]) -> None: ...
 
 global___ListRefsRequest = ListRefsRequest
 

@@ -24,7 +24,6 @@ _REPEATS: Final[Mapping[int, Repeats]] = {
     number: cast(Repeats, name.removeprefix("REPEAT_RULE_").lower()) if number else "latest"
     for name, number in RepeatRule.items()
 }
-_OWNER: Final = "owner" if "owner" in COLUMNS else "user_id"
 
 
 def check_agreement(request: MeasureAgreementRequest, out: list[Violation]) -> AgreementQuestion | None:
@@ -42,7 +41,7 @@ def check_agreement(request: MeasureAgreementRequest, out: list[Violation]) -> A
     of_numbers = scale != "nominal" if not categories else not isinstance(categories[0], str)
     value = _check_value(request, scale, "number" if of_numbers else "text", categories, expressions, out)
     unit = _part(request.unit, "ref", "unit", request.HasField("unit"), expressions)
-    rater = _part(request.rater, _OWNER, "rater", request.HasField("rater"), expressions)
+    rater = _part(request.rater, "owner", "rater", request.HasField("rater"), expressions)
     repeats = _REPEATS.get(request.repeats)
     if repeats is None:
         out.append(Violation("repeats", f"{request.repeats} is no rule"))

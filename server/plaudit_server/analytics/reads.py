@@ -27,7 +27,6 @@ from plaudit_server.store.prepared import Prepared
 _BYTES: Final = 4_000_000
 _ROWS: Final = 2_000
 
-_OWNER: Final = "owner" if "owner" in COLUMNS else "user_id"
 _REF: Final = Grouping("ref", Value(Field(COLUMNS["ref"]), "text"))
 
 
@@ -231,7 +230,7 @@ def _reacted(sql: Prepared, where: Sql) -> Steps[dict[str, list[Reacted]]]:
     emoji = columns.value(Value(Field(EMOJI), "text"))
     marks = ", ".join([sql.traits.placeholder] * len(REACTION_TYPES))
     inner = (
-        f"select f.ref as ref, {emoji.text} as emoji, f.{_OWNER} as owner, f.creator as creator,"
+        f"select f.ref as ref, {emoji.text} as emoji, coalesce(f.owner, f.user_id) as owner, f.creator as creator,"
         f" f.created_at as created_at, f.id as id from feedback as f where {where.text}"
         f" and f.feedback_type in ({marks}) {columns.own.fence}"
     )

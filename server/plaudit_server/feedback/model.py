@@ -28,6 +28,7 @@ from plaudit_server.feedback.reads import (
     Count,
     Get,
     Page,
+    PlacedRef,
     RefCount,
     Select,
     SelectChanges,
@@ -122,7 +123,7 @@ class FeedbackModel:
             Get: lambda read: self.get(read.project, read.id, read.version),
             Select: self.select,
             Count: lambda read: self.count(read.project, read.filter),
-            SelectRefs: lambda read: self.refs(read.project, read.filter, read.after, read.limit),
+            SelectRefs: self.refs,
             SelectVersions: lambda read: self.versions(read.project, read.id, read.after_version, read.limit),
             SelectChanges: lambda read: self.changes(read.project, read.after, read.filter, read.limit, read.max_bytes),
             FindMatches: self.find_matches,
@@ -311,13 +312,26 @@ class FeedbackModel:
         """How many rows match."""
         return len(self._project(project).matching(filter))
 
-    def refs(self, project: str, filter: Operation | None, after: str | None, limit: int) -> list[RefCount]:
+    def refs(self, read: SelectRefs) -> list[RefCount]:
         """Unique refs of matching rows."""
-        times: dict[str, list[int]] = {}
-        for version in self._project(project).matching(filter):
-            times.setdefault(version.record.ref, []).append(version.created_at)
-        counted = [RefCount(ref, len(at), min(at), max(at)) for ref, at in sorted(times.items())]
-        return [count for count in counted if after is None or count.ref > after][:limit]
+        found: dict[str, list[_Version]] = {}
+        for version in self._project(read.project).matching(read.filter):
+            found.setdefault(version.record.ref, []).append(version)
+        if read.without is not None:
+            for version in self._project(read.project).matching(read.without):
+                found.pop(version.record.ref, None)
+        counted = []
+        for ref, versions in found.items():
+            at = [version.created_at for version in versions]
+            last = max(version.updated_at for version in versions)
+            place = {"uri": 0, "count": len(at), "last_change": last}[read.order]
+            if ref.startswith(read.prefix):
+                counted.append(RefCount(ref, len(at), min(at), max(at), place))
+        counted.sort(key=lambda count: (-count.place, count.ref))
+        after = PlacedRef(0, read.after) if isinstance(read.after, str) else read.after
+        if after is not None:
+            counted = [count for count in counted if (-count.place, count.ref) > (-after.value, after.ref)]
+        return counted[: read.limit]
 
     def versions(self, project: str, id: str, after_version: int, limit: int) -> Versions:
         """The versions of one record."""

@@ -145,7 +145,7 @@ def _reacted(ledger: Ledger, reaction: Reaction) -> Steps[Sequence[Reacted]]:
     traits = ledger.sql.traits
     emoji = Paths(traits.dialect, "f").value(EMOJI, "text")
     text = traits.sql(
-        "SELECT {emoji}, f.user_id, f.creator, f.created_at, f.id FROM feedback AS f"
+        "SELECT {emoji}, coalesce(f.owner, f.user_id), f.creator, f.created_at, f.id FROM feedback AS f"
         " WHERE f.project = ? AND f.ref = ? AND f.feedback_type {in}"
     ).replace("{emoji}", emoji.text)
     bound = (*emoji.params, reaction.project, reaction.ref, traits.bind_list(list(REACTION_TYPES)))

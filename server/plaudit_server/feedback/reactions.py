@@ -92,6 +92,6 @@ def reactions(rows: Iterable[Row]) -> list[Reacted]:
     for row in rows:
         emoji = walk(EMOJI, row["payload"]) if row["feedback_type"] in REACTION_TYPES else None
         if isinstance(emoji, str):
-            owner = row.get("owner", row["user_id"])
+            owner = row["owner"]
             found.append(Reacted(emoji, owner, row["creator"], 1, row["created_at"], row["id"]))
     return found

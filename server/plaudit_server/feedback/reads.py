@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from plaudit_server.feedback.aliases import target
 from plaudit_server.feedback.matching import where
@@ -69,6 +69,8 @@ class RefCount(NamedTuple):
     feedback_count: int
     first_created_at: int
     last_created_at: int
+    place: int = 0
+    """What it is ordered by, in another order than that of URIs."""
 
 
 class Versions(NamedTuple):
@@ -194,27 +196,64 @@ class Count(Read[int]):
         return _count(sql, self.project, self.filter)
 
 
+RefOrder = Literal["uri", "count", "last_change"]
+
+
+class PlacedRef(NamedTuple):
+    """Where a ref stands in an order: what it is ordered by, which is 0 in the order of URIs, then the ref."""
+
+    value: int
+    ref: str
+
+
 @dataclass(frozen=True, slots=True)
 class SelectRefs(Read[list[RefCount]]):
-    """Unique refs of matching rows in code point order, those above `after`, at most `limit`."""
+    """Unique refs of matching rows, those after the place `after`, at most `limit`.
+
+    By URI they are in code point order, by count or last change from the greatest on, then by URI. Only refs that
+    start with `prefix`, and of which no row matches `without`, where that is given.
+    """
 
     project: str
     filter: Operation | None
-    after: str | None
+    after: PlacedRef | str | None
     limit: int
+    without: Operation | None = None
+    prefix: str = ""
+    order: RefOrder = "uri"
 
     def steps(self, sql: Prepared) -> Steps[list[RefCount]]:
         """One statement."""
         matching = yield from where(sql, self.project, self.filter)
         text, params = matching.text, matching.params
-        if self.after is not None:
+        after = PlacedRef(0, self.after) if isinstance(self.after, str) else self.after
+        if self.prefix:
+            text += sql.traits.sql(" AND f.ref >= ? AND substr(f.ref, 1, ?) = ?")
+            params = (*params, self.prefix, len(self.prefix), self.prefix)
+        if self.without is not None:
+            excluded = compile_filter(self.without, sql.traits.dialect, "w")
+            text += sql.traits.sql(
+                " AND NOT EXISTS (SELECT 1 FROM feedback AS w WHERE w.project = ? AND w.ref = f.ref AND "
+            )
+            text += f"({excluded.text}))"
+            params = (*params, self.project, *excluded.params)
+        if after is not None and self.order == "uri":
             text += sql.traits.sql(" AND f.ref > ?")
-            params = (*params, self.after)
-        rows = yield Statement(
-            "SELECT f.ref, count(*), min(f.created_at), max(f.created_at) FROM feedback AS f"
-            f" WHERE {text} GROUP BY f.ref ORDER BY f.ref" + sql.traits.sql(" LIMIT ?"),
-            (*params, self.limit),
+            params = (*params, after.ref)
+        value = {"uri": "0", "count": "count(*)", "last_change": "max(f.updated_at)"}[self.order]
+        grouped = (
+            f"SELECT f.ref AS ref, count(*), min(f.created_at), max(f.created_at), {value} AS value"
+            f" FROM feedback AS f WHERE {text} GROUP BY f.ref"
         )
+        if self.order == "uri":
+            grouped += " ORDER BY f.ref"
+        else:
+            grouped = f"SELECT * FROM ({grouped}) AS g"
+            if after is not None:
+                grouped += sql.traits.sql(" WHERE value < ? OR (value = ? AND ref > ?)")
+                params = (*params, after.value, after.value, after.ref)
+            grouped += " ORDER BY value DESC, ref"
+        rows = yield Statement(grouped + sql.traits.sql(" LIMIT ?"), (*params, self.limit))
         return [RefCount(*row) for row in rows]
 
 

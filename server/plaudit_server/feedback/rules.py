@@ -65,6 +65,14 @@ def check_new_project(project: str, out: list[Violation], field: str = "project"
         out.append(Violation(field, _CONTROL_CHARACTER))
 
 
+def check_ref_prefix(prefix: str, out: list[Violation]) -> None:
+    """A violation for a beginning that no ref can have."""
+    if len(prefix.encode()) > limits.REF_BYTES:
+        out.append(Violation("ref_prefix", f"has more than {limits.REF_BYTES} bytes"))
+    if "\0" in prefix:
+        out.append(Violation("ref_prefix", "must not hold a NUL character"))
+
+
 def check_page_size(size: int, out: list[Violation], field: str = "page_size") -> int:
     """The number of rows of a page: 0 means the limit, and a larger number is lowered to it."""
     if size < 0:

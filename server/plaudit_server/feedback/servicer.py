@@ -48,10 +48,10 @@ from plaudit_server.feedback.commands import Create, Replace
 from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
 from plaudit_server.feedback.judging import Judge, NoJudge, Subject
 from plaudit_server.feedback.purging import Progress, Purging
-from plaudit_server.feedback.questions import filter_of, parsed, question_of, refuse
+from plaudit_server.feedback.questions import check_ref_order, filter_of, parsed, question_of, refuse
 from plaudit_server.feedback.reacting import ClearReaction, React
 from plaudit_server.feedback.reaction_rules import check_reaction
-from plaudit_server.feedback.reads import Count, Get, Select, SelectRefs, SelectVersions
+from plaudit_server.feedback.reads import Count, Get, PlacedRef, Select, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced, single
@@ -237,14 +237,21 @@ class FeedbackService:
     async def ListRefs(self, call: Call, request: ListRefsRequest) -> ListRefsResponse:
         out: list[Violation] = []
         filter = filter_of(request, out)
+        without = parsed(request.without, out, "without") if request.HasField("without") else None
+        order = check_ref_order(request.order, out)
+        rules.check_ref_prefix(request.ref_prefix, out)
         size = rules.check_page_size(request.page_size, out)
         refuse(out)
+        assert order is not None
         scope = paging.scope_of(request)
         after = None
         if request.page_token:
-            after = str(paging.unseal(request.page_token, scope, self._store.store_id).after[0])
+            # In the order of URIs the ref alone, as tokens have always had it.
+            *value, ref = paging.unseal(request.page_token, scope, self._store.store_id).after
+            after = PlacedRef(int(value[0] or 0) if value else 0, str(ref))
         work = self._deadlines.read(call, request.project)
-        found = await self._store.read(SelectRefs(request.project, filter, after, size + 1), work)
+        read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
+        found = await self._store.read(read, work)
         response = ListRefsResponse()
         room = _PAGE_BYTES
         for ref in found[:size]:
@@ -254,8 +261,9 @@ class FeedbackService:
                 break
             response.refs.append(shown)
         if len(found) > len(response.refs):
-            cursor = paging.Cursor((response.refs[-1].ref.uri,), None)
-            response.next_page_token = paging.seal(cursor, scope, self._store.store_id)
+            last = found[len(response.refs) - 1]
+            place = (last.ref,) if order == "uri" else (last.place, last.ref)
+            response.next_page_token = paging.seal(paging.Cursor(place, None), scope, self._store.store_id)
         return response
 
     async def ReplaceFeedback(self, call: Call, request: ReplaceFeedbackRequest) -> bytes:
