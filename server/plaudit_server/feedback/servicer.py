@@ -247,8 +247,8 @@ class FeedbackService:
         after = None
         if request.page_token:
             # In the order of URIs the ref alone, as tokens have always had it.
-            *value, ref = paging.unseal(request.page_token, scope, self._store.store_id).after
-            after = PlacedRef(int(value[0] or 0) if value else 0, str(ref))
+            *value, last_ref = paging.unseal(request.page_token, scope, self._store.store_id).after
+            after = PlacedRef(int(value[0] or 0) if value else 0, str(last_ref))
         work = self._deadlines.read(call, request.project)
         read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
         found = await self._store.read(read, work)
