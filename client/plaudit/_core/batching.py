@@ -10,7 +10,7 @@ from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.errors import InvalidArgumentError, PlauditError
 from plaudit._core.model import Feedback
-from plaudit._core.records import to_message
+from plaudit._core.records import id_of, to_message
 
 RequestT = TypeVar("RequestT", v1.BatchCreateFeedbackRequest, v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 Refuse = Callable[[int, object, PlauditError], bool]
@@ -64,6 +64,13 @@ class Cutter(Generic[RequestT]):
         self._batch: Batch[RequestT] | None = None
         self.is_ended = False
         """Whether a refused record has ended the input."""
+        self.makes_ids = False
+        """Whether a record came without an id, so that sending it again would store it twice."""
+
+    @property
+    def next_position(self) -> int:
+        """The position of the first record that was not read."""
+        return self._position + 1
 
     def add(self, record: Mapping[str, Any] | Feedback) -> Sequence[Batch[RequestT]]:
         """Take in the next record; returns the request that had no room for it, or nothing."""
@@ -73,6 +80,7 @@ class Cutter(Generic[RequestT]):
         except PlauditError as error:
             self.is_ended = not self._refuse(self._position, record, error)
             return ()
+        self.makes_ids = self.makes_ids or not (isinstance(record, Feedback) or id_of(record))
         project = self._project_of(message)
         size = measured(message, project)
         full: Sequence[Batch[RequestT]] = ()
@@ -98,25 +106,57 @@ def measured(message: v1.Feedback, project: str) -> int:
 
 
 def cut(records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]) -> Iterator[Batch[RequestT]]:
-    """The requests of an iterable, which is read one record further than the current request needs."""
-    for record in records:
-        yield from cutter.add(record)
-        if cutter.is_ended:
+    """The requests of an iterable, which is read one record further than the current request needs.
+
+    What the iterable raises comes after the request of what was read before it.
+    """
+    failure: BaseException | None = None
+    source = iter(records)
+    while not cutter.is_ended:
+        try:
+            record = next(source)
+        except StopIteration:
             break
+        except BaseException as error:
+            failure = error
+            break
+        yield from cutter.add(record)
     yield from cutter.rest()
+    if failure is not None:
+        raise failure
 
 
 async def cut_async(
     records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]
 ) -> AsyncIterator[Batch[RequestT]]:
-    """The requests of an asynchronous iterable, which is read as by `cut`."""
-    async for record in records:
+    """The requests of an asynchronous iterable, which is read as by `cut`; what is cancelled ends at once."""
+    failure: Exception | None = None
+    source = aiter(records)
+    while not cutter.is_ended:
+        try:
+            record = await anext(source)
+        except StopAsyncIteration:
+            break
+        except Exception as error:
+            failure = error
+            break
         for batch in cutter.add(record):
             yield batch
-        if cutter.is_ended:
-            break
     for batch in cutter.rest():
         yield batch
+    if failure is not None:
+        raise failure
+
+
+def what_is_stored(stored: int, pending: int, position: int, has_ids: bool) -> str:
+    """The note of an error that ended a bulk write: what is stored, where to go on, whether repeating all is safe."""
+    unclear = f", {pending} more may be" if pending else ""
+    safe = (
+        "Sending all again with the same ids is safe."
+        if has_ids
+        else "Some came without an id: sending these again stores them twice."
+    )
+    return f"{stored} records are stored{unclear}; go on at position {position}. {safe}"
 
 
 def too_large(path: str, size: int) -> InvalidArgumentError:

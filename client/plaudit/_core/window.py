@@ -30,6 +30,7 @@ class Window(Generic[RequestT]):
         self._result = result
         self._sequence = 0
         self._unanswered: deque[Batch[RequestT]] = deque()
+        self._end = 0
 
     def __bool__(self) -> bool:
         return bool(self._unanswered)
@@ -38,6 +39,11 @@ class Window(Generic[RequestT]):
     def is_full(self) -> bool:
         """Whether an answer has to come before the next request is sent."""
         return len(self._unanswered) >= _REQUESTS
+
+    @property
+    def position(self) -> int:
+        """Where in the input the first record stands whose request is not answered, or was not sent."""
+        return self._unanswered[0].positions[0] if self._unanswered else self._end
 
     def new_request(self, project: str) -> RequestT:
         """An empty request, with its number."""
@@ -51,6 +57,7 @@ class Window(Generic[RequestT]):
 
     def enter(self, batch: Batch[RequestT]) -> bool:
         """Take in the next request to send. False for one too large for any server: its record is refused."""
+        self._end = batch.positions[-1] + 1
         size = batch.request.ByteSize()
         if size > limits.REQUEST_BYTES:
             self._refuse(batch, too_large(f"feedback[{batch.positions[0]}]", size))

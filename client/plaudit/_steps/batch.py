@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from plaudit import v1
-from plaudit._core.batching import Cutter, cut
+from plaudit._core.batching import Cutter, cut, what_is_stored
 from plaudit._core.errors import PlauditError
 from plaudit._core.model import Feedback
 from plaudit._core.records import id_of
@@ -35,7 +35,19 @@ def created(
     def new_request(project: str) -> v1.BatchCreateFeedbackRequest:
         return v1.BatchCreateFeedbackRequest(project=project, partial=partial)
 
-    for batch in cut(records, Cutter(project_of, new_request=new_request, refuse=refuse)):
+    cutter = Cutter(project_of, new_request=new_request, refuse=refuse)
+    batches = cut(records, cutter)
+    while True:
+        try:
+            batch = next(batches, None)
+        except PlauditError:
+            raise
+        except BaseException as raised:
+            stored = sum(isinstance(outcome, Feedback) for outcome in outcomes.values())
+            raised.add_note(what_is_stored(stored, pending, cutter.next_position, not cutter.makes_ids))
+            raise
+        if batch is None:
+            break
         try:
             response = yield from Call(BATCH_CREATE, batch.request)
         except PlauditError as failure:

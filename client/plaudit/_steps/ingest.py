@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from plaudit import v1
-from plaudit._core.batching import Batch, Cutter
+from plaudit._core.batching import Batch, Cutter, what_is_stored
 from plaudit._core.errors import InvalidArgumentError, PlauditError
 from plaudit._core.records import id_of
 from plaudit._core.window import Response, Window
-from plaudit._core.writing import Ingested, Progress, Refused, WriteResult
+from plaudit._core.writing import Ingested, Progress, Refused
 from plaudit._steps.step import Act, Steps
 from plaudit._steps.stream import Line, ended
 
@@ -42,13 +43,25 @@ class Ingestion(Generic[RequestT]):
     progress: Progress | None = None
     result: Ingested = field(default_factory=Ingested)
     window: Window[RequestT] = field(init=False)
+    _cutter: Cutter[RequestT] | None = None
 
     def __post_init__(self) -> None:
         self.window = Window(self.request, self.result)
 
     def cutter(self) -> Cutter[RequestT]:
         """What cuts the input into requests."""
-        return Cutter(self.project_of, new_request=self.window.new_request, refuse=self._refuse, imported=self.imported)
+        self._cutter = Cutter(
+            self.project_of, new_request=self.window.new_request, refuse=self._refuse, imported=self.imported
+        )
+        return self._cutter
+
+    def _note(self, has_drained: bool) -> str:
+        """What is stored; after the input has failed, all that was read is."""
+        cutter, position = self._cutter, self.window.position
+        if cutter is not None and has_drained and not self.window:
+            position = cutter.next_position
+        has_ids = cutter is None or not cutter.makes_ids
+        return what_is_stored(self.result.stored, self.result.pending, position, has_ids)
 
     def _refuse(self, position: int, record: object, error: PlauditError) -> bool:
         self.result.refused.append(Refused(position, id_of(record), error))
@@ -58,14 +71,21 @@ class Ingestion(Generic[RequestT]):
         """Store the records of a line's input, which is read no faster than the server stores. Raises PlauditError.
 
         Without `partial`, the first refused record ends the reading; what was read before it is still stored, so that
-        the numbers in the error's note are exact.
+        the numbers in the error's note are exact. So does what the input itself raises.
         """
         partial, result, window = self.partial, self.result, self.window
         reading = True
+        failure: BaseException | None = None
         try:
             while True:
                 while reading and not window.is_full:
-                    batch = yield from Act[Batch[RequestT] | None](line.next_batch)
+                    try:
+                        batch = yield from Act[Batch[RequestT] | None](line.next_batch)
+                    except (CancelledError, GeneratorExit):
+                        raise
+                    except BaseException as error:
+                        failure, reading = error, False
+                        break
                     reading = batch is not None and (partial or not result.refused)
                     if batch is not None and window.enter(batch) and line.is_open:
                         yield from Act[None](line.send, batch.request)
@@ -91,16 +111,13 @@ class Ingestion(Generic[RequestT]):
                     self.progress(result)
             if line.is_open:
                 yield from Act[None](line.finish)
+            if failure is not None:
+                raise failure
             if result.refused and not partial:
                 raise result.refused[0].error
         except BaseException as error:
-            error.add_note(_what_is_stored(result))
+            error.add_note(self._note(failure is not None))
             raise
         finally:
             line.cancel()
         return result
-
-
-def _what_is_stored(result: WriteResult) -> str:
-    unclear = f", {result.pending} more may be" if result.pending else ""
-    return f"{result.stored} records are stored{unclear}; sending them again with the same ids is safe."
