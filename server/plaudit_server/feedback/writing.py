@@ -98,16 +98,15 @@ class Writing:
 
     async def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> list[Row | DomainError]:
         """What became of each record in line; judged again when the definitions moved before it was its turn."""
-        for _ in range(_ROUNDS):
+        for remaining in reversed(range(_ROUNDS)):
             outcome = await future
-            if isinstance(outcome, Stale):
+            if not isinstance(outcome, Stale):
+                found = accepted(outcome)
+                assert isinstance(found, list)
+                return found
+            if remaining:  # else nothing of it may be in line when the caller is sent away
                 judgement = await self._judged_again(draft, outcome.number)
                 future = await self._in_line(draft, judgement)
-            elif isinstance(outcome, DomainError):
-                raise outcome
-            else:
-                assert isinstance(outcome, list)
-                return outcome
         raise Overloaded(_RETRY_SECONDS)
 
     async def replace(self, draft: Draft, expected_version: int) -> Row:
