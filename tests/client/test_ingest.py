@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -304,3 +305,42 @@ def test_what_the_server_refuses_is_told_by_position(running: RunningServer, pro
     assert [refused.position for refused in done.refused] == [1, 3]
     assert "feedback[3].payload.note" in str(done.refused[1].error)
     assert client.count() == 2
+
+
+@pytest.mark.parametrize("operation", ["ingest", "create_batch"])
+@pytest.mark.parametrize(
+    "key", [("ref", "feedback_type", "payload"), lambda given: [given["ref"], given["payload"]["n"]]]
+)
+def test_a_key_makes_a_rerun_safe(running: RunningServer, project: str, operation: str, key: Any) -> None:
+    with plaudit.Client(project, target=running.target) as client:
+        for count in (3, 5):
+            assert getattr(client, operation)(records(count), key=key).stored == count
+        assert client.count(None) == 5
+        own = "0192d1f0-0000-7000-8000-000000000001"
+        getattr(client, operation)([record(0, id=own)], key=key)
+        assert client.get(own).id == own
+        assert all(uuid.UUID(each.id).version == 5 for each in client.get_feedback() if each.id != own)
+
+
+def test_a_key_is_names_of_fields_or_a_function(client: plaudit.Client, transport: FakeTransport) -> None:
+    for wrong in ((), ("nope",), ("id",), ["ref", "version"]):
+        with pytest.raises(ValueError, match="is no field of a record to store"):
+            client.ingest(records(1), key=wrong)
+    for other in ("ref", 5):
+        with pytest.raises(TypeError, match="key is a tuple of names"):
+            client.ingest(records(1), key=other)  # type: ignore[arg-type]
+    result = client.ingest([record(0), record(1)], key=lambda given: {1} if given["payload"]["n"] else 0, partial=True)
+    assert [(one.position, one.error.violations[0].field) for one in result.refused] == [(1, "feedback[1]")]
+    assert len(transport.rows) == 1
+
+
+def test_with_a_key_the_note_calls_a_rerun_safe(client: plaudit.Client) -> None:
+    def failing() -> Iterator[dict[str, Any]]:
+        yield record(0)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more") as raised:
+        client.ingest(failing(), key=("ref", "payload"))
+    assert raised.value.__notes__ == [
+        "1 records are stored; go on at position 1. Sending all again with the same ids is safe."
+    ]

@@ -20,6 +20,7 @@ from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackRecord
 from plaudit._core.grouping import Measured
+from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
@@ -151,6 +152,7 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         records: Iterable[Mapping[str, Any]],
         partial: Literal[False] = False,
         *,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback]: ...
@@ -160,6 +162,7 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         records: Iterable[Mapping[str, Any]],
         partial: bool,
         *,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback | PlauditError]: ...
@@ -168,11 +171,14 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         records: Iterable[Mapping[str, Any]],
         partial: bool = False,
         *,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback] | BatchResult[Feedback | PlauditError]:
         """As `Client.create_batch`."""
-        return cast("BatchResult[Feedback]", await self._finished(self._create_batch(records, partial, project), call))
+        return cast(
+            "BatchResult[Feedback]", await self._finished(self._create_batch(records, partial, key, project), call)
+        )
 
     async def get(
         self, id: str, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]
@@ -237,24 +243,26 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         records: Records,
         *,
         partial: bool = False,
+        key: Key | None = None,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.ingest`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, False, project, progress, CallOptions.of(**call))
+        return await self._ingested(records, partial, key, False, project, progress, CallOptions.of(**call))
 
     async def import_records(
         self,
         records: Records | Iterable[Feedback],
         *,
         partial: bool = False,
+        key: Key | None = None,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.import_records`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, True, project, progress, CallOptions.of(**call))
+        return await self._ingested(records, partial, key, True, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -335,13 +343,14 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         self,
         records: Any,
         partial: bool,
+        key: Key | None,
         imported: bool,
         project: str | None,
         progress: bool | Progress,
         options: CallOptions,
     ) -> Ingested:
         with shown(progress, records) as report:
-            method, ingestion = self._ingestion(project, partial, imported, report)
+            method, ingestion = self._ingestion(project, partial, key, imported, report)
             cutter = ingestion.cutter()
             if isinstance(records, AsyncIterable):
                 batches = cut_async(records, cutter)

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.errors import InvalidArgumentError, PlauditError
+from plaudit._core.keys import Key, derived_id
 from plaudit._core.model import Feedback
 from plaudit._core.records import id_of, to_message
 
@@ -45,7 +46,7 @@ class Cutter(Generic[RequestT]):
 
     `new_request` makes an empty request for a project. A record that no message can hold is passed to `refuse` and
     left out; if `refuse` returns False, it ends the input. Fields that only the server sets are left out too, unless
-    `imported`.
+    `imported`. A `key` gives ids to records that have none.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Cutter(Generic[RequestT]):
         new_request: Callable[[str], RequestT],
         refuse: Refuse,
         imported: bool = False,
+        key: Key | None = None,
     ) -> None:
         self._project_of = project_of
         self._new_request: Callable[[str], RequestT] = new_request
         self._refuse = refuse
         self._imported = imported
+        self._key = key
         self._position = -1
         self._batch: Batch[RequestT] | None = None
         self.is_ended = False
@@ -76,11 +79,14 @@ class Cutter(Generic[RequestT]):
         """Take in the next record; returns the request that had no room for it, or nothing."""
         self._position += 1
         try:
-            message = to_message(record, f"feedback[{self._position}]", imported=self._imported)
+            path = f"feedback[{self._position}]"
+            message = to_message(record, path, imported=self._imported)
+            if self._key is not None and not (isinstance(record, Feedback) or id_of(record)):
+                message.id = derived_id(self._key, record, message, path)
         except PlauditError as error:
             self.is_ended = not self._refuse(self._position, record, error)
             return ()
-        self.makes_ids = self.makes_ids or not (isinstance(record, Feedback) or id_of(record))
+        self.makes_ids = self.makes_ids or (not self._key and not (isinstance(record, Feedback) or id_of(record)))
         project = self._project_of(message)
         size = measured(message, project)
         full: Sequence[Batch[RequestT]] = ()

@@ -8,6 +8,7 @@ from typing import Any
 from plaudit import v1
 from plaudit._core.batching import Cutter, cut, what_is_stored
 from plaudit._core.errors import PlauditError
+from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.records import id_of
 from plaudit._core.retry import is_passing
@@ -18,7 +19,10 @@ from plaudit._wire.methods import BATCH_CREATE
 
 
 def created(
-    records: Iterable[Mapping[str, Any]], partial: bool, project_of: Callable[[v1.Feedback], str]
+    records: Iterable[Mapping[str, Any]],
+    partial: bool,
+    project_of: Callable[[v1.Feedback], str],
+    key: Key | None = None,
 ) -> Steps[BatchResult[Feedback | PlauditError]]:
     """Store the records. Without `partial` the first error ends it, with a note of what is stored by then."""
     outcomes: dict[int, Feedback | PlauditError] = {}
@@ -35,7 +39,7 @@ def created(
     def new_request(project: str) -> v1.BatchCreateFeedbackRequest:
         return v1.BatchCreateFeedbackRequest(project=project, partial=partial)
 
-    cutter = Cutter(project_of, new_request=new_request, refuse=refuse)
+    cutter = Cutter(project_of, new_request=new_request, refuse=refuse, key=key)
     batches = cut(records, cutter)
     while True:
         try:

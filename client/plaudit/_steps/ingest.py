@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from plaudit import v1
 from plaudit._core.batching import Batch, Cutter, what_is_stored
 from plaudit._core.errors import InvalidArgumentError, PlauditError
+from plaudit._core.keys import Key
 from plaudit._core.records import id_of
 from plaudit._core.window import Response, Window
 from plaudit._core.writing import Ingested, Progress, Refused
@@ -41,6 +42,7 @@ class Ingestion(Generic[RequestT]):
     partial: bool
     imported: bool = False
     progress: Progress | None = None
+    key: Key | None = None
     result: Ingested = field(default_factory=Ingested)
     window: Window[RequestT] = field(init=False)
     _cutter: Cutter[RequestT] | None = None
@@ -51,7 +53,11 @@ class Ingestion(Generic[RequestT]):
     def cutter(self) -> Cutter[RequestT]:
         """What cuts the input into requests."""
         self._cutter = Cutter(
-            self.project_of, new_request=self.window.new_request, refuse=self._refuse, imported=self.imported
+            self.project_of,
+            new_request=self.window.new_request,
+            refuse=self._refuse,
+            imported=self.imported,
+            key=self.key,
         )
         return self._cutter
 

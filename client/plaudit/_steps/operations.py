@@ -16,6 +16,7 @@ from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation
 from plaudit._core.expr import Query, QueryLike, as_query, field
 from plaudit._core.grouping import Measured, measure_of
+from plaudit._core.keys import Key, check_key
 from plaudit._core.model import Feedback
 from plaudit._core.paging import Pages
 from plaudit._core.position import Position
@@ -157,9 +158,9 @@ class Operations(Generic[TransportT]):
         return [RefOverview(request, overview) for overview in response.refs]
 
     def _create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: bool, project: str | None
+        self, records: Iterable[Mapping[str, Any]], partial: bool, key: Key | None, project: str | None
     ) -> Steps[BatchResult[Feedback | PlauditError]]:
-        return created(records, partial, self._project_of(project))
+        return created(records, partial, self._project_of(project), check_key(key))
 
     def _get(self, id: str, version: int, project: str | None) -> Steps[Feedback]:
         request = v1.GetFeedbackRequest(project=self.project_for(project), id=canonical_id(id), version=version)
@@ -214,10 +215,10 @@ class Operations(Generic[TransportT]):
         return History(versions, tombstone)
 
     def _ingestion(
-        self, project: str | None, partial: bool, imported: bool, progress: Progress | None
+        self, project: str | None, partial: bool, key: Key | None, imported: bool, progress: Progress | None
     ) -> tuple[Method[Any, Any], Ingestion[Any]]:
         method: Method[Any, Any] = IMPORT if imported else INGEST
-        return method, Ingestion(method.request, self._project_of(project), partial, imported, progress)
+        return method, Ingestion(method.request, self._project_of(project), partial, imported, progress, check_key(key))
 
     def _position(self, project: str | None, after: int | None, query: QueryLike | None) -> Position:
         return Position(self.project_for(project), after, query_message(query))

@@ -12,6 +12,7 @@ from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackRecord
 from plaudit._core.grouping import Measured
+from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
@@ -181,6 +182,7 @@ class Client(Operations[Transport], Closing):
         records: Iterable[Mapping[str, Any]],
         partial: Literal[False] = False,
         *,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback]: ...
@@ -190,6 +192,7 @@ class Client(Operations[Transport], Closing):
         records: Iterable[Mapping[str, Any]],
         partial: bool,
         *,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback | PlauditError]: ...
@@ -198,6 +201,7 @@ class Client(Operations[Transport], Closing):
         records: Iterable[Mapping[str, Any]],
         partial: bool = False,
         *,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BatchResult[Feedback] | BatchResult[Feedback | PlauditError]:
@@ -207,14 +211,14 @@ class Client(Operations[Transport], Closing):
         bad record means that none of its request is stored, and the error is raised. Requests before it stay stored
         (the error's note says how many records that is), those after it are not sent. So a batch that fits in one
         request is stored as a whole or not at all. Give records an `id` of your own to repeat a batch that failed:
-        what is stored already is not stored twice.
+        what is stored already is not stored twice. Or give a `key`, as for `ingest`.
 
         With `partial`, good records are stored whatever the others are, nothing is raised, and the list holds a
         PlauditError in place of each record that is not stored, or not known to be; `stored`, `refused` and `pending`
         of the list say how many.
         """
         # Without `partial` none of them is an error.
-        return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, project), call))
+        return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, key, project), call))
 
     def get(self, id: str, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]) -> Feedback:
         """One record by its id: the given version of it, or the newest (0). Raises NotFoundError."""
@@ -297,6 +301,7 @@ class Client(Operations[Transport], Closing):
         records: Iterable[Mapping[str, Any]],
         *,
         partial: bool = False,
+        key: Key | None = None,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
@@ -310,17 +315,20 @@ class Client(Operations[Transport], Closing):
         The first record that is refused ends the reading, and its error is raised with a note of what is stored:
         everything before it, and some of what came after it. With `partial`, the refused ones are in the result with
         their positions, and all others are stored. Give records an `id` of your own to repeat an ingest that failed:
-        what is stored already is not stored twice.
+        what is stored already is not stored twice. Or give a `key`: names of fields, such as
+        `("ref", "feedback_type", "creator")`, or a function of a record; a record without an id gets one that is
+        derived (UUIDv5) from what the key says of it. Records of which it says the same are one record.
 
         `progress`: True draws a bar on stderr; a function is called with the result so far after each answer.
         """
-        return self._ingested(records, partial, False, project, progress, CallOptions.of(**call))
+        return self._ingested(records, partial, key, False, project, progress, CallOptions.of(**call))
 
     def import_records(
         self,
         records: Iterable[Mapping[str, Any] | Feedback],
         *,
         partial: bool = False,
+        key: Key | None = None,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
@@ -332,7 +340,7 @@ class Client(Operations[Transport], Closing):
         record is a mapping, such as `Feedback.to_dict()` returns, or a Feedback, whose payload is kept to the
         character.
         """
-        return self._ingested(records, partial, True, project, progress, CallOptions.of(**call))
+        return self._ingested(records, partial, key, True, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -437,13 +445,14 @@ class Client(Operations[Transport], Closing):
         self,
         records: Iterable[Mapping[str, Any] | Feedback],
         partial: bool,
+        key: Key | None,
         imported: bool,
         project: str | None,
         progress: bool | Progress,
         options: CallOptions,
     ) -> Ingested:
         with shown(progress, records) as report:
-            method, ingestion = self._ingestion(project, partial, imported, report)
+            method, ingestion = self._ingestion(project, partial, key, imported, report)
             line = BlockingIngestLine(self.transport, method, cut(records, ingestion.cutter()), options)
             return self._finished(ingestion.run(line), {})
 
