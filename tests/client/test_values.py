@@ -229,3 +229,11 @@ def test_an_id_is_text_or_a_uuid() -> None:
     id = uuid.UUID("0192D1F0-0000-7000-8000-000000000001")
     assert to_message({**GOOD, "id": id}).id == canonical_id(id) == str(id)
     assert id_of({"id": id}) == str(id)
+
+
+def test_the_id_of_add_is_the_records_id(running: RunningServer) -> None:
+    with plaudit.Client("acme/ids", target=running.target) as client:
+        own = uuid.UUID("0192d1f0-0000-7000-8000-000000000001")
+        for id in (own, str(own)):
+            assert client.ref("urn:x:1").add("t", {"n": 1}, id=id) == str(own)
+        assert [(each.id, each.payload) for each in client.get_feedback()] == [(str(own), {"n": 1})]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
+from uuid import UUID
 
 from plaudit._async import default
 from plaudit._async.groups import AsyncAnalysis
@@ -104,12 +105,13 @@ class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
         creator: str | None = None,
         annotation_ref: str | Ref | None = None,
         *,
+        id: str | UUID | None = None,
         timeout: float | None = None,
         **kwargs: Any,
     ) -> str:
         """As `RefFeedbackQuery.add`."""
         return await self._finished(
-            self._added(feedback_type, payload, creator, annotation_ref, kwargs), {"timeout": timeout}
+            self._added(feedback_type, payload, creator, annotation_ref, id, kwargs), {"timeout": timeout}
         )
 
     async def add_reaction(self, emoji: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from plaudit import v1
 from plaudit._contract.refs import Ref, parse_ref
@@ -273,6 +274,7 @@ class AskedOfRef(Asked[ClientT]):
         payload: Mapping[str, Any] | None,
         creator: str | None,
         annotation_ref: str | Ref | None,
+        id: str | UUID | None,
         more: Mapping[str, Any],
     ) -> Steps[str]:
         if not isinstance(feedback_type, str):
@@ -294,6 +296,7 @@ class AskedOfRef(Asked[ClientT]):
             payload={**(payload or {}), **more},
             creator=creator,
             annotation_ref=None if annotation_ref is None else _uri(annotation_ref),
+            id=id,
         )
 
     def _reaction(self, emoji: str, creator: str | None) -> Steps[str]:

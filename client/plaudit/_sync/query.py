@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Unpack, overload
+from uuid import UUID
 
 from plaudit._contract.refs import Ref
 from plaudit._core.model import Feedback
@@ -146,18 +147,21 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
         creator: str | None = None,
         annotation_ref: str | Ref | None = None,
         *,
+        id: str | UUID | None = None,
         timeout: float | None = None,
         **kwargs: Any,
     ) -> str:
         """Store feedback of a type of your own, or an annotation; `kwargs` are merged over a copy of `payload`.
 
+        `id` is the record's id, so that a call may be repeated; a new one when it is left out.
+
         Raises, before anything is sent: ValueError for a reserved type (`wandb.…`) without `annotation_ref`, for an
         `annotation_ref` with a type that does not start with `wandb.annotation.`, and for a payload that JSON cannot
-        hold; TypeError for an `annotation_ref` that is neither an object nor an op. A payload with a key `timeout` is
-        given as `payload`.
+        hold; TypeError for an `annotation_ref` that is neither an object nor an op. A payload with a key `id` or
+        `timeout` is given as `payload`.
         """
         return self._finished(
-            self._added(feedback_type, payload, creator, annotation_ref, kwargs), {"timeout": timeout}
+            self._added(feedback_type, payload, creator, annotation_ref, id, kwargs), {"timeout": timeout}
         )
 
     def add_reaction(self, emoji: str, creator: str | None = None, **call: Unpack[CallArguments]) -> str:
