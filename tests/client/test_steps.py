@@ -47,7 +47,7 @@ def test_a_body_asks_for_one_call_after_the_other_and_returns_its_result() -> No
 
 
 def test_an_error_of_a_call_comes_back_into_the_body() -> None:
-    body = BODIES._create_batch([{"ref": REF, "feedback_type": "t"}], True, None)
+    body = BODIES._create_batch([{"ref": REF, "feedback_type": "t"}], True, None, None)
     next(body)
 
     with pytest.raises(StopIteration) as done:

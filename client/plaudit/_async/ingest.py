@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from plaudit import v1
 from plaudit._async.line import AwaitedLine
@@ -19,6 +20,8 @@ RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackReques
 
 class AwaitedIngestLine(AwaitedLine[Any, Any]):
     """Streams on which requests are sent one by one."""
+
+    ends_at_once: ClassVar[tuple[type[BaseException], ...]] = (CancelledError, GeneratorExit)
 
     def __init__(
         self,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from plaudit import v1
 from plaudit._core.batching import Batch, Cutter, what_is_stored
@@ -22,6 +21,9 @@ RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackReques
 
 class IngestLine(Line[RequestT, Any], Protocol[RequestT]):
     """A line that sends requests one by one, and reads the input."""
+
+    ends_at_once: ClassVar[tuple[type[BaseException], ...]]
+    """What the input raises when nobody waits for the answers any more."""
 
     def next_batch(self) -> Batch[RequestT] | Awaitable[Batch[RequestT] | None] | None:
         """The next request of the input, or None at its end."""
@@ -87,7 +89,7 @@ class Ingestion(Generic[RequestT]):
                 while reading and not window.is_full:
                     try:
                         batch = yield from Act[Batch[RequestT] | None](line.next_batch)
-                    except (CancelledError, GeneratorExit):
+                    except line.ends_at_once:
                         raise
                     except BaseException as error:
                         failure, reading = error, False

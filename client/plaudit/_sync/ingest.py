@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from plaudit import v1
 from plaudit._core.batching import Batch
@@ -20,6 +20,8 @@ RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackReques
 
 class BlockingIngestLine(BlockingLine[Any]):
     """Streams that are fed from a queue: a thread of gRPC's takes the requests."""
+
+    ends_at_once: ClassVar[tuple[type[BaseException], ...]] = (GeneratorExit,)
 
     def __init__(
         self,
