@@ -95,6 +95,7 @@ class Server:
                 *(tracer.end for tracer in tracers),
             ),
             beginnings=[tracer.begin for tracer in tracers],
+            recheck=around.recheck,
             answers=around.admission.answers,
         )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)
@@ -111,6 +112,7 @@ class Server:
         # Opened first and closed last, so that operators can watch the start and the stop.
         await self.admin.start()
         await self.store.open()
+        self.store.claim()
         await self._authenticator.start()
         for running in self._running:
             if running.opened is not None:

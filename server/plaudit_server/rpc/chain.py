@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
 
 _ABORT_SECONDS: Final = 5.0
 _STALL_RETRY_SECONDS: Final = 1.0
+_RECHECK_SECONDS: Final = 1.0
 
 Beginning = Callable[[Call], None]
 """Done when a call has come in, once, before anything may refuse it; it raises nothing."""
@@ -76,6 +78,9 @@ class Chain:
     steps: Sequence[Step] = ()
     observers: Sequence[Observer] = ()
     beginnings: Sequence[Beginning] = ()
+    recheck: Gate | None = None
+    """Asked again before a message of a stream of answers, so that a credential that has ended ends it; at most once a
+    second."""
     answers: Answers | None = None
     """Where the bytes of answers are counted until the transport has taken them; None counts none."""
 
@@ -166,8 +171,12 @@ class Chain:
         self, call: Call, responses: AsyncGenerator[Message | bytes, None], send_timeout: float | None
     ) -> None:
         answers, owner = self.answers, call.owner_name
+        checked = call.started
         async with aclosing(responses):
             async for response in responses:
+                if self.recheck is not None and (now := time.monotonic()) - checked >= _RECHECK_SECONDS:
+                    checked = now
+                    self.recheck(call)
                 encoded = _encoded(response)
                 size = len(encoded) if answers is not None and len(encoded) >= COUNTED_ANSWER_BYTES else 0
                 try:

@@ -21,6 +21,8 @@ class Security(NamedTuple):
     gates: Sequence[Gate]
     steps: Sequence[Step]
     observers: Sequence[Observer]
+    recheck: Gate | None
+    """What a long stream of answers is asked again while it runs."""
 
 
 def security(config: Config, authenticator: Authenticator, verify: VerifyToken | None = None) -> Security:
@@ -35,11 +37,13 @@ def security(config: Config, authenticator: Authenticator, verify: VerifyToken |
     observers: list[Observer] = [admission.leave, accounting.settle]
     if verify is not None:
         gates.append(TokenAuthentication(verify).check)
+    recheck: Gate | None = None
     if config.authenticated:
-        gates.append(Authentication(authenticator).check)
+        recheck = Authentication(authenticator).check
+        gates.append(recheck)
         steps.append(Permission())
     gates.append(admission.own)
     steps.append(accounting)
     if config.audit_log != "off" and (config.authenticated or config.audit_log != "auto"):
         observers.append(audit)
-    return Security(admission, gates, steps, observers)
+    return Security(admission, gates, steps, observers, recheck)

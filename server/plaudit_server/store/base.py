@@ -230,6 +230,12 @@ class Engine(ABC):
     async def close(self) -> None:
         """Finish what runs and release everything. Safe to call twice."""
 
+    def claim(self) -> None:  # noqa: B027  # most engines take any number of servers
+        """Keep other servers away from the store, where only one may serve it; until `close`.
+
+        Raises StoreError when another server has claimed it. Commands about keys, indexes and schemas claim nothing.
+        """
+
     @abstractmethod
     async def read(self, read: Read[T], work: Work = SERVER) -> T:
         """Answer a question for whoever owns the work, until its deadline; a read that is cancelled ends at once.

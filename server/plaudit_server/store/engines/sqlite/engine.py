@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -50,6 +51,8 @@ T = TypeVar("T")
 
 _CLOSING_WAIT_MS: Final = 50  # for readers of other programs, when the store is opened or closed
 
+_CLAIM_SUFFIX: Final = "-serving"
+
 _WRITER_CACHE_KIB: Final = 65_536
 _QUICK_CACHE_KIB: Final = 8_192  # filled by the first long stream, and kept
 _READER_CACHE_KIB: Final = 2_048  # of the others: a scan passes through it, a point read needs little
@@ -75,6 +78,7 @@ class SqliteEngine(SqlEngine):
     ) -> None:
         """`scans` is how many reads that need more than the quick lane gives run at a time; None: by processors."""
         self._path = Path(path).absolute()
+        self._claimed: int | None = None
         self._clock = clock
         self._scans = scans
         self._sql = Prepared(TRAITS)
@@ -103,6 +107,20 @@ class SqliteEngine(SqlEngine):
             raise
         self._eraser.go_on()
 
+    def claim(self) -> None:
+        """Lock a file beside the store; the system unlocks it when this process ends, however it ends."""
+        # Not the store's own file: closing any other handle of that would take SQLite's locks away.
+        claimed = os.open(f"{self._path}{_CLAIM_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(claimed)
+            raise StoreError(
+                f"the store {self._path} is served by another process: a SQLite store has one server at a time; "
+                "stop that one first, or use PostgreSQL"
+            ) from error
+        self._claimed = claimed
+
     async def close(self) -> None:
         """Let what runs finish, write everything into the one file, and close it."""
         if self._eraser is not None:
@@ -115,6 +133,12 @@ class SqliteEngine(SqlEngine):
             await writer.run(self._close)
             await writer.close()
         self._eraser = None
+        claimed, self._claimed = self._claimed, None
+        if claimed is not None:
+            # Last of all, and before the lock goes: whoever makes the file anew finds the store closed.
+            with suppress(OSError):
+                os.unlink(f"{self._path}{_CLAIM_SUFFIX}")
+            os.close(claimed)
 
     async def write(self, group: Sequence[Command[Any]]) -> Written:
         """Apply a group in one transaction; when one command breaks it, each in its own."""
