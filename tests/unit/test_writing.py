@@ -64,7 +64,8 @@ def test_a_caller_who_is_sent_away_has_nothing_in_line(stale: int, stored: bool)
         writing = Writing(writer, Moving())
         draft = Draft(PROJECT, (record(1),), ("feedback",))
         if stored:
-            assert await writing.create(draft) == ["a row"]
+            rows: list[Any] = await writing.create(draft)
+            assert rows == ["a row"]
         else:
             with pytest.raises(Overloaded):
                 await writing.create(draft)
