@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,21 +37,26 @@ class Measuring:
     statements: Statements
     prepared: PreparedGroups
     reads: list[ReadMeasure | None]
-    rows: list[Any]
+    rows: list[Any] | None
+    """None where no measure is simple: the rows of what is counted, with those that have no value, are all there is."""
     counted: list[tuple[list[int], PreparedGroups, list[Any]]]
 
     def groups(self, question: Aggregate) -> list[Group]:
         """The groups, in any order."""
-        counted: dict[int, Mapping[tuple[Key, ...], Counter[Any]]] = {}
+        counted: dict[int, dict[tuple[Key, ...], Mapping[Any, int]]] = {}
         for places, prepared, rows in self.counted:
-            values: dict[tuple[Key, ...], list[tuple[Any, int]]] = {}
+            # By the keys as they came, which are read once for each group and not for each row.
+            by_raw: dict[tuple[Any, ...], list[tuple[Any, int]]] = {}
             for row in rows:
-                values.setdefault(self.statements.keys(row[: prepared.keys]), []).append((row[-2], row[-1]))
+                if row[-2] is not None:
+                    by_raw.setdefault(tuple(row[: prepared.keys]), []).append((row[-2], row[-1]))
             for place in places:
                 asked = question.measures[place]
-                counted[place] = {keys: self.statements.values(asked, held) for keys, held in values.items()}
+                counted[place] = {
+                    self.statements.keys(raw): self.statements.values(asked, held) for raw, held in by_raw.items()
+                }
         groups = []
-        for row in self.rows:
+        for row in self._counts() if self.rows is None else self.rows:
             keys = self.statements.keys(row[: self.prepared.keys])
             row_count, *parts = row[self.prepared.keys :]
             measures = tuple(
@@ -61,6 +65,15 @@ class Measuring:
             )
             groups.append(Group(keys, row_count, measures))
         return groups
+
+    def _counts(self) -> list[tuple[Any, ...]]:
+        """The keys of each group, and how many records it has."""
+        _, prepared, rows = self.counted[0]
+        counts: dict[tuple[Any, ...], int] = {} if prepared.keys else {(): 0}
+        for row in rows:
+            raw = tuple(row[: prepared.keys])
+            counts[raw] = counts.get(raw, 0) + row[-1]
+        return [(*raw, count) for raw, count in counts.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +107,11 @@ def aggregate(sql: Prepared, question: Aggregate) -> Steps[Unarranged]:
 def measuring(statements: Statements, *, grouped: bool) -> Steps[Measuring]:
     """The rows of the measures by group; not grouped, of all records."""
     prepared, reads = statements.groups(grouped)
-    rows = yield Statement(*prepared.sql)
+    # Where every measure is counted, one of these statements also counts the records: a pass over them less.
+    alone = bool(reads) and all(read is None for read in reads)
+    rows = None if alone else (yield Statement(*prepared.sql))
     counted = []
-    for places, one in statements.counted(grouped):
+    for places, one in statements.counted(grouped, with_nulls=alone):
         counted.append((places, one, (yield Statement(*one.sql))))
     return Measuring(statements, prepared, reads, rows, counted)
 

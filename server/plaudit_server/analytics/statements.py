@@ -7,7 +7,6 @@ how often each value occurs in each group.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -85,10 +84,10 @@ class Statements:
         text = f"select {listed} from ({prepared.sql.text}) as g{by}"
         return Prepared(Sql(text, prepared.sql.params), len(prepared.keys)), reads
 
-    def counted(self, grouped: bool) -> Iterable[tuple[list[int], Prepared]]:
+    def counted(self, grouped: bool, with_nulls: bool) -> Iterable[tuple[list[int], Prepared]]:
         """A statement for each expression whose values are counted, with the places of the measures that need it.
 
-        Its rows are keys, a value, and how often it occurs.
+        Its rows are keys, a value, and how often it occurs; `with_nulls` the first has how often there is none, too.
         """
         places: dict[str, list[int]] = {}
         for place, (measure, name) in enumerate(zip(self._question.measures, self._names, strict=True)):
@@ -97,9 +96,9 @@ class Statements:
         for name, needing in places.items():
             prepared = self._base(grouped, {name})
             listed = ", ".join((*prepared.keys, name))
-            text = (
-                f"select {listed}, count(*) from ({prepared.sql.text}) as g where {name} is not null group by {listed}"
-            )
+            there = "" if with_nulls else f" where {name} is not null"
+            with_nulls = False
+            text = f"select {listed}, count(*) from ({prepared.sql.text}) as g{there} group by {listed}"
             yield needing, Prepared(Sql(text, prepared.sql.params), len(prepared.keys))
 
     def keys(self, row: Sequence[Any]) -> tuple[Key, ...]:
@@ -107,14 +106,16 @@ class Statements:
         groupings = enumerate(self._question.group_by[: len(row)])
         return tuple(self._key(place, grouping, row[place]) for place, grouping in groupings)
 
-    def values(self, measure: Measure, rows: Iterable[tuple[Any, int]]) -> Counter[Any]:
+    def values(self, measure: Measure, rows: Iterable[tuple[Any, int]]) -> Mapping[Any, int]:
         """The values of a measure, with how often each occurs."""
         assert measure.value is not None
-        kind = measure.value.kind
-        counted: Counter[Any] = Counter()
-        for value, times in rows:
-            counted[plain_value(value, kind)] += times
-        return counted
+        match measure.value.kind:
+            case "number":
+                return {number(value): times for value, times in rows}
+            case "bool":
+                return {bool(value): times for value, times in rows}
+            case _:  # texts and times are as they are
+                return dict(rows)
 
     def _base(self, grouped: bool, names: set[str]) -> Base:
         values = {name: sql for name, sql in self._values.items() if name in names}
