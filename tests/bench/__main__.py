@@ -19,6 +19,7 @@ from tests.bench import (
     beside,
     creates,
     declared,
+    definitions,
     footprint,
     loading,
     pages,
@@ -35,7 +36,20 @@ from tests.bench.echo import ROOT
 from tests.bench.figures import Family, Figure, Measured, Settings, measure
 from tests.bench.report import as_json, markdown, table
 
-_WITH_TARGETS = (creates, batches, pages, streams, shapes, declared, watching, web, workers, footprint, sizes)
+_WITH_TARGETS = (
+    creates,
+    batches,
+    pages,
+    streams,
+    shapes,
+    declared,
+    definitions,
+    watching,
+    web,
+    workers,
+    footprint,
+    sizes,
+)
 _FOR_COMPARISON = (payload_filter, watchers, loading)
 FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS, *_FOR_COMPARISON))
 
