@@ -80,10 +80,11 @@ def _written_out(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 class Servers:
-    """One or two servers of one store, and keys for whoever calls."""
+    """Two servers of one store, and keys for whoever calls; a SQLite file has one server, which is then both."""
 
     def __init__(self, url: str, count: int, stack: ExitStack, audit_log: str = "off") -> None:
         self.audit_log = audit_log
+        count = 1 if url.startswith("sqlite:") else count
         config = Config(auth=Auth(True), audit_log=audit_log)
         with asyncio.Runner() as runner:
             engine = open_store(url)
@@ -99,6 +100,7 @@ class Servers:
         self.running = [
             stack.enter_context(plaudit_server.testing.server(open_store(url), config)) for _ in range(count)
         ]
+        self.running = [self.running[number % count] for number in range(2)]
         channels = [stack.enter_context(grpc.insecure_channel(running.target)) for running in self.running]
         self.feedback = [FeedbackServiceStub(channel) for channel in channels]
         self.definitions = [DefinitionServiceStub(channel) for channel in channels]

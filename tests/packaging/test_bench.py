@@ -35,6 +35,14 @@ FIGURES = {
     "sizes": {"size-client", "size-server"},
     "filters": {"payload-filter"},
     "declared": {"declared-index", "declared-index-write"},
+    "definitions": {
+        "defined-number",
+        "defined-other",
+        "defined-schema",
+        "schema-row",
+        "unique-create",
+        "unique-row",
+    },
     "watchers": {"watchers-memory", "watchers-create"},
     "loading": {"load"},
 }  # fmt: skip

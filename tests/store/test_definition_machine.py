@@ -1,4 +1,4 @@
-"""Definitions on two servers of one SQLite file, step by step against a model."""
+"""Definitions under two writers with caches of their own over one SQLite file, step by step against a model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RUNS = max(8, int(os.environ.get("PLAUDIT_EXAMPLES", "0")) // STEPS)
 
 def test_no_row_breaks_the_version_in_force_and_every_retry_is_answered_alike(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
-        stores = [SqliteEngine(tmp_path / "plaudit.db") for _ in range(2)]
-        for store in stores:
-            runner.run(store.open())
+        # A file has one engine; each server has a writer and a cache of its own over it.
+        store = SqliteEngine(tmp_path / "plaudit.db")
+        runner.run(store.open())
 
         class Machine(DefinitionMachine):
             pass
 
-        Machine.runner, Machine.stores = runner, stores
+        Machine.runner, Machine.stores = runner, (store, store)
         try:
             run_state_machine_as_test(
                 Machine,
@@ -38,6 +38,5 @@ def test_no_row_breaks_the_version_in_force_and_every_retry_is_answered_alike(tm
                 ),
             )
         finally:
-            for store in stores:
-                runner.run(store.close())
+            runner.run(store.close())
         assert Machine.steps > RUNS
