@@ -38,7 +38,8 @@ FILL = f"""
 INSERT INTO {{table}} ({", ".join(FEEDBACK.columns)})
 SELECT CASE p WHEN 0 THEN '{PROJECT}' ELSE 'acme/p' || p END, lpad(n::text, 36, '0'), n * 2 + {{odd}}, 1, 1, n, n,
   'anonymous', 'urn:' || mod(n, 7), 't' || mod(n, 4), 'c' || mod(n, 100), NULL, NULL, NULL, NULL, NULL,
-  '[]', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '', '', 'UNSET', '', '', '', %s, %s, NULL
+  '[]', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '{{{{}}}}', '', '', 'UNSET', '', '', '', %s, %s,
+  NULL, 'anonymous'
 FROM generate_series(0, {{projects}} - 1) AS p, generate_series(1, {{rows}} / {{projects}}) AS n"""
 
 

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 
+from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
@@ -21,13 +22,14 @@ from plaudit_server.query.parse import parse_order
 from plaudit_server.query.tree import Operation
 from plaudit_server.resources import tables
 from plaudit_server.store import transfer
-from plaudit_server.store.base import Placement, Read, Reading, Statement, Steps, Table
+from plaudit_server.store.base import Insert, Placement, Read, Reading, Statement, Steps, Table
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.driving import places, proofs
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.engines.postgres.schema import Connection
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.migrate import migrations
+from plaudit_server.store.prepared import Prepared
 from tests import strategies
 from tests.postgres.cluster import Database
 from tests.store import suite
@@ -85,11 +87,18 @@ def positioned(table: Table) -> Reading[Any]:
     return Reading(lambda sql: transfer.position(sql, table, PROJECT))
 
 
+def another_name(sql: Prepared) -> Steps[None]:
+    yield Insert(ALIAS, [(PROJECT, id_of(20), id_of(1), 1)])
+
+
 async def everything(store: PostgresEngine) -> None:
     """Everything that a store does, in each of its forms."""
     await store.write([Create(PROJECT, [record(n) for n in range(10)])])
     await store.write([Replace(PROJECT, record(1, {"a": 1}))])
     await store.write([Create(PROJECT, [record(0), record(1)])])
+    # An id that became another name of a record, tried again.
+    await store.transact(another_name)
+    await store.write([Create(PROJECT, [record(20)])])
     for command in (
         Purge(PROJECT, "p", [id_of(2)]),
         Purge(PROJECT, "p", [id_of(3)], (0,), FILTER),
@@ -207,7 +216,8 @@ def test_every_key_and_index_begins_with_project(shared_database: Database) -> N
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'text'"
         " AND collation_name IS DISTINCT FROM 'C' AND table_name <> 'schema_migration'",
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public'"
-        " AND column_default IS NOT NULL",
+        # That one is for servers of the release before, which make projects without it.
+        " AND column_default IS NOT NULL AND (table_name, column_name) <> ('project', 'definitions')",
     ],
     ids=["triggers", "sequences and views", "functions", "constraints across tables", "other collations", "defaults"],
 )

@@ -102,6 +102,7 @@ async def _copy(source_url: str, target_url: str) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from plaudit_server.auth.keystore import API_KEY
     from plaudit_server.ops.copying import Copy
     from plaudit_server.resources import tables
     from plaudit_server.store.base import StoreError
@@ -129,7 +130,7 @@ async def _copy(source_url: str, target_url: str) -> None:
     finally:
         await target.close()
         await source.close()
-    others = ", ".join(f"{count} {title}" for title, count in copied.others.items())
+    others = ", ".join(f"{count} {title}" for title, count in copied.others.items() if count or title == API_KEY.title)
     click.echo(
         f"copied and verified: {copied.rows} rows and {others} of {copied.projects} projects, "
         f"checksum {copied.checksum[:16]}"
