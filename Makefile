@@ -119,7 +119,7 @@ test-model: $(DEV_READY) ## Run the generated tests with many examples (EXAMPLES
 
 .PHONY: test-faults
 test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and restarts (KILLS=200)
-	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_DISK_EVERY=1 \
+	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_AWAY_SECONDS=6 PLAUDIT_TEST_DISK_EVERY=1 \
 		PLAUDIT_TEST_CHANGES=$$(($(KILLS) * 500)) PLAUDIT_TEST_RECONNECTS=$(KILLS) \
 		$(BIN)/python -m pytest tests/faults $(ARGS)
 

@@ -34,11 +34,11 @@ CHANNEL_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.max_receive_message_length", limits.GRPC_RECEIVE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A server that restarts is found again within a second, well before the deadline of a call.
+    # A server that restarts is found again at once, well before the deadline of a call.
     ("grpc.initial_reconnect_backoff_ms", 100),
     # How long one attempt to connect may take: a host that drops packets must not use up the whole deadline.
     ("grpc.min_reconnect_backoff_ms", 3_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 300),
     ("grpc.primary_user_agent", "plaudit-python"),
 )
 

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from plaudit._core.errors import PlauditError
+from plaudit._core.errors import PlauditError, UnavailableError
 from plaudit._core.statuses import from_details
 
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
@@ -21,6 +21,7 @@ _STREAM_LOST: Final = "Stream removed"
 
 # Parts of the texts with which gRPC says that there is no connection at all.
 _NOT_REACHED: Final = ("failed to connect", "resolution failed", "connections to all backends failing", "empty address")
+_UNREACHED_SECONDS: Final = 0.2
 
 
 def from_rpc_error(error: grpc.RpcError, target: str = "", proxy: str = "") -> PlauditError:
@@ -42,6 +43,18 @@ def from_rpc_error(error: grpc.RpcError, target: str = "", proxy: str = "") -> P
     made.request_id = made.request_id or request_id
     made.__cause__ = error
     return made
+
+
+def quick(delay: float, error: PlauditError) -> float:
+    """The delay before the next attempt: shorter when no server was reached, so that the attempt cost nobody anything.
+
+    A server that restarts is back for only a moment, as callers see it, when it restarts again.
+    """
+    if isinstance(error, UnavailableError) and isinstance(error.__cause__, grpc.RpcError):
+        message = _parts_of(error.__cause__)[1].lower()
+        if any(part in message for part in _NOT_REACHED):
+            return min(delay, _UNREACHED_SECONDS)
+    return delay
 
 
 def _explained(code: grpc.StatusCode, message: str, target: str, way: str) -> str:

@@ -20,7 +20,7 @@ from plaudit._settings import Pairs, Settings
 from plaudit._wire import fork
 from plaudit._wire.channel import CALLS, Channel, Channels, Kind, closed
 from plaudit._wire.credentials import CallMetadata
-from plaudit._wire.failures import from_rpc_error
+from plaudit._wire.failures import from_rpc_error, quick
 from plaudit._wire.methods import Method, RequestT, ResponseT
 from plaudit._wire.outage import Outage
 
@@ -145,7 +145,7 @@ class GrpcTransport:
                 self._outage.retried(error, delay)
             finally:
                 self._leave(channel)
-            self._sleep(delay)
+            self._sleep(quick(delay, error))
 
     def stream(
         self, method: Method[RequestT, ResponseT], request: RequestT, *, metadata: Pairs = ()

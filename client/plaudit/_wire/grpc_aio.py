@@ -16,7 +16,7 @@ from plaudit._core.retry import Attempts, Retry, RetryPolicy
 from plaudit._settings import Pairs, Settings
 from plaudit._wire.channel import CALLS, Channel, Channels, Kind, closed
 from plaudit._wire.credentials import CallMetadata
-from plaudit._wire.failures import from_rpc_error
+from plaudit._wire.failures import from_rpc_error, quick
 from plaudit._wire.methods import Method, RequestT, ResponseT
 from plaudit._wire.outage import Outage
 
@@ -169,7 +169,7 @@ class GrpcAsyncTransport:
                     return answer
                 finally:
                     channel.calls -= 1
-            await asyncio.sleep(delay)
+            await asyncio.sleep(quick(delay, error))
 
     def stream(
         self, method: Method[RequestT, ResponseT], request: RequestT, *, metadata: Pairs = ()
