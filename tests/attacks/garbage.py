@@ -91,6 +91,10 @@ def in_order(method: str, chance: random.Random) -> Message:
         comparison.op = chance.randint(1, 6)
         comparison.left.field = chance.choice(("payload.a", "creator", "ref"))
         comparison.right.literal.string_value = chance.choice(("1", "x", "2026-01-01"))
+    if method == "SetReaction":
+        for name, value in {"id": uuid7(), "ref": "weave:///acme/garbage/call/1", "emoji": "👍"}.items():
+            setattr(request, name, value)
+        request.reacted = chance.random() < 0.5  # type: ignore[attr-defined]
     if method == "PurgeFeedback":
         request.ids.append(known_id(chance.randrange(100, 200)))  # type: ignore[attr-defined]
     return request

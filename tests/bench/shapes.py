@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,7 @@ def counts(path: Path, kind: _Kind, names: tuple[str, str], seconds: float) -> d
     """
     request = CountFeedbackRequest(project=rows.PROJECT, query=kind.query)
     call = Call(COUNT, request.SerializeToString())
+    path = _twin(path)
     with server_process(path) as server, Processes(1) as control:
         target, pid, control_pid = server.target, server.process.pid, control.call(os.getpid)
         with grpc.insecure_channel(target) as channel:
@@ -92,6 +94,14 @@ def counts(path: Path, kind: _Kind, names: tuple[str, str], seconds: float) -> d
             for processor in sorted(os.sched_getaffinity(0))
         ]
     return {name: _mean(samples) for name, samples in zip(names, zip(*pairs, strict=True), strict=True)}
+
+
+def _twin(path: Path) -> Path:
+    """The same store for a server of its own: a SQLite file has one at a time."""
+    twin = path.with_suffix(".counted")
+    if not twin.exists():
+        shutil.copy(path, twin)
+    return twin
 
 
 def count_by_hand(path: Path, kind: _Kind, seconds: float) -> tuple[int, Sample]:
