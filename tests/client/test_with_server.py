@@ -259,4 +259,6 @@ def test_forks_while_every_kind_of_call_is_under_way(running: RunningServer) -> 
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, running.target, "acme/forks"]
     done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    # grpcio 1.66 may lose a connection to a fork: the client says so, and connects again.
+    said = [line for line in done.stderr.splitlines() if not line.endswith("; trying again")]
+    assert (done.returncode, said) == (0, [])

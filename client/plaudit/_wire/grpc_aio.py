@@ -119,6 +119,7 @@ class GrpcAsyncTransport:
         self._clock = clock
         self._outage = Outage(clock)
         self._places = asyncio.Semaphore(CALLS)
+        self._streaming: set[Any] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -190,7 +191,11 @@ class GrpcAsyncTransport:
 
     async def close(self) -> None:
         """Close the channels, but for the caller's own; calls in progress and after this get a ClientClosedError."""
-        for channel in self._channels.close():
+        channels = self._channels.close()
+        # A channel of grpc.aio looks for its calls among the tasks, and does not find each stream that one reads from.
+        for call in list(self._streaming):
+            call.cancel()
+        for channel in channels:
             await channel.close()
 
     def error_of(self, failure: grpc.RpcError) -> PlauditError:
@@ -214,10 +219,12 @@ class GrpcAsyncTransport:
             pairs = await self._metadata.awaited(metadata)
             channel = self._take()
 
-            def ended(_: Any) -> None:
+            def ended(call: Any) -> None:
                 channel.calls -= 1
+                self._streaming.discard(call)
 
             call = channel.stub(method, kind)(*sent, metadata=pairs)
+            self._streaming.add(call)
             call.add_done_callback(ended)
             return call
 
