@@ -25,6 +25,9 @@ const server = createServer((request, response) => {
   response.end(`<!doctype html><html lang="en"><title>Product</title><main><h1>Answer</h1>${body}</main></html>`);
 }).listen(asked.page, "127.0.0.1");
 
+const limit = (promise, step) =>
+  Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`${step}: nothing within 60 s`)), 60_000))]);
+
 const browser = await chromium.launch({ executablePath: asked.chromium, args: ["--no-sandbox"] });
 const done = {};
 const errors = [];
@@ -35,12 +38,16 @@ try {
   page.on("pageerror", (error) => errors.push(String(error)));
 
   await page.goto(`http://127.0.0.1:${asked.page}/client`);
-  Object.assign(done, await page.evaluate(({ http, project }) => window.calls(http, project), asked));
+  Object.assign(done, await limit(page.evaluate(({ http, project }) => window.calls(http, project), asked), "calls of the client"));
   errors.length = 0; // a refused call is an error of the console's, too
 
   await page.goto(`http://127.0.0.1:${asked.page}/components`);
   const stored = () =>
-    page.evaluate(() => new Promise((resolve) => document.addEventListener("plaudit-stored", (e) => resolve(e.detail), { once: true })));
+    page.evaluate(() => new Promise((resolve, reject) => {
+      document.addEventListener("plaudit-stored", (e) => resolve(e.detail), { once: true });
+      document.addEventListener("plaudit-error", (e) => reject(e.detail), { once: true });
+      setTimeout(() => reject(new Error("no event within 20 s")), 20_000);
+    }));
   const press = async (name) => {
     const event = stored();
     await page.getByRole("button", { name }).click();

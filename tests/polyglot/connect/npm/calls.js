@@ -51,6 +51,7 @@ export async function calls(transport, project) {
         // While the stream is open: what comes of it comes live.
         client.createFeedback({ project, feedback: record({ ref: "urn:y", feedbackType: "live" }) }).then((stored) => {
           made = stored.feedback.id;
+          if (seen.includes(made)) ending.abort(); // the change may come before the answer
         });
       }
       if (made && seen.includes(made)) ending.abort();
