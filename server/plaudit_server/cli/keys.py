@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from plaudit_server.cli.failures import failures
-from plaudit_server.cli.options import load, on_store, options_of
+from plaudit_server.cli.options import load, on_store, options_of, projects_option
 from plaudit_server.config import ConfigError
 from plaudit_server.config.grants import Role
 
@@ -43,14 +43,7 @@ def _with_keys(toml_path: str | None, store: str | None, work: Callable[[StoredK
 @keys.command("create")
 @click.argument("principal")
 @click.option("--role", required=True, type=click.Choice([role.label for role in Role]), help="What the key may do.")
-@click.option(
-    "--project",
-    "projects",
-    required=True,
-    multiple=True,
-    metavar="PATTERN",
-    help="Where: entity/project, entity/* or *; may be repeated.",
-)
+@projects_option
 @click.option(
     "--days", type=click.FloatRange(0.001, 36_500), help="How long the key is valid; without an end if not given."
 )

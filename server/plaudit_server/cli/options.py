@@ -67,6 +67,12 @@ def store_option(command: F) -> F:
     return click.option("--store", metavar="TEXT", help=help)(command)
 
 
+def projects_option(command: F) -> F:
+    """Give a command the option that names the projects of a key, as `projects`."""
+    help = "Where: entity/project, entity/* or *; may be repeated."
+    return click.option("--project", "projects", required=True, multiple=True, metavar="PATTERN", help=help)(command)
+
+
 def options_of(*keys: str) -> Callable[[F], F]:
     """The decorator that gives a command the options for some settings, and --config."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from plaudit_server.cli.failures import failures
-from plaudit_server.cli.options import load, on_store, options_of
+from plaudit_server.cli.options import load, on_store, options_of, projects_option
 from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
@@ -64,14 +64,7 @@ def create_master(file: str) -> None:
 
 @tokens.command("create-key")
 @click.argument("id")
-@click.option(
-    "--project",
-    "projects",
-    required=True,
-    multiple=True,
-    metavar="PATTERN",
-    help="Where: entity/project, entity/* or *; may be repeated.",
-)
+@projects_option
 @click.option("--type", "types", required=True, multiple=True, metavar="TYPE", help="A feedback type; may be repeated.")
 @click.option("--max-days", default=30, show_default=True, help="For how long a token may be valid, at most 90 days.")
 @click.option("--per-minute", default=0, show_default=True, help="Calls a minute with all its tokens; 0: any number.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
@@ -17,6 +16,7 @@ from plaudit_server.definitions.records import BUILT_IN, Definition, Unique
 from plaudit_server.definitions.schema import BadSchema, JsonSchema
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import types
+from plaudit_server.feedback.fields import CONTROL
 from plaudit_server.query.fields import PayloadPath, UnknownField, resolve
 
 TITLE_BYTES: Final = 256
@@ -28,7 +28,6 @@ RANKED_REFS: Final = 1_000
 TEXT_CHARACTERS: Final = 10_000
 SPANS: Final = 1_000
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SET_BY_SERVER: Final = ("version", "since_revision", "user_id", "created_at")
 _NOT_FOR_BUILT_IN: Final = ("allow_null", "reason_required", "refuse_other_keys")
 
@@ -115,7 +114,7 @@ def _check_line(text: str, field: str, limit: int, out: _Out) -> None:
     size = len(text.encode())
     if size > limit:
         out.append(Violation(field, f"has {size} bytes, the limit is {limit}"))
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         out.append(Violation(field, "holds a control character"))
 
 

@@ -48,16 +48,8 @@ class Submit(Command[Row]):
         """One, if it is stored, or was so already."""
         return int(type(outcome) is Row)
 
-    @classmethod
-    def apply(cls, ledger: Ledger, commands: Sequence[Submit]) -> Steps[list[Row | DomainError]]:
-        """One after the other."""
-        outcomes = []
-        for command in commands:
-            outcome = yield from command._apply(ledger)
-            outcomes.append(outcome)
-        return outcomes
-
-    def _apply(self, ledger: Ledger) -> Steps[Row | DomainError]:
+    def steps(self, ledger: Ledger) -> Steps[Row | DomainError]:
+        """Create, or replace, under the ids in turn."""
         if self.judgement.number != ledger.definitions:
             return Stale(ledger.definitions)
         held = yield from look_up(ledger, [record.id for record in self.records])
@@ -113,16 +105,8 @@ class Retract(Command[Retracted]):
         """The purged records."""
         return outcome.purged if isinstance(outcome, Retracted) else 0
 
-    @classmethod
-    def apply(cls, ledger: Ledger, commands: Sequence[Retract]) -> Steps[list[Retracted | DomainError]]:
-        """One after the other."""
-        outcomes: list[Retracted | DomainError] = []
-        for command in commands:
-            outcome = yield from command._apply(ledger)
-            outcomes.append(outcome)
-        return outcomes
-
-    def _apply(self, ledger: Ledger) -> Steps[Retracted]:
+    def steps(self, ledger: Ledger) -> Steps[Retracted]:
+        """Look which ids are there, and purge those."""
         held = yield from look_up(ledger, self.slots)
         alive = [id for id in self.slots if held.get(id) is not None]
         if alive:
