@@ -5,6 +5,7 @@ Which fields there are, and what they mean, is the table that the body of `model
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -172,7 +173,7 @@ class Texts(Field[list[str]]):
         return violations
 
 
-class _Map(Field[dict[str, ValueT]], Generic[ValueT]):
+class _Map(Field[dict[str, ValueT]], ABC, Generic[ValueT]):
     """Values by a text."""
 
     def _reader(self) -> Callable[[Any], dict[str, ValueT]]:
@@ -195,9 +196,9 @@ class _Map(Field[dict[str, ValueT]], Generic[ValueT]):
                 violations.append(Violation(path, "holds a number beyond the range of a double"))
         return violations
 
+    @abstractmethod
     def _wrong_entry(self, entry: object, path: str) -> Sequence[Violation]:
         """What is wrong with a value of the map, if anything."""
-        raise NotImplementedError
 
 
 class TextMap(_Map[str]):

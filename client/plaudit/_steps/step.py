@@ -7,6 +7,7 @@ and needs neither threads nor event loops.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -19,14 +20,14 @@ ResultT = TypeVar("ResultT")
 P = ParamSpec("P")
 
 
-class Step(Generic[AnswerT]):
+class Step(ABC, Generic[AnswerT]):
     """One thing that a body asks its client to do. `yield from step` is the answer."""
 
     __slots__ = ()
 
+    @abstractmethod
     def take(self, transport: Any, options: CallOptions) -> Any:
         """Do it over a transport, blocking or of asyncio: returns the answer, or an awaitable of it."""
-        raise NotImplementedError
 
     def __iter__(self) -> Generator[Step[Any], Any, AnswerT]:
         answer: AnswerT = yield self
