@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from plaudit_server.auth.permission import Right, own_only
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
@@ -85,12 +86,12 @@ class Writing:
 
     async def enqueue(self, draft: Draft) -> asyncio.Future[Outcome]:
         """Put records in line; `settled` waits for what becomes of them."""
-        return await self._in_line(draft, await self._judged(draft))
+        return await self._in_line(draft, _create(draft, await self._judged(draft)))
 
-    async def _in_line(self, draft: Draft, judgement: Judgement) -> asyncio.Future[Outcome]:
+    async def _in_line(self, draft: Draft, command: Command[Any]) -> asyncio.Future[Outcome]:
         while True:
             try:
-                return self._writer.enqueue(_create(draft, judgement))
+                return self._writer.enqueue(command)
             except Overloaded as error:
                 if not draft.waits:
                     raise
@@ -98,16 +99,7 @@ class Writing:
 
     async def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> list[Row | DomainError]:
         """What became of each record in line; judged again when the definitions moved before it was its turn."""
-        for remaining in reversed(range(_ROUNDS)):
-            outcome = await future
-            if not isinstance(outcome, Stale):
-                found = accepted(outcome)
-                assert isinstance(found, list)
-                return found
-            if remaining:  # else nothing of it may be in line when the caller is sent away
-                judgement = await self._judged_again(draft, outcome.number)
-                future = await self._in_line(draft, judgement)
-        raise Overloaded(_RETRY_SECONDS)
+        return await self._accepted(draft, future, partial(_create, draft))
 
     async def replace(self, draft: Draft, expected_version: int) -> Row:
         """The record as it is now. Raises what refused it."""
@@ -120,12 +112,20 @@ class Writing:
 
     async def committed(self, draft: Draft, command: Callable[[Judgement], Command[T]]) -> T:
         """What a command came to that writes the record of a draft, by a judgement of it. Raises what refused it."""
-        judgement = await self._judged(draft)
-        for _ in range(_ROUNDS):
-            outcome: T | DomainError = await self._writer.submit(command(judgement))
+        future = await self._in_line(draft, command(await self._judged(draft)))
+        return await self._accepted(draft, future, command)
+
+    async def _accepted(
+        self, draft: Draft, future: asyncio.Future[Outcome], command: Callable[[Judgement], Command[T]]
+    ) -> T:
+        """What the command in line comes to; with another judgement it is put in line again while its own is stale."""
+        for remaining in reversed(range(_ROUNDS)):
+            outcome: T | DomainError = await future
             if not isinstance(outcome, Stale):
                 return accepted(outcome)
-            judgement = await self._judged_again(draft, outcome.number)
+            if remaining:  # else nothing of it may be in line when the caller is sent away
+                judgement = await self._judged_again(draft, outcome.number)
+                future = await self._in_line(draft, command(judgement))
         raise Overloaded(_RETRY_SECONDS)
 
     async def _judged(self, draft: Draft) -> Judgement:
