@@ -170,31 +170,33 @@ class Chain:
     async def _send_all(
         self, call: Call, responses: AsyncGenerator[Message | bytes, None], send_timeout: float | None
     ) -> None:
-        answers, owner = self.answers, call.owner_name
         checked = call.started
         async with aclosing(responses):
             async for response in responses:
                 if self.recheck is not None and (now := time.monotonic()) - checked >= _RECHECK_SECONDS:
                     checked = now
                     self.recheck(call)
-                encoded = _encoded(response)
-                size = len(encoded) if answers is not None and len(encoded) >= COUNTED_ANSWER_BYTES else 0
                 try:
                     async with asyncio.timeout(send_timeout):
-                        if not size or answers is None or owner is None:
-                            await call.context.write(encoded)
-                            continue
-                        await answers.room(owner, size)
-                        answers.take(owner, size)
-                        try:
-                            await call.context.write(encoded)
-                        finally:
-                            answers.release(owner, size)
+                        await self._write(call, _encoded(response))
                 except TimeoutError:
                     try:
                         await responses.athrow(SlowReader())
                     except SlowReader:  # the method does not handle it itself
                         raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
+
+    async def _write(self, call: Call, encoded: bytes) -> None:
+        """Hand a message to the transport; a large one waits for room, and is counted until the transport has it."""
+        answers, owner, size = self.answers, call.owner_name, len(encoded)
+        if answers is None or owner is None or size < COUNTED_ANSWER_BYTES:
+            await call.context.write(encoded)
+            return
+        await answers.room(owner, size)
+        answers.take(owner, size)
+        try:
+            await call.context.write(encoded)
+        finally:
+            answers.release(owner, size)
 
     def unknown(self) -> grpc.GenericRpcHandler:
         """A handler for every method that the server does not have: it answers as grpc would; observers see OTHER."""
