@@ -9,7 +9,6 @@ from plaudit.v1 import (
     AggregateFeedbackResponse,
     DescribeFeedbackRequest,
     DescribeFeedbackResponse,
-    GetFeedbackResponse,
     MeasureAgreementRequest,
     MeasureAgreementResponse,
     SummarizeRefsRequest,
@@ -26,6 +25,7 @@ from plaudit_server.analytics.rules import check_aggregate
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.reads import Get
+from plaudit_server.feedback.records import message
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.resource import Parts
@@ -107,7 +107,7 @@ class AnalyticsService:
                 if overview.newest_id:
                     row = await self._store.read(Get(request.project, overview.newest_id), work)
                 if row is not None:
-                    overview.newest.CopyFrom(GetFeedbackResponse.FromString(row.head + row.payload).feedback)
+                    overview.newest.CopyFrom(message(row))
         return response
 
     async def MeasureAgreement(self, call: Call, request: MeasureAgreementRequest) -> MeasureAgreementResponse:

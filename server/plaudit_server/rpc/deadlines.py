@@ -46,4 +46,5 @@ def _work(call: Call, project: str, seconds: float) -> Work:
     remaining = call.context.time_remaining()
     if remaining is not None:
         seconds = min(seconds, remaining)
-    return Work(Owner(principal_of(call), project), time.monotonic() + seconds)
+    # Admission has noted the owner already; to ask for the peer again costs a call for each read.
+    return Work(Owner(call.owner_name or principal_of(call), project), time.monotonic() + seconds)
