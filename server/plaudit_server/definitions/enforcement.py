@@ -59,12 +59,16 @@ def cost_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> int
     return cost
 
 
-def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+def examine(
+    definitions: ProjectDefinitions, subjects: Sequence[Subject], cost: int | None = None
+) -> list[Finding | None]:
     """What is wrong with each record of a request to write; None for a record that may be written.
 
-    Raises TooExpensive, before anything is looked at. A definition that is not enforced refuses nothing.
+    `cost` is what `cost_of` gives, if the caller has it already. Raises TooExpensive, before anything is looked at. A
+    definition that is not enforced refuses nothing.
     """
-    cost = cost_of(definitions, subjects)
+    if cost is None:
+        cost = cost_of(definitions, subjects)
     if cost > REQUEST_COST:
         raise TooExpensive(cost, REQUEST_COST)
     credit = Credit(max(REQUEST_COST - cost, 2 * VALUE_COST))

@@ -73,9 +73,10 @@ class DefinitionJudge:
             raise StoreUnavailable("definitions") from error
 
     async def _examine(self, definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
-        look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects)
+        cost = enforcement.cost_of(definitions, subjects)
+        look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects, cost)
         try:
-            if enforcement.cost_of(definitions, subjects) <= INLINE_COST:
+            if cost <= INLINE_COST:
                 return look()
             return await asyncio.get_running_loop().run_in_executor(self.threads, look)
         except TooExpensive as error:
