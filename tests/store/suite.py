@@ -562,6 +562,19 @@ async def an_owner_purges_only_its_own(bench: Bench) -> None:
     ):
         assert is_refused(await attempt, NotOwner, id_of(3))
     assert await bench.store.read(Count(PROJECT, None)) == 7
+    # Another's hand in the content changes nothing about whose it is.
+    assert isinstance(await bench.do(Replace(PROJECT, record(1, {"a": 1}, user_id="root"))), Row)
+    assert isinstance(await bench.do(Replace(PROJECT, record(3, {"a": 1}, user_id="ann"))), Row)
+    assert is_refused(
+        await refusal_of(purging(bench.store, PROJECT, "ann", owner="ann").ids(mixed)), NotOwner, id_of(3)
+    )
+    assert is_refused(await refusal_of(purge(bench.store, PROJECT, "ann", about, owner="ann")), NotOwner, id_of(3))
+    own = [id_of(n) for n in (1, 2, 4, 5, 6)]
+    counted = purging(bench.store, PROJECT, "ann", owner="ann", dry_run=True)
+    await counted.ids(own)
+    assert counted.removed == 5
+    assert isinstance(await bench.do(Replace(PROJECT, record(1, {"a": 2}, user_id="ann"))), Row)
+    assert isinstance(await bench.do(Replace(PROJECT, record(3, {"a": 2}, user_id="bob"))), Row)
     mine = column("user_id", "ann")
     assert await purge(bench.store, PROJECT, "ann", mine, owner="ann", dry_run=True) == (6, False)
     assert await purge(bench.store, PROJECT, "ann", mine, owner="ann") == (6, False)

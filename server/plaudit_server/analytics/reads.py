@@ -15,6 +15,7 @@ from plaudit_server.analytics.records import Aggregate, Grouping, Key, Measured,
 from plaudit_server.analytics.statements import Statements, plain_value
 from plaudit_server.feedback.matching import where as matching
 from plaudit_server.feedback.reactions import EMOJI, REACTION_TYPES, Reacted, fold_reactions
+from plaudit_server.feedback.records import OWNER
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.query.evaluate import text_of
 from plaudit_server.query.fields import COLUMNS, MAPS
@@ -230,7 +231,7 @@ def _reacted(sql: Prepared, where: Sql) -> Steps[dict[str, list[Reacted]]]:
     emoji = columns.value(Value(Field(EMOJI), "text"))
     marks = ", ".join([sql.traits.placeholder] * len(REACTION_TYPES))
     inner = (
-        f"select f.ref as ref, {emoji.text} as emoji, coalesce(f.owner, f.user_id) as owner, f.creator as creator,"
+        f"select f.ref as ref, {emoji.text} as emoji, {OWNER} as owner, f.creator as creator,"
         f" f.created_at as created_at, f.id as id from feedback as f where {where.text}"
         f" and f.feedback_type in ({marks}) {columns.own.fence}"
     )

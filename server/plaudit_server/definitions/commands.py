@@ -128,7 +128,7 @@ class PutDefinition(Command[StoredDefinition]):
         trial = Trial(tried(self.definition, [self.read(stored) for stored in there]))
         first = None
         for record in records:
-            if trial.add(record.id, subject_of(record, self.decode), record.user_id):
+            if trial.add(record.id, subject_of(record, self.decode), record.owner):
                 first = first or record.id
             if trial.exhausted or time.monotonic() - started > _CHECKED_SECONDS:
                 return CheckedTooEarly(self.project, checked, ledger.revision)

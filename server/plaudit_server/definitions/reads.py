@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from plaudit_server.definitions.records import ALL_OTHERS, BUILT_IN, StoredDefinition
 from plaudit_server.feedback.matching import where
+from plaudit_server.feedback.records import OWNER
 from plaudit_server.feedback.types import ANNOTATION
 from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import Read, Statement, Steps
@@ -170,6 +171,7 @@ class StoredRecord(NamedTuple):
     user_id: str
     creator: str | None
     annotation_ref: str | None
+    owner: str
 
 
 class Records(NamedTuple):
@@ -200,7 +202,7 @@ def records_to_try(
         params = (*params, feedback_type)
     found = yield Statement(
         f"SELECT f.head, {traits.text_bytes.format('f.payload')}, f.revision, f.id, f.ref, f.feedback_type, f.user_id,"
-        f" f.creator, f.annotation_ref FROM feedback AS f WHERE {text}"
+        f" f.creator, f.annotation_ref, {OWNER} FROM feedback AS f WHERE {text}"
         + traits.sql(" AND f.revision > ? ORDER BY f.revision LIMIT ?"),
         (*params, after, limit + 1),
         max_bytes,

@@ -191,7 +191,7 @@ class DefinitionService:
 def _try(trial: Trial, found: Records) -> int:
     """Try a definition on records, until it has cost enough; how many were looked at."""
     for index, record in enumerate(found.records):
-        trial.add(record.id, subject_of(record, jsontext.decode), record.user_id)
+        trial.add(record.id, subject_of(record, jsontext.decode), record.owner)
         if trial.exhausted:
             return index + 1
     return len(found.records)

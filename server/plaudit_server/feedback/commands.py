@@ -25,6 +25,7 @@ from plaudit_server.feedback.records import (
     CONTENT_COLUMNS,
     FEEDBACK,
     HISTORY,
+    OWNER,
     ChangeKind,
     Record,
     Row,
@@ -61,8 +62,7 @@ class WriteStatements:
         self.purge_live = sql("DELETE FROM feedback WHERE project = ? AND id {in}")
         self.purge_history = sql("DELETE FROM feedback_history WHERE project = ? AND id {in}")
         self.purgeable = sql(
-            "SELECT f.id, f.ref, f.feedback_type, coalesce(f.owner, f.user_id), f.created_at,"
-            " f.revision FROM feedback AS f"
+            f"SELECT f.id, f.ref, f.feedback_type, {OWNER}, f.created_at, f.revision FROM feedback AS f"
             " WHERE f.project = ? AND f.id {in}"
         )
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackPurged
-from plaudit_server.feedback.records import CONTENT_COLUMNS, ChangeKind, Record, Row
+from plaudit_server.feedback.records import CONTENT_COLUMNS, OWNER, ChangeKind, Record, Row
 from plaudit_server.store.base import Many, Statement, Steps
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Traits
@@ -27,8 +27,8 @@ class HeldStatements:
             " UNION ALL SELECT id, -1 FROM feedback_alias WHERE project = ? AND id {in}"
         )
         self.live = traits.sql(
-            "SELECT f.head, {payload:f}, f.id, f.version, f.kind, f.created_at, coalesce(f.owner, f.user_id), "
-            f"{content} FROM feedback AS f WHERE f.project = ? AND f.id {{in}}"
+            f"SELECT f.head, {{payload:f}}, f.id, f.version, f.kind, f.created_at, {OWNER},"
+            f" {content} FROM feedback AS f WHERE f.project = ? AND f.id {{in}}"
         )
         self.oldest = traits.sql(
             f"SELECT f.id, f.payload, {content} FROM (SELECT id, min(version) AS version FROM feedback_history"

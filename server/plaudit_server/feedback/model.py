@@ -244,7 +244,7 @@ class FeedbackModel:
         if find.window is not None and len(rows) >= find.window:
             rows = rows[: find.window]
             reached = rows[-1].key
-        rows = [row for row in rows if _passes(find.filter, row) and row.record.user_id != find.not_of]
+        rows = [row for row in rows if _passes(find.filter, row) and row.owner != find.not_of]
         if len(rows) > find.limit:
             rows = rows[: find.limit]
             reached = rows[-1].key
@@ -255,7 +255,7 @@ class FeedbackModel:
         project = self._project(find.project)
         found = [version for version in project.in_time() if version.record.id in find.ids]
         for version in found:
-            if find.owner is not None and version.record.user_id != find.owner:
+            if find.owner is not None and version.owner != find.owner:
                 return NotOwner(find.project, version.record.id)
         return [project.match(version) for version in found]
 

@@ -15,6 +15,7 @@ from plaudit_server.errors import DomainError, Overloaded, QueryTooExpensive
 from plaudit_server.feedback.commands import Purge, Purged
 from plaudit_server.feedback.errors import NotOwner
 from plaudit_server.feedback.matching import opaque, where
+from plaudit_server.feedback.records import OWNER
 from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.tree import DEFAULT_ORDER, Operation
 from plaudit_server.store.base import Engine, Read, Statement, Steps
@@ -68,8 +69,8 @@ class PurgeStatements:
         self.newest = sql("SELECT max(created_at) FROM feedback WHERE project = ?")
         self.by_id = sql(
             "SELECT f.id, f.revision, octet_length(f.payload) + COALESCE((SELECT sum(octet_length(h.payload))"
-            " FROM feedback_history AS h WHERE h.project = ? AND h.id = f.id), 0), f.created_at, f.user_id"
-            " FROM feedback AS f WHERE f.project = ? AND f.id {in}"
+            " FROM feedback_history AS h WHERE h.project = ? AND h.id = f.id), 0), f.created_at,"
+            f" {OWNER} FROM feedback AS f WHERE f.project = ? AND f.id {{in}}"
         )
 
 
@@ -78,7 +79,7 @@ class FindMatches(Read[Found]):
     """The oldest matches above `after`, at most `limit`.
 
     Records created after `until` (microseconds) are not looked at; None is for the newest that is there now. With
-    `not_of`, only records of another user_id match. With `window`, that many records are looked at, whatever the
+    `not_of`, only records of another owner match. With `window`, that many records are looked at, whatever the
     filter, so that its cost is bounded.
     """
 
@@ -123,7 +124,7 @@ class FindMatches(Read[Found]):
         else:
             matching = yield from where(sql, self.project, self.filter, self.limit)
         if self.not_of is not None:
-            beyond += traits.sql(" AND f.user_id <> ?")
+            beyond += traits.sql(f" AND {OWNER} <> ?")
             params = (*params, self.not_of)
         rows = yield Statement(
             f"SELECT f.id, f.revision, f.created_at FROM feedback AS f WHERE {matching.text}{beyond}{order}",

@@ -19,7 +19,7 @@ from plaudit_server.feedback.reactions import (
     is_same,
     reaction_on,
 )
-from plaudit_server.feedback.records import Record, Row
+from plaudit_server.feedback.records import OWNER, Record, Row
 from plaudit_server.query.compile.paths import Paths
 from plaudit_server.store.base import Command, Statement, Steps
 from plaudit_server.store.ledger import Ledger
@@ -145,7 +145,7 @@ def _reacted(ledger: Ledger, reaction: Reaction) -> Steps[Sequence[Reacted]]:
     traits = ledger.sql.traits
     emoji = Paths(traits.dialect, "f").value(EMOJI, "text")
     text = traits.sql(
-        "SELECT {emoji}, coalesce(f.owner, f.user_id), f.creator, f.created_at, f.id FROM feedback AS f"
+        f"SELECT {{emoji}}, {OWNER}, f.creator, f.created_at, f.id FROM feedback AS f"
         " WHERE f.project = ? AND f.ref = ? AND f.feedback_type {in}"
     ).replace("{emoji}", emoji.text)
     bound = (*emoji.params, reaction.project, reaction.ref, traits.bind_list(list(REACTION_TYPES)))

@@ -183,4 +183,7 @@ FEEDBACK: Final = _table("feedback", "records")
 """The newest version of each record."""
 
 HISTORY: Final = _table("feedback_history", "versions and tombstones")
+
+OWNER: Final = "coalesce(f.owner, f.user_id)"
+"""The SQL for whose record a row is; one from before owners were stored is its last writer's."""
 """Versions that were replaced, and tombstones, whose version is 0."""
