@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+import plaudit
 from plaudit.v1 import GetFeedbackRequest, GetFeedbackResponse
 from plaudit_server.auth.keys import new_key
 from plaudit_server.auth.keystore import StoredKeys
@@ -61,9 +62,33 @@ def test_get(running: RunningServer) -> None:
     assert GetFeedbackResponse.FromString(answer.body).feedback.id == id
 
 
+def test_definitions_and_analytics_are_read_by_get(running: RunningServer) -> None:
+    def got(method: str, **message: object) -> dict[str, Any]:
+        asked = quote(json.dumps({"project": "acme/by-get", **message}))
+        answer = ask(running, "GET", f"/plaudit.v1.{method}?encoding=json&message={asked}")
+        assert answer.status == 200, answer
+        found: dict[str, Any] = answer.json
+        return found
+
+    client = running.client("acme/by-get")
+    client.define(plaudit.Definition("score", plaudit.Numeric(0, 1)))
+    client.create({"ref": "urn:y", "feedback_type": "score", "payload": {"value": 0.25}})
+    assert got("DefinitionService/GetDefinition", feedbackType="score")["definition"]["version"] == "1"
+    assert len(got("DefinitionService/ListDefinitions")["definitions"]) == 1
+    assert got("DefinitionService/CheckDefinition", definition={"feedbackType": "score"})["checkedCount"] == "1"
+    mean = {"name": "mean", "function": "MEASURE_FUNCTION_MEAN", "value": {"field": "payload.value"}}
+    [group] = got("AnalyticsService/AggregateFeedback", measures=[mean])["groups"]
+    assert group["measures"][0]["value"] == {"doubleValue": 0.25}
+    assert got("AnalyticsService/DescribeFeedback")["fields"][0]["path"] == "payload.value"
+    assert got("AnalyticsService/SummarizeRefs", refs=["urn:y"])["refs"][0]["rowCount"] == "1"
+    agreement = got("AnalyticsService/MeasureAgreement", value={"field": "payload.value"})
+    assert agreement["unitCount"] == "1"
+
+
 def test_a_call_that_writes_is_not_made_by_get(running: RunningServer) -> None:
-    for method in ("CreateFeedback", "PurgeFeedback", "WatchFeedback"):
+    for method in ("CreateFeedback", "PurgeFeedback", "SetReaction", "WatchFeedback"):
         assert ask(running, "GET", f"{FEEDBACK}{method}?encoding=json&message={{}}").status == 405
+    assert ask(running, "GET", "/plaudit.v1.DefinitionService/PutDefinition?encoding=json&message={}").status == 405
 
 
 def test_errors_carry_their_details_and_the_request_id(running: RunningServer) -> None:

@@ -16,13 +16,12 @@ import grpc
 import pytest
 
 from plaudit._contract import limits
-from plaudit.v1 import analytics_service_pb2
 from plaudit_server.config import Config, Limits
+from plaudit_server.resources import RESOURCES
 from tests.service.process import server_process
 from tests.service.secured import SERVICE, call, secured
 from tests.service.status import refusal
 
-ANALYTICS = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"]
 SERVICE_CONFIG = Path(__file__).parents[2] / "proto/plaudit/v1/feedback_grpc_service_config.json"
 
 
@@ -158,7 +157,8 @@ def test_the_service_config_has_the_limits_of_the_server() -> None:
 
 def test_the_service_config_names_each_method_once() -> None:
     named = [name for entry in json.loads(SERVICE_CONFIG.read_text("utf-8"))["methodConfig"] for name in entry["name"]]
-    methods = [(service.full_name, name) for service in (SERVICE, ANALYTICS) for name in service.methods_by_name]
+    services = [service.descriptor for resource in RESOURCES for service in resource.services]
+    methods = [(service.full_name, name) for service in services for name in service.methods_by_name]
     assert sorted((name["service"], name["method"]) for name in named) == sorted(methods)
 
 

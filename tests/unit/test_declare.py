@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, MethodOptions
 
 from plaudit.v1 import CreateFeedbackRequest, GetFeedbackRequest, GetServerInfoRequest, PurgeFeedbackRequest
 from plaudit_server.auth.permission import LOWEST_ROLES, Right
@@ -49,6 +49,13 @@ def test_every_method_of_every_registered_service_is_declared() -> None:
     for rpc in registry().rpcs.values():
         of_token = rpc.project is ProjectIn.CREDENTIAL
         assert rpc.right is Right.INFO or rpc.right in LOWEST_ROLES or of_token
+
+
+def test_the_methods_that_say_so_in_the_proto_are_those_that_change_nothing() -> None:
+    for rpc, method in (both for resource in RESOURCES for service in resource.services for both in service.methods()):
+        says_so = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+        # GET may call these; a stream it may not.
+        assert says_so == (rpc.kind in (Kind.POINT, Kind.SCAN) and not rpc.writes), method.full_name
 
 
 def test_a_method_without_a_declaration_is_named() -> None:
