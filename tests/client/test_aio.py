@@ -22,9 +22,6 @@ WITHOUT_TWIN = {
     (plaudit.FeedbackQuery, "__len__"): "can not be awaited: len(await query.execute())",
     (plaudit.FeedbackQuery, "__getitem__"): "can not be awaited: (await query.execute())[0]",
     (plaudit.FeedbackQuery, "__bool__"): "can not be awaited: await query.any()",
-    (plaudit.FeedbackQuery, "__rich__"): "can not be awaited: what execute returns is shown",
-    (plaudit.FeedbackQuery, "_repr_html_"): "as __rich__",
-    (plaudit.FeedbackQuery, "_repr_pretty_"): "as __rich__",
 }
 TWINS = {"__iter__": "__aiter__", "__next__": "__anext__", "__enter__": "__aenter__", "__exit__": "__aexit__"}
 PAIRS = [

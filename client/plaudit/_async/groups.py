@@ -10,7 +10,9 @@ from plaudit._async.run import ResultT, finish
 from plaudit._core.expr import Expr
 from plaudit._core.grouping import Grouped, Measured
 from plaudit._results.agreement import Agreement
-from plaudit._results.groups import Group, columns_of
+from plaudit._results.groups import Group, columns_of, grid_of, key_name
+from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
+from plaudit._show.shown import Shown
 from plaudit._steps.analysis import Analyzed, AskedGroups, top
 from plaudit._steps.step import Steps
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from plaudit._async.client import AsyncClient
 
 
-class AsyncGroups(AskedGroups["AsyncClient"]):
+class AsyncGroups(Shown, AskedGroups["AsyncClient"]):
     """`Groups` whose reads are awaited: `async for group in groups`, `await groups.execute()`."""
 
     async def execute(self) -> list[Group]:
@@ -53,6 +55,16 @@ class AsyncGroups(AskedGroups["AsyncClient"]):
     async def __aiter__(self) -> AsyncIterator[Group]:
         for group in await self.execute():
             yield group
+
+    def _grid(self) -> Grid:
+        """The groups that are kept; before they are read, their keys and measures."""
+        request = self._request
+        if self._groups is not None:
+            return grid_of(request, self._groups)
+        rows = [field_row("project", request.project)]
+        rows += [field_row("group by", key_name(key)) for key in request.group_by]
+        rows += [field_row("measure", measure.name) for measure in request.measures]
+        return Grid(FIELD_COLUMNS, rows, "not read yet: await groups.execute()")
 
 
 class AsyncAnalysis(Analyzed):

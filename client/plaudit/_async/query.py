@@ -16,6 +16,8 @@ from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
 from plaudit._results.overviews import Reaction
 from plaudit._results.refs import Refs
+from plaudit._show.grid import Grid
+from plaudit._show.shown import Shown
 from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from plaudit._contract.refs import Ref
 
 
-class AsyncFeedbackQuery(Asked["AsyncClient"], AsyncAnalysis):
+class AsyncFeedbackQuery(Shown, Asked["AsyncClient"], AsyncAnalysis):
     """A `FeedbackQuery` whose reads are awaited: `async for feedback in query`, `await query.execute()`.
 
     What Python cannot await is done with what `execute` returns: `len`, index and slice. `await query.any()` stands
@@ -93,6 +95,9 @@ class AsyncFeedbackQuery(Asked["AsyncClient"], AsyncAnalysis):
     async def _there_is(self, result: Rows, position: int) -> bool:
         async with self._lock:
             return await self._finished(self._read_beyond(result, position))
+
+    def _grid(self) -> Grid:
+        return self._kept_grid()
 
 
 class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):

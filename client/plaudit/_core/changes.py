@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, Literal
 
 from plaudit import v1
 from plaudit._core.fields import to_datetime
 from plaudit._core.model import Feedback
+from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
+from plaudit._show.shown import Shown
 
 Kind = Literal["created", "replaced", "purged"]
 
@@ -20,7 +22,7 @@ _KINDS: Final[dict[int, Kind]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(Shown):
     """What is left of a purged record: nothing of its content."""
 
     id: str
@@ -42,9 +44,13 @@ class Tombstone:
         purged_at = to_datetime(message.purged_at)
         return cls(message.id, message.ref, message.feedback_type, message.user_id, purged_at, message.revision)
 
+    def _grid(self) -> Grid:
+        """Name and value of each field."""
+        return Grid(FIELD_COLUMNS, [field_row(field.name, getattr(self, field.name)) for field in fields(self)])
+
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Shown):
     """One change in a project: the record as the change left it, or what is left of a purged one."""
 
     revision: int
@@ -62,6 +68,12 @@ class Change:
         if self.feedback is not None:
             return self.feedback.id
         return "" if self.tombstone is None else self.tombstone.id
+
+    def _grid(self) -> Grid:
+        """What happened, and the fields of the record or of what is left of it."""
+        subject = self.feedback or self.tombstone
+        rows = [] if subject is None else [row for row in subject._grid().rows if row[0] != "revision"]
+        return Grid(FIELD_COLUMNS, [field_row("revision", self.revision), field_row("change", self.kind), *rows])
 
     @classmethod
     def from_proto(cls, message: v1.Change) -> Change:

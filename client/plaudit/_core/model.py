@@ -24,9 +24,11 @@ from plaudit._core.fields import (
     TextMap,
     Texts,
 )
+from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
+from plaudit._show.shown import Shown
 
 
-class Feedback:
+class Feedback(Shown):
     """One record, as it was when it was read. Read-only, equal by value, hashed by its id.
 
     Do not change `payload`: it is decoded once, and everyone who reads it gets the same object.
@@ -109,6 +111,12 @@ class Feedback:
     def to_dict(self) -> dict[str, Any]:
         """Every field by its name, times as datetimes; `create` takes it, and ignores what only the server sets."""
         return {name: read(self) for name, read in _READERS}
+
+    def _grid(self) -> Grid:
+        """Name and value of each field that is set."""
+        values = [(name, self.payload_json if name == "payload" else read(self)) for name, read in _READERS]
+        is_set = [(name, value) for name, value in values if value is not None and value not in ("", [], {})]
+        return Grid(FIELD_COLUMNS, [field_row(name, value) for name, value in is_set])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Feedback):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from plaudit._core.model import Feedback
 from plaudit._results.refs import Refs
+from plaudit._show.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
-    from rich.console import Console, ConsoleOptions, RenderResult
 
     from plaudit._show.grid import Grid
 
 
-class Feedbacks(Sequence[Feedback]):
+class Feedbacks(Shown, Sequence[Feedback]):
     """Records in order; with `show_refs` a table of them has a column for their refs."""
 
     def __init__(self, show_refs: bool, feedbacks: Iterable[Feedback] | None = None) -> None:
@@ -57,21 +57,6 @@ class Feedbacks(Sequence[Feedback]):
 
     def __repr__(self) -> str:
         return f"Feedbacks(show_refs={self.show_refs}, {len(self)} records)"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from plaudit._show.table import table
-
-        yield table(self._grid(), options.max_width)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from plaudit._show.table import text
-
-        printer.text("Feedbacks(...)" if cycle else text(self._grid()))
-
-    def _repr_html_(self) -> str:
-        from plaudit._show.html import html
-
-        return html(self._grid())
 
     def _grid(self) -> Grid:
         from plaudit._results.view import grid_of

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from plaudit import v1
 from plaudit._core.measures import Period, result_of, value_of
-from plaudit._show.grid import Column, Grid, cell
+from plaudit._show.grid import Column, Grid, cell, shown_time
 
 _SHOWN: Final = 200
 _BAR: Final = 16
@@ -108,7 +108,7 @@ def _shown(value: Any) -> str:
         case None:
             return "–"
         case Period(start):
-            return start.strftime("%Y-%m-%d %H:%M:%SZ")
+            return shown_time(start)
         case float():
             return f"{value:.6g}"
         case _:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from plaudit._core.changes import Tombstone
 from plaudit._core.model import Feedback
 from plaudit._results.feedbacks import Feedbacks
+from plaudit._results.view import versions_grid
+from plaudit._show.grid import Grid
 
 
 class History(Feedbacks):
@@ -25,6 +27,10 @@ class History(Feedbacks):
         return super().__eq__(other)
 
     __hash__ = None
+
+    def _grid(self) -> Grid:
+        """The versions; of a purged record what is left of it."""
+        return versions_grid(self) if self.tombstone is None else self.tombstone._grid()
 
     def __repr__(self) -> str:
         return f"History({len(self)} versions, tombstone={self.tombstone!r})"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import overload
+from typing import Final, overload
 
 from plaudit._contract.refs import Ref, parse_ref
+from plaudit._show.grid import Column, Grid, cell
+from plaudit._show.shown import Shown
+
+_SHOWN: Final = 200
+_COLUMN: Final = Column("Ref", 120, 16)
 
 
-class Refs(Sequence[str]):
+class Refs(Shown, Sequence[str]):
     """Unique URIs in order; `counts` has the number of records about each."""
 
     def __init__(self, refs: Iterable[str] = (), counts: Mapping[str, int] | None = None) -> None:
@@ -50,6 +55,16 @@ class Refs(Sequence[str]):
         return self._uris == other if isinstance(other, list) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _grid(self) -> Grid:
+        """A row for each of the first refs, with the number of its records where that is known."""
+        shown = self._uris[:_SHOWN]
+        hidden = len(self._uris) - len(shown)
+        caption = f"… and {hidden} more, not shown here" if hidden else ""
+        if not self._counts:
+            return Grid([_COLUMN], [[cell(uri, 2_048)] for uri in shown], caption)
+        rows = [[cell(uri, 2_048), str(self._counts.get(uri, 0))] for uri in shown]
+        return Grid([_COLUMN, Column("Records", 12, 7)], rows, caption)
 
     def __repr__(self) -> str:
         return f"Refs({self._uris!r})"

@@ -5,9 +5,14 @@ What users wrote is shown as text and never obeyed: here control characters beco
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+# What our own tables hold beyond ASCII, in ASCII.
+_PLAIN: Final = str.maketrans({"█": "#", "…": "...", "–": "-"})
 
 
 class Column(NamedTuple):
@@ -27,6 +32,19 @@ class Grid:
     caption: str = ""
 
 
+FIELD_COLUMNS: Final = (Column("Field", 25, 25), Column("Value", 120, 16))
+"""The columns of a table that shows the fields of one thing, a row for each."""
+
+_FIELD_CHARACTERS: Final = 2_000
+
+
+def field_row(name: str, value: Any) -> list[str]:
+    """A row of such a table: texts as they are, lists and mappings as JSON."""
+    if isinstance(value, list | dict):
+        value = json.dumps(value, ensure_ascii=False)
+    return [name, cell(str(value), _FIELD_CHARACTERS)]
+
+
 def cell(text: str, characters: int) -> str:
     """A text for one cell: harmless, and no longer than this."""
     return visible(text if len(text) <= characters else f"{text[: characters - 1]}…")
@@ -35,6 +53,27 @@ def cell(text: str, characters: int) -> str:
 def visible(text: str) -> str:
     """Text with its control characters, line ends and changes of direction made visible and harmless."""
     return text if text.isprintable() else "".join(_visible_character(character) for character in text)
+
+
+def shown_time(time: datetime) -> str:
+    """A time in UTC for one cell, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def is_unicode(encoding: str) -> bool:
+    """Whether an encoding has every character."""
+    return encoding.lower().startswith("utf")
+
+
+def writable(text: str, encoding: str) -> str:
+    """Text that can be written in an encoding: what it lacks is written as an escape, as `\\u2192`."""
+    if is_unicode(encoding) or text.isascii():
+        return text
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _visible_character(character: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from plaudit._show.grid import Column, Grid
+from plaudit._show.grid import Column, Grid, is_unicode, writable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,21 +16,29 @@ if TYPE_CHECKING:
 _NARROWEST: Final = 8
 
 
-def table(grid: Grid, width: int | None = None) -> Table:
-    """The grid as a table of rich: as wide as it needs to be, or at most `width` cells, with longer texts folded."""
+def table(grid: Grid, width: int | None = None, encoding: str = "utf-8") -> Table:
+    """The grid as a table of rich: as wide as it needs to be, or at most `width` cells, with longer texts folded.
+
+    All of it can be written in `encoding`: lines are drawn in ASCII, unless it is Unicode.
+    """
+    from rich.box import ASCII, HEAVY_HEAD
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    columns, rows = grid.columns, grid.rows
+    columns, rows = grid.columns, [[writable(cell, encoding) for cell in row] for row in grid.rows]
     natural = [
-        min(column.widest, max([cell_len(column.heading), *(cell_len(row[i]) for row in rows)]))
+        min(column.widest, max([cell_len(writable(column.heading, encoding)), *(cell_len(row[i]) for row in rows)]))
         for i, column in enumerate(columns)
     ]
     widths = natural if width is None else _fitted(natural, columns, width - _frame(columns))
-    made = Table(caption=grid.caption or None, caption_justify="left")
+    made = Table(
+        box=HEAVY_HEAD if is_unicode(encoding) else ASCII,
+        caption=writable(grid.caption, encoding) or None,
+        caption_justify="left",
+    )
     for column, fitted in zip(columns, widths, strict=True):
-        made.add_column(column.heading, width=fitted, overflow="fold")
+        made.add_column(writable(column.heading, encoding), width=fitted, overflow="fold")
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
@@ -41,9 +49,10 @@ def text(grid: Grid) -> str:
     from rich.console import Console
 
     terminal = Console(file=sys.stdout)
-    made = table(grid, terminal.width if terminal.is_terminal else None)
+    made = table(grid, terminal.width if terminal.is_terminal else None, terminal.encoding)
     width = sum(column.width or 0 for column in made.columns) + _frame(made.columns)
-    output = Console(file=io.StringIO(), color_system=None, force_terminal=False, width=width)
+    # In a notebook, rich would display what this console has printed: an empty output before the table.
+    output = Console(file=io.StringIO(), color_system=None, force_terminal=False, force_jupyter=False, width=width)
     with output.capture() as captured:
         output.print(made)
     return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))

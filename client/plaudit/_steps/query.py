@@ -25,6 +25,7 @@ from plaudit._core.values import ref_uri
 from plaudit._results.feedbacks import Feedbacks, Preview
 from plaudit._results.overviews import Reaction, reaction_of
 from plaudit._results.view import SHOWN_ROWS
+from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
 from plaudit._steps.definitions import Known, rated
 from plaudit._steps.step import Call, Steps
 from plaudit._wire.methods import COUNT, PURGE, QUERY, SET_REACTION, SUMMARIZE_REFS
@@ -161,6 +162,22 @@ class Asked(ABC, Generic[ClientT]):
         if question.order:
             parts.append(f"order_by={question.order!r}")
         return ", ".join(parts)
+
+    def _kept_grid(self) -> Grid:
+        """The rows that are kept; before they are read, the question."""
+        result = self._result
+        if result is not None and result.kept is not None:
+            return result.kept._grid()
+        question = self._question
+        asked = [
+            ("project", self.project_id),
+            ("query", None if question.query is None else repr(question.query)),
+            ("order_by", ", ".join(question.order)),
+            ("offset", question.offset or None),
+            ("limit", question.limit),
+        ]
+        rows = [field_row(name, value) for name, value in asked if value not in (None, "")]
+        return Grid(FIELD_COLUMNS, rows, "not read yet: await query.execute()")
 
     def _started(self) -> Rows:
         if self._result is None:

@@ -10,8 +10,8 @@ from plaudit._core.expr import Expr
 from plaudit._core.grouping import Grouped, Measured
 from plaudit._results.agreement import Agreement
 from plaudit._results.groups import Group, columns_of, grid_of
-from plaudit._show.html import html
-from plaudit._show.table import text
+from plaudit._show.grid import Grid
+from plaudit._show.shown import Shown
 from plaudit._steps.analysis import Analyzed, AskedGroups, top
 from plaudit._steps.step import Steps
 from plaudit._sync.run import ResultT, finish
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plaudit._sync.client import Client
 
 
-class Groups(AskedGroups["Client"]):
+class Groups(Shown, AskedGroups["Client"]):
     """Groups of the records of a query; nothing is sent before they are looked at.
 
     Methods such as `agg`, `having`, `sort` and `limit` return a new question. The groups are kept once fetched.
@@ -69,11 +69,8 @@ class Groups(AskedGroups["Client"]):
     def __getitem__(self, index: int) -> Group:
         return self.execute()[index]
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text("Groups(...)" if cycle else text(grid_of(self._request, self.execute())))
-
-    def _repr_html_(self) -> str:
-        return html(grid_of(self._request, self.execute()))
+    def _grid(self) -> Grid:
+        return grid_of(self._request, self.execute())
 
 
 class Analysis(Analyzed):

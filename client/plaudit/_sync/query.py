@@ -13,6 +13,8 @@ from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
 from plaudit._results.overviews import Reaction
 from plaudit._results.refs import Refs
+from plaudit._show.grid import Grid
+from plaudit._show.shown import Shown
 from plaudit._steps.query import Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 from plaudit._sync import default
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from plaudit._sync.client import Client
 
 
-class FeedbackQuery(Asked["Client"], Analysis):
+class FeedbackQuery(Shown, Asked["Client"], Analysis):
     """The feedback of a project that matches a query; nothing is sent before the result is looked at.
 
     `query` is a dict `{"$expr": …}`, a `Query`, an expression of `field(…)`, or None for every record.
@@ -118,17 +120,8 @@ class FeedbackQuery(Asked["Client"], Analysis):
         with self._lock:
             return self._finished(self._shown())
 
-    def __rich__(self) -> Feedbacks:
-        return self._preview()
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        if cycle:
-            printer.text(f"{type(self).__name__}(...)")
-        else:
-            self._preview()._repr_pretty_(printer, cycle)
-
-    def _repr_html_(self) -> str:
-        return self._preview()._repr_html_()
+    def _grid(self) -> Grid:
+        return self._preview()._grid()
 
 
 class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
