@@ -26,7 +26,9 @@ class Example(NamedTuple):
 
 def examples() -> list[Example]:
     found = []
-    for language, info, text in re.findall(r"^```(json|python) ([^\n]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for language, info, text in re.findall(
+        r"^```(json|python|text) ([^\n]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+    ):
         kind, _, names = info.partition(":")
         order_by: tuple[str, ...] = ()
         if kind.startswith("order_by"):
@@ -50,6 +52,8 @@ def names(running: RunningServer) -> dict[str, str]:
 def query_of(example: Example) -> Any:
     if example.language == "json":
         return json.loads(example.text)
+    if example.language == "text":
+        return plaudit.Query.from_text(example.text)
     return eval(example.text, {"field": plaudit.field})
 
 
@@ -59,6 +63,8 @@ def test_the_page_has_examples_of_every_kind() -> None:
         ("python", "query"),
         ("json", "refused"),
         ("python", "order_by"),
+        ("text", "query"),
+        ("text", "refused"),
     }
     assert len(EXAMPLES) > 30
 
@@ -66,10 +72,10 @@ def test_the_page_has_examples_of_every_kind() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: " ".join(example.text.split())[:60])
 def test_example(example: Example, running: RunningServer, names: dict[str, str]) -> None:
     client = running.client(PROJECT)
-    query = query_of(example)
     if example.kind == "refused":
         with pytest.raises(plaudit.InvalidArgumentError):
-            client.get_feedback(query).execute()
+            client.get_feedback(query_of(example)).execute()
         return
+    query = query_of(example)
     rows = client.get_feedback(query, order_by=example.order_by or None)
     assert [names[row.id] for row in rows] == example.names

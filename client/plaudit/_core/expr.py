@@ -1,7 +1,7 @@
 """The query language in Python: `field("payload.score") > 0.5`, and a `Query` made of it.
 
-Its form as a dict is in `query_dict`. The rules that need the fields of a record (unknown field, kinds that cannot be
-compared) are the server's.
+Its form as a dict is in `query_dict`, its form as text in `query_text`. The rules that need the fields of a record
+(unknown field, kinds that cannot be compared) are the server's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from plaudit._core.literals import (
 )
 from plaudit._core.measures import Measurable
 from plaudit._core.query_dict import quoted, read_operation, write
-from plaudit._core.query_text import as_python
+from plaudit._core.query_python import as_python
+from plaudit._core.query_text import read, written
 
 
 class Expr(Measurable):
@@ -233,6 +234,19 @@ class Query:
         # Every rule is in the reader of dicts; a message that can be written as a dict keeps them all.
         return cls.from_dict({"$expr": write(message.expr, "query.expr", 1)})
 
+    @classmethod
+    def from_text(cls, text: str) -> Query:
+        """Read `payload.score > 0.5 and feedback_type = "judge"`; `str(query)` is such a text. See docs/query.md.
+
+        Raises InvalidArgumentError, a ValueError, with what is wrong and the character where it is; its number, from 1,
+        is also `metadata["character"]`.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"the text of a query is a str, not a {type(text).__name__}")
+        query = cls._of(read(text))
+        query.to_dict()  # raises for a tree that is nested too deep
+        return query
+
     @property
     def expr(self) -> Expr:
         """The expression."""
@@ -253,6 +267,10 @@ class Query:
 
     def __hash__(self) -> int:
         return hash(self._message.SerializeToString(deterministic=True))
+
+    def __str__(self) -> str:
+        """The query as text, from which `from_text` makes an equal query; a list of one condition is that condition."""
+        return written(self._message.expr)
 
     def __repr__(self) -> str:
         return f"Query({as_python(self._message.expr)})"
