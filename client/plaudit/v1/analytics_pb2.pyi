@@ -726,7 +726,9 @@ class RefOverview(google.protobuf.message.Message):
 
     @property
     def newest(self) -> plaudit.v1.feedback_pb2.Feedback:
-        """The newest record, if asked for."""
+        """The newest record, if asked for; of refs so many that their newest records do not fit an answer of 4 MiB, the last
+        ones have none.
+        """
 
     @property
     def measures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasureResult]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from plaudit_server.analytics import evaluate
 from plaudit_server.analytics.aggregation import Aggregated
+from plaudit_server.analytics.overview import Overview, SummaryQuestion
 from plaudit_server.analytics.reads import (
     Described,
     Rated,
@@ -17,6 +18,7 @@ from plaudit_server.analytics.reads import (
     Summarized,
 )
 from plaudit_server.feedback.model import FeedbackModel
+from plaudit_server.feedback.reads import Get
 
 
 class _Answered:
@@ -58,7 +60,13 @@ class AnalyticsModel:
 
     def _overviews(self, read: SelectOverviews) -> Summarized:
         project = read.question.project
-        return Summarized(evaluate.summarize(read.question, self._feedback.rows(project)), self.revision(project))
+        overviews = evaluate.summarize(read.question, self._feedback.rows(project))
+        return Summarized(overviews, self.revision(project), self._newest(read.question, overviews))
+
+    def _newest(self, question: SummaryQuestion, overviews: Iterable[Overview]) -> dict[str, Any]:
+        get = self._feedback.reads[Get]
+        ids = [each.newest_id for each in overviews if each.newest_id] if question.with_newest else []
+        return {id: get(Get(question.project, id)) for id in ids}
 
     def _ratings(self, read: SelectRatings) -> Rated:
         project = read.question.project

@@ -16,7 +16,8 @@ M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long keys and a total.
-_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
+BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
+"""How many bytes of groups, fields or records there are in an answer at most."""
 
 
 def fitting(items: Iterable[T], message: Callable[[T], M]) -> list[M]:
@@ -26,7 +27,7 @@ def fitting(items: Iterable[T], message: Callable[[T], M]) -> list[M]:
     for item in items:
         made = message(item)
         size += made.ByteSize()
-        if size > _BYTES and taken:
+        if size > BYTES and taken:
             break
         taken.append(made)
     return taken

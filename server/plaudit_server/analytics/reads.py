@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from plaudit_server.analytics.aggregation import Aggregated, aggregate, columns_of, measuring
 from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
 from plaudit_server.analytics.measures import NOTHING, measure
 from plaudit_server.analytics.overview import Overview, SummaryQuestion
+from plaudit_server.analytics.pages import BYTES
 from plaudit_server.analytics.ratings import AgreementQuestion, Ratings, RatingsTable
 from plaudit_server.analytics.records import Aggregate, Grouping, Key, Measured, Value
 from plaudit_server.analytics.statements import Statements, plain_value
 from plaudit_server.feedback.matching import where as matching
 from plaudit_server.feedback.reactions import EMOJI, REACTION_TYPES, Reacted, fold_reactions
-from plaudit_server.feedback.records import OWNER
+from plaudit_server.feedback.records import OWNER, Row
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.query.evaluate import text_of
 from plaudit_server.query.fields import COLUMNS, MAPS
@@ -27,6 +30,8 @@ from plaudit_server.store.prepared import Prepared
 # How much is read at a time, so that neither memory nor the event loop of an engine without threads has much of it.
 _BYTES: Final = 4_000_000
 _ROWS: Final = 2_000
+# How many of the newest records of refs are read by one statement.
+_RECORDS: Final = 100
 
 _REF: Final = Grouping("ref", Value(Field(COLUMNS["ref"]), "text"))
 
@@ -48,10 +53,14 @@ class Described(NamedTuple):
 
 
 class Summarized(NamedTuple):
-    """What there is on each ref, in the order asked, and the project's revision."""
+    """What there is on each ref, in the order asked, the project's revision, and newest records by their ids.
+
+    Of the newest records, if asked for, there are as many as fit an answer, in the order of the refs.
+    """
 
     overviews: list[Overview]
     revision: int
+    newest: Mapping[str, Row] = MappingProxyType({})
 
 
 class Rated(NamedTuple):
@@ -185,7 +194,25 @@ def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
         )
         for ref in question.refs
     ]
-    return Summarized(overviews, at)
+    ids = [newest[ref] for ref in question.refs if ref in newest] if question.with_newest else []
+    return Summarized(overviews, at, (yield from _records(sql, question.project, ids)))
+
+
+def _records(sql: Prepared, project: str, ids: Sequence[str]) -> Steps[dict[str, Row]]:
+    """Records by their ids: the first ones, as long as their bytes are fewer than fit an answer."""
+    text = sql.traits.sql("select f.head, {payload:f}, f.id from feedback as f where f.project = ? and f.id {in}")
+    found: dict[str, Row] = {}
+    left = BYTES
+    for start in range(0, len(ids), _RECORDS):
+        wanted = ids[start : start + _RECORDS]
+        rows = yield Statement(text, (project, sql.traits.bind_list(wanted)), _BYTES)
+        by_id = {id: Row(bytes(head), bytes(payload)) for head, payload, id in rows}
+        for id in wanted:
+            row = by_id.get(id)
+            if row is None or (left := left - len(row.head) - len(row.payload)) < 0:
+                return found
+            found[id] = row
+    return found
 
 
 def _rate(sql: Prepared, question: AgreementQuestion) -> Steps[Rated]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from plaudit.v1 import (
     AggregateFeedbackRequest,
@@ -19,12 +19,11 @@ from plaudit_server.analytics.agreement_rules import check_agreement
 from plaudit_server.analytics.answers import agreement_message, field_message, group_message, overview_message
 from plaudit_server.analytics.expressions import refuse
 from plaudit_server.analytics.overview_rules import check_describe, check_summary
-from plaudit_server.analytics.pages import after_fields, cursor_after, fitting, groups_after
+from plaudit_server.analytics.pages import BYTES, after_fields, cursor_after, fitting, groups_after
 from plaudit_server.analytics.reads import SelectFields, SelectGroups, SelectOverviews, SelectRatings
 from plaudit_server.analytics.rules import check_aggregate
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import rules
-from plaudit_server.feedback.reads import Get
 from plaudit_server.feedback.records import message
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
@@ -37,6 +36,7 @@ class AnalyticsService:
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
         self._deadlines = parts.deadlines
+        self._checks = parts.checks
 
     async def AggregateFeedback(self, call: Call, request: AggregateFeedbackRequest) -> AggregateFeedbackResponse:
         out: list[Violation] = []
@@ -51,7 +51,7 @@ class AnalyticsService:
             cursor = paging.unseal(request.page_token, scope, self._store.store_id)
         work = self._deadlines.read(call, request.project)
         found = await self._store.read(SelectGroups(question), work)
-        answer = await asyncio.to_thread(found.answer)
+        answer = await self._checks.apart(call, found.answer)
         left = groups_after(question, answer.arranged.groups, cursor)
         wanted = left if cursor.remaining is None else left[: cursor.remaining]
         groups = fitting(wanted[:size], lambda group: group_message(question, group))
@@ -101,13 +101,15 @@ class AnalyticsService:
         found = await self._store.read(SelectOverviews(question), work)
         overviews = [overview_message(overview, question.measures) for overview in found.overviews]
         response = SummarizeRefsResponse(refs=overviews, revision=found.revision)
-        if question.with_newest:
-            for overview in response.refs:
-                row = None
-                if overview.newest_id:
-                    row = await self._store.read(Get(request.project, overview.newest_id), work)
-                if row is not None:
-                    overview.newest.CopyFrom(message(row))
+        left = BYTES - response.ByteSize()
+        for overview in response.refs:
+            row = found.newest.get(overview.newest_id)
+            if row is None:
+                continue
+            left -= len(row.head) + len(row.payload)
+            if left < 0:
+                break
+            overview.newest.CopyFrom(message(row))
         return response
 
     async def MeasureAgreement(self, call: Call, request: MeasureAgreementRequest) -> MeasureAgreementResponse:
@@ -117,7 +119,7 @@ class AnalyticsService:
         refuse(out)
         assert question is not None
         found = await self._store.read(SelectRatings(question), self._deadlines.read(call, request.project))
-        agreement = await asyncio.to_thread(measure_agreement, question, found.ratings)
+        agreement = await self._checks.apart(call, partial(measure_agreement, question, found.ratings))
         response = agreement_message(agreement, question.value.kind)
         response.revision = found.revision
         return response
