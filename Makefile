@@ -144,6 +144,9 @@ test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and i
 	@$(call PINNED,constraints.txt) build/wheel/venv/bin/python -m pip install --quiet build/wheel/plaudit-*.whl
 	@cd build/wheel && venv/bin/python -m pip check && venv/bin/python -W error -c \
 		'import plaudit.v1; [getattr(plaudit, name) for name in plaudit.__all__]; print("the wheel imports:", plaudit.__file__)'
+	@# Every command of the client alone says what it lacks, if it lacks anything.
+	@for command in build/wheel/venv/bin/plaudit*; do $$command --help >build/wheel/printed 2>&1 || \
+		grep -q "pip install 'plaudit\[" build/wheel/printed || { cat build/wheel/printed >&2; exit 1; }; done
 
 .PHONY: bench
 bench: $(DEV_READY) ## Measure speed and size beside controls; ARGS='--only creates --rounds 3' runs some, --list lists all

@@ -66,4 +66,17 @@ def test_licence_and_oldest_python_are_declared(metadata: Message, wheel: ZipFil
 def test_command_is_an_entry_point(wheel: ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
 
-    assert "plaudit-server = plaudit_server.__main__:main" in wheel.read(name).decode()
+    points = wheel.read(name).decode()
+    assert "plaudit-server = plaudit_server.__main__:main" in points
+    assert "[pytest11]\nplaudit.testing = plaudit.testing" in points
+
+
+@pytest.mark.parametrize("missing", ["click", "apsw"])
+def test_command_without_the_servers_packages_says_what_to_install(missing: str) -> None:
+    # A module that is None in sys.modules is not found.
+    code = f"import sys; sys.modules[{missing!r}] = None; from plaudit_server.__main__ import main; main()"
+    arguments = ["serve", "--store", "sqlite::memory:", "--listen", "127.0.0.1:0"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr == f"plaudit-server needs {missing}, which is not installed: pip install 'plaudit[server]'\n"

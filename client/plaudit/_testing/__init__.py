@@ -1,0 +1,1 @@
+"""What `plaudit.testing` is made of."""
