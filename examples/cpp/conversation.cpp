@@ -14,6 +14,8 @@
 #include <stdexcept>
 
 #include "plaudit.h"
+#include "plaudit/v1/analytics_service.grpc.pb.h"
+#include "plaudit/v1/definition_service.grpc.pb.h"
 #include "plaudit/v1/feedback_service.grpc.pb.h"
 
 namespace {
@@ -21,7 +23,10 @@ namespace {
 namespace v1 = plaudit::v1;
 using google::protobuf::Message;
 using google::protobuf::Value;
-using Stub = v1::FeedbackService::Stub;
+using Channel = std::shared_ptr<grpc::Channel>;
+using Feedback = v1::FeedbackService;
+using Analytics = v1::AnalyticsService;
+using Definitions = v1::DefinitionService;
 
 struct Refused {
   grpc::Status status;
@@ -119,33 +124,35 @@ std::optional<std::string> Difference(const Value& expected, const Value* actual
 
 // ── Calls ──
 
-template <class Request, class Response>
-using UnaryMethod = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
-template <class Request, class Response>
-using ServerStream = std::unique_ptr<grpc::ClientReader<Response>> (Stub::*)(grpc::ClientContext*, const Request&);
-template <class Request, class Response>
-using BothStream = std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> (Stub::*)(grpc::ClientContext*);
-using Call = std::function<Value(Stub&, const Value& step)>;
+template <class Service, class Request, class Response>
+using UnaryMethod = grpc::Status (Service::Stub::*)(grpc::ClientContext*, const Request&, Response*);
+template <class Service, class Request, class Response>
+using ServerStream = std::unique_ptr<grpc::ClientReader<Response>> (Service::Stub::*)(grpc::ClientContext*, const Request&);
+template <class Service, class Request, class Response>
+using BothStream = std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> (Service::Stub::*)(grpc::ClientContext*);
+using Call = std::function<Value(const Channel&, const Value& step)>;
 
-template <class Request, class Response>
-Call Unary(UnaryMethod<Request, Response> method) {
-  return [method](Stub& stub, const Value& step) {
+template <class Service, class Request, class Response>
+Call Unary(UnaryMethod<Service, Request, Response> method) {
+  return [method](const Channel& channel, const Value& step) {
+    const auto stub = Service::NewStub(channel);  // Cheap: the channel is what is costly, and is shared.
     grpc::ClientContext context;
     plaudit::SetDeadline(&context);
     Response response;
-    const auto status = (stub.*method)(&context, Parse<Request>(Text(*Get(step, "send"))), &response);
+    const auto status = (*stub.*method)(&context, Parse<Request>(Text(*Get(step, "send"))), &response);
     if (!status.ok()) throw Refused{status};
     return Json(response);
   };
 }
 
 // Reads as many elements as are expected from a stream, then cancels it.
-template <class Request, class Response>
-Call Collect(ServerStream<Request, Response> method) {
-  return [method](Stub& stub, const Value& step) {
+template <class Service, class Request, class Response>
+Call Collect(ServerStream<Service, Request, Response> method) {
+  return [method](const Channel& channel, const Value& step) {
+    const auto stub = Service::NewStub(channel);
     grpc::ClientContext context;
     plaudit::SetDeadline(&context);
-    const auto stream = (stub.*method)(&context, Parse<Request>(Text(*Get(step, "send"))));
+    const auto stream = (*stub.*method)(&context, Parse<Request>(Text(*Get(step, "send"))));
     const auto* expected = Get(step, "expect");
     const int count = expected == nullptr ? 1 : expected->list_value().values_size();
     Value answer;
@@ -166,12 +173,13 @@ Call Collect(ServerStream<Request, Response> method) {
 }
 
 // Sends all messages, then reads all answers.
-template <class Request, class Response>
-Call Converse(BothStream<Request, Response> method) {
-  return [method](Stub& stub, const Value& step) {
+template <class Service, class Request, class Response>
+Call Converse(BothStream<Service, Request, Response> method) {
+  return [method](const Channel& channel, const Value& step) {
+    const auto stub = Service::NewStub(channel);
     grpc::ClientContext context;
     plaudit::SetDeadline(&context);
-    const auto stream = (stub.*method)(&context);
+    const auto stream = (*stub.*method)(&context);
     for (const auto& message : Get(step, "send")->list_value().values()) {
       if (!stream->Write(Parse<Request>(Text(message)))) break;  // The server has ended it; Finish returns the reason.
     }
@@ -188,19 +196,23 @@ Call Converse(BothStream<Request, Response> method) {
 
 const std::map<std::string, Call>& Calls() {
   static const std::map<std::string, Call> calls = {
-      {"CreateFeedback", Unary<v1::CreateFeedbackRequest, v1::CreateFeedbackResponse>(&Stub::CreateFeedback)},
-      {"BatchCreateFeedback", Unary<v1::BatchCreateFeedbackRequest, v1::BatchCreateFeedbackResponse>(&Stub::BatchCreateFeedback)},
-      {"GetFeedback", Unary<v1::GetFeedbackRequest, v1::GetFeedbackResponse>(&Stub::GetFeedback)},
-      {"QueryFeedback", Unary<v1::QueryFeedbackRequest, v1::QueryFeedbackResponse>(&Stub::QueryFeedback)},
-      {"CountFeedback", Unary<v1::CountFeedbackRequest, v1::CountFeedbackResponse>(&Stub::CountFeedback)},
-      {"ListRefs", Unary<v1::ListRefsRequest, v1::ListRefsResponse>(&Stub::ListRefs)},
-      {"ReplaceFeedback", Unary<v1::ReplaceFeedbackRequest, v1::ReplaceFeedbackResponse>(&Stub::ReplaceFeedback)},
-      {"PurgeFeedback", Unary<v1::PurgeFeedbackRequest, v1::PurgeFeedbackResponse>(&Stub::PurgeFeedback)},
-      {"ListFeedbackVersions", Unary<v1::ListFeedbackVersionsRequest, v1::ListFeedbackVersionsResponse>(&Stub::ListFeedbackVersions)},
-      {"GetServerInfo", Unary<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(&Stub::GetServerInfo)},
-      {"StreamFeedback", Collect<v1::StreamFeedbackRequest, v1::StreamFeedbackResponse>(&Stub::StreamFeedback)},
-      {"WatchFeedback", Collect<v1::WatchFeedbackRequest, v1::WatchFeedbackResponse>(&Stub::WatchFeedback)},
-      {"IngestFeedback", Converse<v1::IngestFeedbackRequest, v1::IngestFeedbackResponse>(&Stub::IngestFeedback)},
+      {"CreateFeedback", Unary<Feedback, v1::CreateFeedbackRequest, v1::CreateFeedbackResponse>(&Feedback::Stub::CreateFeedback)},
+      {"BatchCreateFeedback", Unary<Feedback, v1::BatchCreateFeedbackRequest, v1::BatchCreateFeedbackResponse>(&Feedback::Stub::BatchCreateFeedback)},
+      {"GetFeedback", Unary<Feedback, v1::GetFeedbackRequest, v1::GetFeedbackResponse>(&Feedback::Stub::GetFeedback)},
+      {"QueryFeedback", Unary<Feedback, v1::QueryFeedbackRequest, v1::QueryFeedbackResponse>(&Feedback::Stub::QueryFeedback)},
+      {"CountFeedback", Unary<Feedback, v1::CountFeedbackRequest, v1::CountFeedbackResponse>(&Feedback::Stub::CountFeedback)},
+      {"ListRefs", Unary<Feedback, v1::ListRefsRequest, v1::ListRefsResponse>(&Feedback::Stub::ListRefs)},
+      {"ReplaceFeedback", Unary<Feedback, v1::ReplaceFeedbackRequest, v1::ReplaceFeedbackResponse>(&Feedback::Stub::ReplaceFeedback)},
+      {"PurgeFeedback", Unary<Feedback, v1::PurgeFeedbackRequest, v1::PurgeFeedbackResponse>(&Feedback::Stub::PurgeFeedback)},
+      {"ListFeedbackVersions", Unary<Feedback, v1::ListFeedbackVersionsRequest, v1::ListFeedbackVersionsResponse>(&Feedback::Stub::ListFeedbackVersions)},
+      {"GetServerInfo", Unary<Feedback, v1::GetServerInfoRequest, v1::GetServerInfoResponse>(&Feedback::Stub::GetServerInfo)},
+      {"SetReaction", Unary<Feedback, v1::SetReactionRequest, v1::SetReactionResponse>(&Feedback::Stub::SetReaction)},
+      {"StreamFeedback", Collect<Feedback, v1::StreamFeedbackRequest, v1::StreamFeedbackResponse>(&Feedback::Stub::StreamFeedback)},
+      {"WatchFeedback", Collect<Feedback, v1::WatchFeedbackRequest, v1::WatchFeedbackResponse>(&Feedback::Stub::WatchFeedback)},
+      {"IngestFeedback", Converse<Feedback, v1::IngestFeedbackRequest, v1::IngestFeedbackResponse>(&Feedback::Stub::IngestFeedback)},
+      {"AggregateFeedback", Unary<Analytics, v1::AggregateFeedbackRequest, v1::AggregateFeedbackResponse>(&Analytics::Stub::AggregateFeedback)},
+      {"SummarizeRefs", Unary<Analytics, v1::SummarizeRefsRequest, v1::SummarizeRefsResponse>(&Analytics::Stub::SummarizeRefs)},
+      {"PutDefinition", Unary<Definitions, v1::PutDefinitionRequest, v1::PutDefinitionResponse>(&Definitions::Stub::PutDefinition)},
   };
   return calls;
 }
@@ -231,10 +243,10 @@ std::string At(const Value& answer, const std::string& path) {
   return value->string_value();
 }
 
-void PlayStep(Stub& stub, const Value& step, std::map<std::string, std::string>* variables) {
+void PlayStep(const Channel& channel, const Value& step, std::map<std::string, std::string>* variables) {
   Value answer;
   try {
-    answer = Calls().at(Get(step, "call")->string_value())(stub, step);
+    answer = Calls().at(Get(step, "call")->string_value())(channel, step);
   } catch (const Refused& refused) {
     Field(&answer, "refused") = Explained(plaudit::Explain(refused.status));
   }
@@ -257,12 +269,11 @@ void PlayConversation(const std::shared_ptr<grpc::Channel>& channel, const std::
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   const auto conversation = Parse<Value>(text);
   const auto& steps = Get(conversation, "steps")->list_value().values();
-  const auto stub = v1::FeedbackService::NewStub(channel);
   std::map<std::string, std::string> variables = {{"project", "polyglot/cpp-" + plaudit::NewId()}};
   for (const auto& step : steps) {
     const std::string& name = Get(step, "step")->string_value();
     try {
-      PlayStep(*stub, Parse<Value>(Substitute(Text(step), &variables)), &variables);
+      PlayStep(channel, Parse<Value>(Substitute(Text(step), &variables)), &variables);
     } catch (const std::exception& error) {
       throw std::runtime_error(name + ": " + error.what());
     }

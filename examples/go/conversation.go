@@ -26,6 +26,7 @@ import (
 // step is one call of a conversation; docs/polyglot.md explains its parts.
 type step struct {
 	Step    string            `json:"step"`
+	Service string            `json:"service"`
 	Call    string            `json:"call"`
 	Send    json.RawMessage   `json:"send"`
 	Collect string            `json:"collect"`
@@ -48,7 +49,7 @@ func play(connection *grpc.ClientConn, path string) error {
 	}
 	variables := map[string]string{"project": "polyglot/go-" + newID()}
 	for _, raw := range conversation.Steps {
-		var next step
+		next := step{Service: "FeedbackService"}
 		if err := json.Unmarshal(substitute(raw, variables), &next); err != nil {
 			return err
 		}
@@ -98,8 +99,11 @@ func (s step) play(connection *grpc.ClientConn, variables map[string]string) err
 func (s step) call(connection *grpc.ClientConn) (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	method := plauditv1.File_plaudit_v1_feedback_service_proto.Services().ByName("FeedbackService").
-		Methods().ByName(protoreflect.Name(s.Call))
+	service, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName("plaudit.v1." + s.Service))
+	if err != nil {
+		return nil, err
+	}
+	method := service.(protoreflect.ServiceDescriptor).Methods().ByName(protoreflect.Name(s.Call))
 	if !method.IsStreamingServer() {
 		request, response := newMessage(method.Input()), newMessage(method.Output())
 		if err := protojson.Unmarshal(s.Send, request); err != nil {
@@ -155,7 +159,7 @@ func (s step) call(connection *grpc.ClientConn) (any, error) {
 }
 
 func (s step) path() string {
-	return "/plaudit.v1.FeedbackService/" + s.Call
+	return "/plaudit.v1." + s.Service + "/" + s.Call
 }
 
 func newMessage(descriptor protoreflect.MessageDescriptor) proto.Message {

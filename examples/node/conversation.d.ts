@@ -14,4 +14,5 @@ export interface Stubs extends Messages {
   explainError(error: any): unknown;
 }
 
-export function play(client: Client, path: string, stubs: Stubs): Promise<void>;
+// The clients are named like their services: FeedbackService.
+export function play(clients: Record<string, Client>, path: string, stubs: Stubs): Promise<void>;

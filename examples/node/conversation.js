@@ -5,10 +5,11 @@ import { Metadata } from '@grpc/grpc-js';
 
 const STREAMS = new Set(['IngestFeedback', 'ImportFeedback', 'StreamFeedback', 'WatchFeedback']);
 
-export async function play(client, path, stubs) {
+export async function play(clients, path, stubs) {
   const { steps } = JSON.parse(readFileSync(path, 'utf8'));
   const variables = { project: `polyglot/${stubs.language}-${stubs.newId()}` };
   for (const step of steps) {
+    const client = clients[step.service ?? 'FeedbackService'];
     await playStep(client, substitute(step, variables, stubs.newId), variables, stubs);
     console.log('ok:', step.step);
   }

@@ -15,17 +15,23 @@ const REF = 'weave:///acme/chat/call/0192';
 const deadline = () => ({ deadline: Date.now() + 20_000 });
 
 // 64-bit numbers as strings, because JavaScript numbers are exact only up to 2^53; enums by their names.
-const definition = loadSync(['plaudit/v1/feedback_service.proto', 'google/rpc/error_details.proto'], {
+const files = ['feedback_service', 'analytics_service', 'definition_service'].map((name) => `plaudit/v1/${name}.proto`);
+const definition = loadSync([...files, 'google/rpc/error_details.proto'], {
   includeDirs: [path('proto'), path('third_party')],
   longs: String,
   enums: String,
 });
-const { FeedbackService } = grpc.loadPackageDefinition(definition).plaudit.v1;
+const { FeedbackService, AnalyticsService, DefinitionService } = grpc.loadPackageDefinition(definition).plaudit.v1;
 
 function connect(target) {
   return new FeedbackService(target, grpc.credentials.createInsecure(), {
     'grpc.service_config': readFileSync(path('proto/plaudit/v1/feedback_grpc_service_config.json'), 'utf8'),
   });
+}
+
+// A client of another service, on the same channel.
+function beside(client, Service) {
+  return new Service('', grpc.credentials.createInsecure(), { channelOverride: client.getChannel() });
 }
 
 // The details of a google.rpc.Status.
@@ -76,7 +82,12 @@ try {
   if (conversation) {
     // Objects of stubs made at run time already have the shape of the JSON mapping.
     const messages = { fromJson: (_type, json) => json, toJson: (_type, message) => message };
-    await play(client, conversation, { language: 'node', newId, deadline, explain, explainError, ...messages });
+    const clients = {
+      FeedbackService: client,
+      AnalyticsService: beside(client, AnalyticsService),
+      DefinitionService: beside(client, DefinitionService),
+    };
+    await play(clients, conversation, { language: 'node', newId, deadline, explain, explainError, ...messages });
   } else {
     await thumbsUp(client);
   }

@@ -7,6 +7,8 @@ import { type Messages, play } from './conversation.js';
 import type { Any } from './gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from './gen/google/rpc/error_details.js';
 import { Status } from './gen/google/rpc/status.js';
+import * as analytics from './gen/plaudit/v1/analytics_service.js';
+import * as definitions from './gen/plaudit/v1/definition_service.js';
 import * as service from './gen/plaudit/v1/feedback_service.js';
 import { Feedback } from './gen/plaudit/v1/feedback.js';
 import { ComparisonOp, Query } from './gen/plaudit/v1/query.js';
@@ -101,12 +103,19 @@ const [target, conversation] = process.argv.slice(2);
 const client = connect(target);
 try {
   if (conversation) {
-    const types = service as unknown as Record<string, { fromJSON(json: unknown): unknown; toJSON(message: unknown): unknown }>;
+    // Clients of other services, on the same channel.
+    const onSameChannel = { channelOverride: client.getChannel() };
+    const clients = {
+      FeedbackService: client,
+      AnalyticsService: new analytics.AnalyticsServiceClient('', grpc.credentials.createInsecure(), onSameChannel),
+      DefinitionService: new definitions.DefinitionServiceClient('', grpc.credentials.createInsecure(), onSameChannel),
+    };
+    const types = { ...service, ...analytics, ...definitions } as unknown as Record<string, { fromJSON(json: unknown): unknown; toJSON(message: unknown): unknown }>;
     const messages: Messages = {
       fromJson: (type, json) => types[type].fromJSON(json),
       toJson: (type, message) => types[type].toJSON(message),
     };
-    await play(client, conversation, { language: 'typescript', newId, deadline, explain, explainError, ...messages });
+    await play(clients, conversation, { language: 'typescript', newId, deadline, explain, explainError, ...messages });
   } else {
     await thumbsUp(client);
   }

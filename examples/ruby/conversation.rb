@@ -7,8 +7,8 @@ require_relative 'plaudit'
 class Conversation
   VARIABLE = /\$\{([\w.]+)\}/
 
-  def initialize(stub)
-    @stub = stub
+  def initialize(stubs)
+    @stubs = stubs
     @variables = { 'project' => "polyglot/ruby-#{Plaudit.new_id}" }
     # A variable named id.… is a new UUIDv7 at its first use.
     @variables.default_proc = ->(variables, name) { variables[name] = Plaudit.new_id if name.start_with?('id.') }
@@ -42,14 +42,15 @@ class Conversation
   end
 
   def call(step)
+    stub = @stubs[step.fetch('service', 'FeedbackService')]
     method = step['call'].gsub(/(?<!^)([A-Z])/, '_\1').downcase.to_sym
     type = Plaudit::V1.const_get("#{step['call']}Request")
     send = step['send']
-    return @stub.public_send(method, send.map { |json| request(type, json) }).map { |message| json(message) } if send.is_a?(Array)
+    return stub.public_send(method, send.map { |json| request(type, json) }).map { |message| json(message) } if send.is_a?(Array)
 
-    return json(@stub.public_send(method, request(type, send))) unless step['collect']
+    return json(stub.public_send(method, request(type, send))) unless step['collect']
 
-    operation = @stub.public_send(method, request(type, send), return_op: true)
+    operation = stub.public_send(method, request(type, send), return_op: true)
     collect(operation, step['collect'], (step['expect'] || [nil]).size)
   end
 

@@ -35,9 +35,15 @@ end
 
 target, conversation = ARGV
 abort 'usage: ruby main.rb TARGET [CONVERSATION]' unless target
-stub = Plaudit.connect(target)
+channel = Plaudit.connect(target)
 begin
-  conversation ? Conversation.new(stub).play(conversation) : thumbs_up(stub)
+  if conversation
+    services = [FeedbackService, AnalyticsService, DefinitionService]
+    stubs = services.to_h { |service| [service.name.split('::').last, Plaudit.stub(service, channel)] }
+    Conversation.new(stubs).play(conversation)
+  else
+    thumbs_up(Plaudit.stub(FeedbackService, channel))
+  end
 rescue GRPC::BadStatus => e
   abort "#{e.message}\n#{Plaudit.explain(e.to_rpc_status) if e.to_rpc_status}"
 end

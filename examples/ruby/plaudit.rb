@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What a client of plaudit needs: a stub, ids, and the details of errors.
+# What a client of plaudit needs: a channel, stubs, ids, and the details of errors.
 
 $LOAD_PATH.unshift File.expand_path('gen', __dir__)
 
@@ -8,6 +8,8 @@ require 'google/protobuf/well_known_types'
 require 'google/rpc/code_pb'
 require 'google/rpc/error_details_pb'
 require 'grpc'
+require 'plaudit/v1/analytics_service_services_pb'
+require 'plaudit/v1/definition_service_services_pb'
 require 'plaudit/v1/feedback_service_services_pb'
 require 'securerandom'
 
@@ -23,10 +25,14 @@ module Plaudit
 
   module_function
 
-  # The one stub, and with it the one channel, that a program needs; it is safe to share.
+  # The one channel that a program needs; it is safe to share.
   def connect(target)
-    V1::FeedbackService::Stub.new(target, :this_channel_is_insecure, timeout: DEADLINE_SECONDS,
-                                                                    channel_args: { 'grpc.service_config' => SERVICE_CONFIG })
+    GRPC::Core::Channel.new(target, { 'grpc.service_config' => SERVICE_CONFIG }, :this_channel_is_insecure)
+  end
+
+  # The stub of a service, such as V1::FeedbackService; it is safe to share.
+  def stub(service, channel)
+    service::Stub.new(nil, nil, channel_override: channel, timeout: DEADLINE_SECONDS)
   end
 
   # The id of a record, a UUIDv7. Every retry is safe because the client makes it, not the server.

@@ -10,7 +10,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .file_descriptor_set_path(descriptors)
         .compile_protos(
-            &["../../proto/plaudit/v1/feedback_service.proto"],
+            &[
+                "../../proto/plaudit/v1/feedback_service.proto",
+                "../../proto/plaudit/v1/analytics_service.proto",
+                "../../proto/plaudit/v1/definition_service.proto",
+            ],
             &["../../proto", "../../third_party"],
         )?;
     Ok(())

@@ -13,8 +13,8 @@ import grpc
 from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from plaudit import v1
 from plaudit._contract.uuid7 import uuid7
-from plaudit.v1 import FeedbackServiceStub, feedback_service_pb2
 
 DEADLINE_SECONDS = 20
 SERVICE_CONFIG = Path(__file__).parents[2] / "proto/plaudit/v1/feedback_grpc_service_config.json"
@@ -55,11 +55,11 @@ def explain(status: status_pb2.Status) -> dict[str, Any]:
 def _json(message: Any) -> Any:
     """A message in the JSON mapping; the statuses in it become refusals."""
     answer = json_format.MessageToDict(message)
-    if isinstance(message, feedback_service_pb2.BatchCreateFeedbackResponse):
+    if isinstance(message, v1.BatchCreateFeedbackResponse):
         for n, result in enumerate(message.results):
             if result.HasField("status"):
                 answer["results"][n]["status"] = explain(result.status)
-    if isinstance(message, feedback_service_pb2.IngestFeedbackResponse):
+    if isinstance(message, v1.IngestFeedbackResponse):
         for n, rejected in enumerate(message.rejected):
             answer["rejected"][n]["status"] = explain(rejected.status)
     return answer
@@ -74,7 +74,7 @@ class Player:
     """One conversation with a server, in a project that only it uses."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self._stub = FeedbackServiceStub(channel)
+        self._channel = channel
         self._variables = {"project": f"polyglot/python-{uuid7()}"}
 
     def play(self, step: dict[str, Any]) -> None:
@@ -103,8 +103,9 @@ class Player:
         return self._variables[name]
 
     def _call(self, step: dict[str, Any]) -> Any:
-        method = getattr(self._stub, step["call"])
-        request_type = getattr(feedback_service_pb2, f"{step['call']}Request")
+        stub = getattr(v1, step.get("service", "FeedbackService") + "Stub")(self._channel)
+        method = getattr(stub, step["call"])
+        request_type = getattr(v1, f"{step['call']}Request")
         if isinstance(step["send"], list):
             requests = [json_format.ParseDict(message, request_type()) for message in step["send"]]
             return [_json(message) for message in method(iter(requests), timeout=DEADLINE_SECONDS)]

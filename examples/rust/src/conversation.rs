@@ -24,15 +24,15 @@ static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/plaudit.bi
 pub async fn play(channel: Channel, path: &str) -> Result<(), Box<dyn Error>> {
     let conversation: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
     let pool = DescriptorPool::decode(DESCRIPTORS)?;
-    let service = pool
-        .get_service_by_name("plaudit.v1.FeedbackService")
-        .ok_or("no service")?;
     let mut variables = HashMap::from([("project".to_owned(), format!("polyglot/rust-{}", new_id()))]);
     let steps = conversation["steps"].as_array().ok_or("no steps")?;
     for step in steps {
         let step: Value = serde_json::from_str(&substitute(&step.to_string(), &mut variables))?;
         let name = step["step"].as_str().unwrap_or_default();
-        let method = service
+        let service = step["service"].as_str().unwrap_or("FeedbackService");
+        let method = pool
+            .get_service_by_name(&format!("plaudit.v1.{service}"))
+            .ok_or("no such service")?
             .methods()
             .find(|method| method.name() == step["call"])
             .ok_or("no such call")?;

@@ -10,7 +10,9 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.Message;
 import com.google.protobuf.util.JsonFormat;
 import com.google.rpc.ErrorDetailsProto;
+import dev.plaudit.v1.AnalyticsServiceGrpc;
 import dev.plaudit.v1.BatchCreateFeedbackResponse;
+import dev.plaudit.v1.DefinitionServiceGrpc;
 import dev.plaudit.v1.FeedbackServiceGrpc;
 import dev.plaudit.v1.IngestFeedbackResponse;
 import io.grpc.CallOptions;
@@ -18,6 +20,7 @@ import io.grpc.Channel;
 import io.grpc.Context;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.PrototypeMarshaller;
+import io.grpc.ServiceDescriptor;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.ClientCalls;
@@ -37,6 +40,11 @@ import java.util.regex.Pattern;
 /** Plays a conversation with the server; docs/polyglot.md explains the parts of its steps. */
 final class Conversation {
   private static final Pattern VARIABLE = Pattern.compile("\\$\\{([\\w.]+)\\}");
+  private static final Map<String, ServiceDescriptor> SERVICES =
+      Map.of(
+          "FeedbackService", FeedbackServiceGrpc.getServiceDescriptor(),
+          "AnalyticsService", AnalyticsServiceGrpc.getServiceDescriptor(),
+          "DefinitionService", DefinitionServiceGrpc.getServiceDescriptor());
   private static final Gson GSON = new Gson();
   private static final JsonFormat.Printer PRINTER =
       JsonFormat.printer()
@@ -104,7 +112,7 @@ final class Conversation {
   }
 
   private JsonElement call(JsonObject step) throws InvalidProtocolBufferException {
-    MethodDescriptor<Message, Message> method = method(step.get("call").getAsString());
+    MethodDescriptor<Message, Message> method = method(step);
     var options = CallOptions.DEFAULT.withDeadlineAfter(Plaudit.DEADLINE_SECONDS, TimeUnit.SECONDS);
     return switch (method.getType()) {
       case UNARY -> json(ClientCalls.blockingUnaryCall(channel, method, options, request(method, step.get("send"))));
@@ -171,9 +179,11 @@ final class Conversation {
     return answer;
   }
 
-  @SuppressWarnings("unchecked") // Every message of the service is a Message.
-  private static MethodDescriptor<Message, Message> method(String name) {
-    return FeedbackServiceGrpc.getServiceDescriptor().getMethods().stream()
+  @SuppressWarnings("unchecked") // Every message of a service is a Message.
+  private static MethodDescriptor<Message, Message> method(JsonObject step) {
+    var service = step.has("service") ? step.get("service").getAsString() : "FeedbackService";
+    var name = step.get("call").getAsString();
+    return SERVICES.get(service).getMethods().stream()
         .filter(method -> name.equals(method.getBareMethodName()))
         .map(method -> (MethodDescriptor<Message, Message>) method)
         .findFirst()
