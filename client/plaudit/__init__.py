@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from plaudit._results.feedbacks import Feedbacks
     from plaudit._results.history import History
     from plaudit._results.refs import Refs
-    from plaudit._steps.operations import ServerInfo
+    from plaudit._results.server import Caller, Grant, Project, ServerInfo
     from plaudit._sync.buffered import BufferedWriter
     from plaudit._sync.client import Client
     from plaudit._sync.groups import Groups
@@ -84,6 +84,7 @@ _HOMES: Final = {
     "Boolean": "_core.definitions",
     "Breakage": "_core.definitions",
     "BufferedWriter": "_sync.buffered",
+    "Caller": "_results.server",
     "Categories": "_core.definitions",
     "Category": "_core.definitions",
     "Change": "_core.changes",
@@ -101,6 +102,7 @@ _HOMES: Final = {
     "FeedbackRecord": "_core.given",
     "FeedbackStream": "_sync.stream",
     "Feedbacks": "_results.feedbacks",
+    "Grant": "_results.server",
     "Groups": "_sync.groups",
     "History": "_results.history",
     "Ingested": "_core.writing",
@@ -113,6 +115,7 @@ _HOMES: Final = {
     "Numeric": "_core.definitions",
     "PermissionDeniedError": "_core.errors",
     "PlauditError": "_core.errors",
+    "Project": "_results.server",
     "Query": "_core.expr",
     "QueryLike": "_core.expr",
     "Ranking": "_core.definitions",
@@ -123,7 +126,7 @@ _HOMES: Final = {
     "Report": "_core.writing",
     "ResourceExhaustedError": "_core.errors",
     "RetryPolicy": "_core.retry",
-    "ServerInfo": "_steps.operations",
+    "ServerInfo": "_results.server",
     "Spans": "_core.definitions",
     "Text": "_core.definitions",
     "Tombstone": "_core.changes",
@@ -153,6 +156,7 @@ __all__ = [
     "Boolean",
     "Breakage",
     "BufferedWriter",
+    "Caller",
     "Categories",
     "Category",
     "Change",
@@ -170,6 +174,7 @@ __all__ = [
     "FeedbackRecord",
     "FeedbackStream",
     "Feedbacks",
+    "Grant",
     "Groups",
     "History",
     "Ingested",
@@ -182,6 +187,7 @@ __all__ = [
     "Numeric",
     "PermissionDeniedError",
     "PlauditError",
+    "Project",
     "Query",
     "QueryLike",
     "Ranking",

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
+from uuid import UUID
 
 from plaudit import v1
 from plaudit._async import default
 from plaudit._async.closing import AsyncClosing
 from plaudit._async.ingest import AwaitedIngestLine
+from plaudit._async.projects import AsyncProjectOperations
 from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
-from plaudit._async.run import ResultT, finish
 from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._async.watch import AsyncWatch
 from plaudit._contract import limits
 from plaudit._core.batching import Batch, cut, cut_async
-from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
-from plaudit._core.given import FeedbackRecord
+from plaudit._core.given import FeedbackChanges, FeedbackRecord
 from plaudit._core.grouping import Measured
 from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
-from plaudit._results.definitions import DefinedType, Definitions
 from plaudit._results.history import History
 from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
-from plaudit._settings import Options, Settings
+from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
-from plaudit._steps.operations import Operations, ServerInfo
-from plaudit._steps.step import Steps
+from plaudit._steps.editing import Doomed
+from plaudit._steps.operations import Operations
 from plaudit._wire.grpc_aio import GrpcAsyncTransport
 from plaudit._wire.transport import AsyncTransport
 
@@ -47,7 +46,7 @@ RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackReques
 Records = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 
 
-class AsyncClient(Operations[AsyncTransport], AsyncClosing):
+class AsyncClient(AsyncProjectOperations, AsyncClosing):
     """A `Client` whose calls are awaited. Belongs to the event loop of its first call, which connects.
 
     Arguments, defaults and errors are those of `Client`, and so are the methods; a function that is given as `api_key`
@@ -73,9 +72,6 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         client = cls.__new__(cls)
         Operations.__init__(client, settings, GrpcAsyncTransport(settings))
         return client
-
-    async def _finished(self, steps: Steps[ResultT], call: CallArguments) -> ResultT:
-        return await finish(steps, self.transport, CallOptions.of(**call))
 
     def get_feedback(
         self,
@@ -181,7 +177,7 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         )
 
     async def get(
-        self, id: str, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]
+        self, id: str | UUID, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]
     ) -> Feedback:
         """As `Client.get`."""
         return await self._finished(self._get(id, version, project), call)
@@ -197,46 +193,24 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
         """As `Client.replace`."""
         return await self._finished(self._replace(record, expected_version, project), call)
 
-    async def history(self, id: str, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
+    async def update(
+        self,
+        id: str | UUID,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        expected_version: int = 0,
+        project: str | None = None,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+        **changes: Unpack[FeedbackChanges],
+    ) -> Feedback:
+        """As `Client.update`."""
+        steps = self._update(id, payload, changes, expected_version, project)
+        return await self._finished(steps, {"timeout": timeout, "metadata": metadata})
+
+    async def history(self, id: str | UUID, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
         """As `Client.history`."""
         return await self._finished(self._history(id, project), call)
-
-    async def define(
-        self,
-        definition: Definition,
-        *,
-        checked: CheckResult | None = None,
-        expected_version: int | None = None,
-        project: str | None = None,
-        **call: Unpack[CallArguments],
-    ) -> Definition:
-        """As `Client.define`; `checked` is what `check` returned."""
-        revision = None if checked is None else checked.revision
-        return await self._finished(self._defined(definition, revision, expected_version, project), call)
-
-    async def check(
-        self,
-        definition: Definition | str,
-        query: QueryLike | None = None,
-        *,
-        project: str | None = None,
-        **call: Unpack[CallArguments],
-    ) -> CheckResult:
-        """As `Client.check`, but it is asked at once."""
-        return await self._finished(self._checked(definition, query, project), call)
-
-    async def definitions(
-        self, *, all_versions: bool = False, project: str | None = None, **call: Unpack[CallArguments]
-    ) -> Definitions:
-        """As `Client.definitions`, but they are read at once."""
-        return Definitions.of(await self._finished(self._listed("", all_versions, project), call))
-
-    async def definition(
-        self, feedback_type: str, *, project: str | None = None, **call: Unpack[CallArguments]
-    ) -> DefinedType:
-        """As `Client.definition`, but it is read at once."""
-        versions = Definitions.of(await self._finished(self._listed(feedback_type, True, project), call))
-        return DefinedType(feedback_type, versions)
 
     async def ingest(
         self,
@@ -304,7 +278,7 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
 
     async def purge(
         self,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[Doomed] | None = None,
         *,
         query: QueryLike | None = None,
         dry_run: bool = False,
@@ -325,10 +299,6 @@ class AsyncClient(Operations[AsyncTransport], AsyncClosing):
     ) -> Refs:
         """As `Client.refs`."""
         return await self._finished(self._refs(query, project), call)
-
-    async def server_info(self, **call: Unpack[CallArguments]) -> ServerInfo:
-        """As `Client.server_info`."""
-        return await self._finished(self._server_info(), call)
 
     async def close(self) -> None:
         """As `Client.close`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
 from plaudit._async import default
@@ -18,7 +18,7 @@ from plaudit._results.overviews import Reaction
 from plaudit._results.refs import Refs
 from plaudit._show.grid import Grid
 from plaudit._show.shown import Shown
-from plaudit._steps.query import Asked, AskedOfRef, Rows
+from plaudit._steps.query import EVERY, Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class AsyncFeedbackQuery(Shown, Asked["AsyncClient"], AsyncAnalysis):
         """Whether there is any record; asks for one at most, and only if none is kept."""
         async with self._lock:
             return await self._finished(self._any(), call)
+
+    async def purge(self, *, dry_run: bool = False, **call: Unpack[CallArguments]) -> int:
+        """As `FeedbackQuery.purge`."""
+        return await self._finished(self._purged_all(dry_run), call)
 
     async def to_pandas(self, **call: Unpack[CallArguments]) -> pandas.DataFrame:
         """As `FeedbackQuery.to_pandas`."""
@@ -157,6 +161,14 @@ class AsyncRefFeedbackQuery(AskedOfRef["AsyncClient"], AsyncFeedbackQuery):
         """As `RefFeedbackQuery.rate`."""
         return await self._finished(self._rated(feedback_type, value, reason, creator), call)
 
-    async def purge(self, feedback_id: str, **call: Unpack[CallArguments]) -> None:
+    @overload
+    async def purge(self, feedback_id: str | UUID, **call: Unpack[CallArguments]) -> None: ...
+    @overload
+    async def purge(self, *, dry_run: bool = False, **call: Unpack[CallArguments]) -> int: ...
+    async def purge(
+        self, feedback_id: Any = EVERY, *, dry_run: bool = False, **call: Unpack[CallArguments]
+    ) -> int | None:
         """As `RefFeedbackQuery.purge`."""
-        await self._finished(self._purged(feedback_id), call)
+        if feedback_id is EVERY:
+            return await self._finished(self._purged_all(dry_run), call)
+        return await self._finished(self._purged(feedback_id, dry_run), call)

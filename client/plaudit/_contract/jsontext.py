@@ -84,6 +84,16 @@ def set_members(text: str, members: Mapping[str, str]) -> str:
 
     The value of a key that exists is replaced in its place; other keys are appended in the order given.
     """
+    return _spliced(text, {key: _quoted(value) for key, value in members.items()})
+
+
+def merge(text: str, changes: str) -> str:
+    """Set the top-level members of a checked payload to those of another one, without changing any other character."""
+    return _spliced(text, {key: changes[start:end] for key, start, end in _top_level(changes)})
+
+
+def _spliced(text: str, members: Mapping[str, str]) -> str:
+    """A payload's text with members whose values are JSON texts."""
     missing = dict(members)
     parts: list[str] = []
     copied = 0
@@ -93,11 +103,11 @@ def set_members(text: str, members: Mapping[str, str]) -> str:
         is_empty = False
         end_of_members = end
         if key in missing:
-            parts += text[copied:start], _quoted(missing.pop(key))
+            parts += text[copied:start], missing.pop(key)
             copied = end
     parts.append(text[copied:end_of_members])
     for key, value in missing.items():
-        parts += "" if is_empty else ",", _quoted(key), ":", _quoted(value)
+        parts += "" if is_empty else ",", _quoted(key), ":", value
         is_empty = False
     parts.append(text[end_of_members:])
     return "".join(parts)

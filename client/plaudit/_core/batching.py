@@ -88,7 +88,7 @@ class Cutter(Generic[RequestT]):
             return ()
         self.makes_ids = self.makes_ids or (not self._key and not (isinstance(record, Feedback) or id_of(record)))
         project = self._project_of(message)
-        size = measured(message, project)
+        size = measured(message)
         full: Sequence[Batch[RequestT]] = ()
         batch = self._batch
         if batch is None or not batch.has_room(project, size):
@@ -104,10 +104,9 @@ class Cutter(Generic[RequestT]):
         return () if self._batch is None else (self._batch,)
 
 
-def measured(message: v1.Feedback, project: str) -> int:
-    """The bytes of a record in a request for `project`, which then need not stand in the record as well."""
-    if message.project == project:
-        message.ClearField("project")
+def measured(message: v1.Feedback) -> int:
+    """The bytes of a record in a request for a project, which then does not stand in the record as well."""
+    message.ClearField("project")
     return message.ByteSize() + FRAME_BYTES
 
 

@@ -75,3 +75,28 @@ class FeedbackRecord(_Required, total=False):
     version: int | None
     revision: int | None
     owner: str | None
+
+
+class FeedbackChanges(TypedDict, total=False):
+    """What `update` changes besides the payload, by the names of `FeedbackRecord`; None empties a field."""
+
+    ref: str | Ref
+    feedback_type: str
+    creator: str | None
+    annotation_ref: str | Ref | None
+    runnable_ref: str | Ref | None
+    call_ref: str | Ref | None
+    trigger_ref: str | Ref | None
+    queue_id: str | None
+    scorer_tags: Sequence[str] | None
+    scorer_tag_reasons: Mapping[str, str] | None
+    scorer_tag_confidences: Mapping[str, float] | None
+    scorer_ratings: Mapping[str, float] | None
+    scorer_rating_reasons: Mapping[str, str] | None
+    scorer_rating_confidences: Mapping[str, float] | None
+    span_agent_name: str | None
+    span_agent_version: str | None
+    span_status_code: Literal["UNSET", "OK", "ERROR"] | None
+    span_conversation_id: str | None
+    span_trace_id: str | None
+    scorer_trace_id: str | None

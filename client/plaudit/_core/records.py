@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from plaudit import v1
+from plaudit._contract import jsontext
 from plaudit._contract.uuid7 import uuid7
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.fields import Field
-from plaudit._core.model import ALIASES, FIELDS, Feedback
+from plaudit._core.model import ALIASES, CLIENT_FIELDS, FIELDS, SERVER_FIELDS, Feedback
 from plaudit._core.values import is_missing
+
+# Of another one it would be another record.
+_EDITABLE: Final = CLIENT_FIELDS - {"id", "project", "payload"}
 
 
 class NotARecordError(InvalidArgumentError, TypeError):
@@ -56,6 +60,36 @@ def to_message(
         raise InvalidArgumentError.of(violations)
     message.id = message.id or uuid7()
     message.payload_json = message.payload_json or "{}"
+    return message
+
+
+def edited(
+    stored: v1.Feedback, payload: Mapping[str, Any] | None, changes: Mapping[str, Any], prefix: str = "feedback"
+) -> v1.Feedback:
+    """A record to store in place of another one: with other fields, and other top-level keys of its payload.
+
+    None in `changes` empties a field. Raises InvalidArgumentError with the path of every field that cannot be set.
+    """
+    message = v1.Feedback()
+    message.CopyFrom(stored)
+    name: Any
+    for name in SERVER_FIELDS:
+        message.ClearField(name)
+    violations: list[Violation] = []
+    for key, value in changes.items():
+        name = ALIASES.get(key, key)
+        if name not in _EDITABLE:
+            violations.append(Violation(f"{prefix}.{key[:100]}", "is no field that an edit can change"))
+        else:
+            message.ClearField(name)
+            violations += _set(FIELDS[name], message, value, f"{prefix}.{name}")
+    if payload is not None:
+        new = v1.Feedback()
+        violations += _set(FIELDS["payload"], new, payload, f"{prefix}.payload")
+        if not violations:
+            message.payload_json = jsontext.merge(stored.payload_json or "{}", new.payload_json)
+    if violations:
+        raise InvalidArgumentError.of(violations)
     return message
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Self, TypeVar
+from uuid import UUID
 from weakref import WeakSet
 
 from plaudit import v1
-from plaudit._contract import limits
 from plaudit._contract.refs import Ref
 from plaudit._core.changes import Tombstone
 from plaudit._core.definitions import CheckResult, Definition
@@ -21,7 +19,8 @@ from plaudit._core.model import Feedback
 from plaudit._core.paging import Pages
 from plaudit._core.position import Position
 from plaudit._core.question import query_message
-from plaudit._core.records import canonical_id, to_message
+from plaudit._core.records import canonical_id, id_of, to_message
+from plaudit._core.tracing import fill_trace_id
 from plaudit._core.writing import BatchResult, Progress
 from plaudit._results.history import History
 from plaudit._results.overviews import RefOverview
@@ -29,6 +28,7 @@ from plaudit._results.refs import Refs
 from plaudit._settings import Settings, check_project
 from plaudit._steps.batch import created
 from plaudit._steps.definitions import Known, checked, defined, listed
+from plaudit._steps.editing import Doomed, purged, purged_matching, updated
 from plaudit._steps.ingest import Ingestion
 from plaudit._steps.query import reaction_query
 from plaudit._steps.step import Call, Steps
@@ -40,28 +40,12 @@ from plaudit._wire.methods import (
     INGEST,
     LIST_REFS,
     LIST_VERSIONS,
-    PURGE,
     REPLACE,
-    SERVER_INFO,
     SUMMARIZE_REFS,
     Method,
 )
 
 TransportT = TypeVar("TransportT")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """What the server is."""
-
-    version: str
-    """The version of plaudit."""
-    store: str
-    """The kind of store: `sqlite` or `postgresql`."""
-    limits: Mapping[str, int]
-    """The limits in force, by name; bytes, characters or counts."""
-    erasure_pending: bool
-    """Whether bytes of purged content may still be in the store's files."""
 
 
 class Operations(Generic[TransportT]):
@@ -129,9 +113,12 @@ class Operations(Generic[TransportT]):
         entity, _, name = self.project_for(project).partition("/")
         return entity, name, reaction_query(reaction, tones, chosen)
 
-    def _create(self, record: Mapping[str, Any], project: str | None) -> Steps[Feedback]:
+    def _create(self, record: Mapping[str, Any], project: str | None, is_traced: bool = True) -> Steps[Feedback]:
         message = to_message(record)
-        project_id = self.project_for(project or message.project or None)
+        if is_traced and not id_of(record):
+            fill_trace_id(message)
+        project_id = self._project_of(project)(message)
+        message.ClearField("project")
         response = yield from Call(CREATE, v1.CreateFeedbackRequest(project=project_id, feedback=message))
         return Feedback(response.feedback)
 
@@ -162,7 +149,7 @@ class Operations(Generic[TransportT]):
     ) -> Steps[BatchResult[Feedback | PlauditError]]:
         return created(records, partial, self._project_of(project), check_key(key))
 
-    def _get(self, id: str, version: int, project: str | None) -> Steps[Feedback]:
+    def _get(self, id: str | UUID, version: int, project: str | None) -> Steps[Feedback]:
         request = v1.GetFeedbackRequest(project=self.project_for(project), id=canonical_id(id), version=version)
         response = yield from Call(GET, request)
         return Feedback(response.feedback)
@@ -172,11 +159,9 @@ class Operations(Generic[TransportT]):
         if not record.get("id"):
             raise InvalidArgumentError.of([Violation("feedback.id", "is required: it tells which record to replace")])
         message.id = canonical_id(message.id)
-        request = v1.ReplaceFeedbackRequest(
-            project=self.project_for(project or message.project or None),
-            feedback=message,
-            expected_version=expected_version,
-        )
+        project_id = self._project_of(project)(message)
+        message.ClearField("project")
+        request = v1.ReplaceFeedbackRequest(project=project_id, feedback=message, expected_version=expected_version)
         response = yield from Call(REPLACE, request)
         return Feedback(response.feedback)
 
@@ -201,7 +186,7 @@ class Operations(Generic[TransportT]):
     def _listed(self, feedback_type: str, all_versions: bool, project: str | None) -> Steps[list[Definition]]:
         return listed(self.project_for(project), feedback_type, all_versions)
 
-    def _history(self, id: str, project: str | None) -> Steps[History]:
+    def _history(self, id: str | UUID, project: str | None) -> Steps[History]:
         pages = Pages(v1.ListFeedbackVersionsRequest(project=self.project_for(project), id=canonical_id(id)))
         versions: list[Feedback] = []
         tombstone: Tombstone | None = None
@@ -223,31 +208,27 @@ class Operations(Generic[TransportT]):
     def _position(self, project: str | None, after: int | None, query: QueryLike | None) -> Position:
         return Position(self.project_for(project), after, query_message(query))
 
+    def _update(
+        self,
+        id: str | UUID,
+        payload: Mapping[str, Any] | None,
+        changes: Mapping[str, Any],
+        expected_version: int,
+        project: str | None,
+    ) -> Steps[Feedback]:
+        return updated(self.project_for(project), canonical_id(id), payload, changes, expected_version)
+
     def _purge(
-        self, ids: Iterable[str] | None, query: QueryLike | None, dry_run: bool, project: str | None
+        self, ids: Iterable[Doomed] | None, query: QueryLike | None, dry_run: bool, project: str | None
     ) -> Steps[int]:
         if (ids is None) == (query is None):
             raise ValueError("give exactly one of ids and query")
-        project_id = self.project_for(project)
         if query is not None:
-            return (yield from self._purge_matching(as_query(query), dry_run, project_id))
+            return purged_matching(as_query(query), dry_run, self.project_for(project))
         if isinstance(ids, str) or ids is None:
             raise TypeError("ids is a list of ids, not one id")
-        purged = 0
-        for some in _chunks(dict.fromkeys(map(canonical_id, ids)), limits.PURGE_ROWS):
-            response = yield from Call(PURGE, v1.PurgeFeedbackRequest(project=project_id, ids=some, dry_run=dry_run))
-            purged += response.purged_count
-        return purged
-
-    def _purge_matching(self, query: Query, dry_run: bool, project: str) -> Steps[int]:
-        # Each answer says where to go on, however few of the records match: so every purge ends.
-        pages = Pages(v1.PurgeFeedbackRequest(project=project, query=query.to_proto(), dry_run=dry_run))
-        purged = 0
-        while pages.request is not None:
-            response = yield from Call(PURGE, pages.request)
-            purged += response.purged_count
-            pages.advance(response)
-        return purged
+        given = None if project is None else self.project_for(project)
+        return purged(ids, dry_run, given, lambda: self.project_for(None))
 
     def _count(self, query: QueryLike | None, project: str | None) -> Steps[int]:
         request = v1.CountFeedbackRequest(project=self.project_for(project), query=query_message(query))
@@ -263,10 +244,6 @@ class Operations(Generic[TransportT]):
             pages.advance(response)
         return Refs(counts, counts)
 
-    def _server_info(self) -> Steps[ServerInfo]:
-        info = yield from Call(SERVER_INFO, v1.GetServerInfoRequest())
-        return ServerInfo(info.version, info.store, dict(info.limits), info.erasure_pending)
-
     def _project_of(self, project: str | None) -> Callable[[v1.Feedback], str]:
         """What finds the project of a record: the call's, else the record's own, else the client's."""
         return lambda message: self.project_for(project or message.project or None)
@@ -274,9 +251,3 @@ class Operations(Generic[TransportT]):
 
 def _client_of(kind: type[Operations[Any]], settings: Settings) -> Operations[Any]:
     return kind._of(settings)
-
-
-def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = iter(ids)
-    while chunk := list(islice(rest, size)):
-        yield chunk

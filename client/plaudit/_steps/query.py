@@ -27,8 +27,12 @@ from plaudit._results.overviews import Reaction, reaction_of
 from plaudit._results.view import SHOWN_ROWS
 from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
 from plaudit._steps.definitions import Known, rated
+from plaudit._steps.editing import purged_matching
 from plaudit._steps.step import Call, Steps
 from plaudit._wire.methods import COUNT, PURGE, QUERY, SET_REACTION, SUMMARIZE_REFS
+
+EVERY: Final = object()
+"""In place of an id: every record of the ref. Not None, which a caller may have by mistake."""
 
 _AGENT_KINDS: Final = frozenset(("agent_turn", "agent_span", "agent_conversation"))
 
@@ -42,8 +46,8 @@ class Asking(Protocol):
     def project_for(self, project: str | None) -> str:
         """The given project, else the client's."""
 
-    def _create(self, record: Mapping[str, Any], project: str | None) -> Steps[Feedback]:
-        """Store one record."""
+    def _create(self, record: Mapping[str, Any], project: str | None, is_traced: bool = True) -> Steps[Feedback]:
+        """Store one record; where it is traced, with the current trace."""
 
 
 ClientT = TypeVar("ClientT", bound=Asking)
@@ -255,6 +259,23 @@ class Asked(ABC, Generic[ClientT]):
         result.add((yield from Call(QUERY, request)))
         return True
 
+    def _purged_all(self, dry_run: bool) -> Steps[int]:
+        """Remove every record that matches. Raises ValueError for a query that must not be purged as a whole."""
+        question = self._question
+        if question.offset or question.limit is not None:
+            raise ValueError("a query with a limit or an offset is not purged: its records are, with client.purge(…)")
+        if question.query is None:
+            raise ValueError("this query has no condition; to remove every record, ask for field('id').exists()")
+        try:
+            return (yield from purged_matching(question.query, dry_run, self.project_id))
+        finally:
+            if not dry_run:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._result = None
+        self._forgotten += 1
+
     def _is_current(self, result: Rows) -> Steps[bool]:
         """Whether the project is the same as when the rows were read; asks in one call, which returns no rows."""
         if not result.rows or not result.revision:
@@ -309,6 +330,7 @@ class AskedOfRef(Asked[ClientT]):
             problem = f"must be a JSON object, not a {type(payload).__name__}"
             raise InvalidArgumentError.of([Violation("feedback.payload", problem)])
         return self._stored(
+            is_traced=True,
             feedback_type=feedback_type,
             payload={**(payload or {}), **more},
             creator=creator,
@@ -364,25 +386,21 @@ class AskedOfRef(Asked[ClientT]):
         finally:
             self._forget()
 
-    def _purged(self, feedback_id: str) -> Steps[None]:
+    def _purged(self, feedback_id: str | UUID, dry_run: bool) -> Steps[None]:
         this = Query((field("id") == canonical_id(feedback_id)) & (field("ref") == self._uri))
-        request = v1.PurgeFeedbackRequest(project=self.project_id, query=this.to_proto())
+        request = v1.PurgeFeedbackRequest(project=self.project_id, query=this.to_proto(), dry_run=dry_run)
         try:
             yield from Call(PURGE, request)
         finally:
             self._forget()
 
-    def _stored(self, **record: Any) -> Steps[str]:
+    def _stored(self, is_traced: bool = False, **record: Any) -> Steps[str]:
         try:
-            stored = yield from self.client._create({"ref": self._uri, **record}, self.project_id)
+            stored = yield from self.client._create({"ref": self._uri, **record}, self.project_id, is_traced)
         finally:
             # After an error, too: a call without an answer may have stored the record.
             self._forget()
         return stored.id
-
-    def _forget(self) -> None:
-        self._result = None
-        self._forgotten += 1
 
 
 def _last_row(index: int | slice) -> int | None:

@@ -98,7 +98,7 @@ class BufferedWriter:
         self._check_process()
         message = to_message(record)
         project = self._project_of(message)
-        size = measured(message, project)
+        size = measured(message)
         if size > ROOM:
             raise too_large("feedback", size)
         deadline = math.inf if timeout is None else self._clock() + timeout

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
+from uuid import UUID
 
 from plaudit._contract import limits
 from plaudit._core.batching import cut
-from plaudit._core.definitions import Definition
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
-from plaudit._core.given import FeedbackRecord
+from plaudit._core.given import FeedbackChanges, FeedbackRecord
 from plaudit._core.grouping import Measured
 from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Ingested, Progress
-from plaudit._results.definitions import Check, DefinedType, Definitions
 from plaudit._results.history import History
 from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
-from plaudit._settings import Options, Settings
+from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
-from plaudit._steps.operations import Operations, ServerInfo
-from plaudit._steps.step import Steps
+from plaudit._steps.editing import Doomed
+from plaudit._steps.operations import Operations
 from plaudit._sync import default
 from plaudit._sync.closing import Closing
 from plaudit._sync.ingest import BlockingIngestLine
+from plaudit._sync.projects import ProjectOperations
 from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
-from plaudit._sync.run import ResultT, finish
 from plaudit._sync.stream import FeedbackStream
 from plaudit._sync.watch import Watch
 from plaudit._wire.grpc import GrpcTransport
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from plaudit._sync.buffered import BufferedWriter
 
 
-class Client(Operations[Transport], Closing):
+class Client(ProjectOperations, Closing):
     """A client of one server. Connects at the first call; safe to share between threads, usable after a fork.
 
     `project` is `entity/project` for calls that name no project. The other arguments say how to reach the server; what
@@ -87,9 +86,6 @@ class Client(Operations[Transport], Closing):
         client = cls.__new__(cls)
         Operations.__init__(client, settings, GrpcTransport(settings))
         return client
-
-    def _finished(self, steps: Steps[ResultT], call: CallArguments) -> ResultT:
-        return finish(steps, self.transport, CallOptions.of(**call))
 
     def get_feedback(
         self,
@@ -172,7 +168,8 @@ class Client(Operations[Transport], Closing):
         The fields, their types and meanings are those of `FeedbackRecord`.
 
         Without an `id` it gets a new UUIDv7. Creating the same record with the same id again returns the record.
-        Fields that only the server sets are ignored.
+        Fields that only the server sets are ignored. Where OpenTelemetry is in use, an empty `span_trace_id` of a
+        record without an id is that of the current span.
         """
         return self._finished(self._create(record, project), call)
 
@@ -220,7 +217,9 @@ class Client(Operations[Transport], Closing):
         # Without `partial` none of them is an error.
         return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, key, project), call))
 
-    def get(self, id: str, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]) -> Feedback:
+    def get(
+        self, id: str | UUID, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> Feedback:
         """One record by its id: the given version of it, or the newest (0). Raises NotFoundError."""
         return self._finished(self._get(id, version, project), call)
 
@@ -243,58 +242,32 @@ class Client(Operations[Transport], Closing):
         """
         return self._finished(self._replace(record, expected_version, project), call)
 
-    def history(self, id: str, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
+    def update(
+        self,
+        id: str | UUID,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        expected_version: int = 0,
+        project: str | None = None,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+        **changes: Unpack[FeedbackChanges],
+    ) -> Feedback:
+        """Change some fields of a record, keep the others to the character, and return the record as stored.
+
+        `payload` sets its top-level keys, and leaves the others: `client.update(id, {"score": 0.5})`. Any other field
+        is given by its name, and emptied by None: `client.update(id, creator="ana", queue_id=None)`.
+
+        The record is read and replaced in one step only if nobody replaced it in between; else what is there now is
+        read and changed again. With `expected_version` it is changed in that version alone. Raises NotFoundError, and
+        AbortedError for another version than the expected one.
+        """
+        steps = self._update(id, payload, changes, expected_version, project)
+        return self._finished(steps, {"timeout": timeout, "metadata": metadata})
+
+    def history(self, id: str | UUID, *, project: str | None = None, **call: Unpack[CallArguments]) -> History:
         """The versions of one record, oldest first; after a purge its tombstone alone. Raises NotFoundError."""
         return self._finished(self._history(id, project), call)
-
-    def define(
-        self,
-        definition: Definition,
-        *,
-        checked: Check | None = None,
-        expected_version: int | None = None,
-        project: str | None = None,
-        **call: Unpack[CallArguments],
-    ) -> Definition:
-        """Store what a feedback type means, and return it as stored: a new version, or the newest if nothing is new.
-
-        With `checked`, the result of `check` for it, it is refused if a record stored since then breaks it.
-        `expected_version` is the version that must be the newest, 0 for none.
-
-        Raises InvalidArgumentError for a definition that breaks rules, AbortedError for another version, and
-        PlauditError with the reason DEFINITION_BREAKS_STORED; for administrators.
-        """
-        revision = None if checked is None else checked.revision
-        return self._finished(self._defined(definition, revision, expected_version, project), call)
-
-    def check(
-        self,
-        definition: Definition | str,
-        query: QueryLike | None = None,
-        *,
-        project: str | None = None,
-        **call: Unpack[CallArguments],
-    ) -> Check:
-        """Which stored records would break a definition, or, for a feedback type, break the one in force.
-
-        Nothing is sent before the result is looked at: `.breaking`, `.examples`. Needs the role of an editor.
-        """
-        return Check(lambda: self._finished(self._checked(definition, query, project), call))
-
-    def definitions(
-        self, *, all_versions: bool = False, project: str | None = None, **call: Unpack[CallArguments]
-    ) -> Definitions:
-        """The definitions of the project, by type; with `all_versions` every version, oldest first."""
-        return Definitions(lambda: self._finished(self._listed("", all_versions, project), call))
-
-    def definition(
-        self, feedback_type: str, *, project: str | None = None, **call: Unpack[CallArguments]
-    ) -> DefinedType:
-        """The definition of one type: `.current`, `.history()`. Nothing is sent before it is looked at."""
-        return DefinedType(
-            feedback_type,
-            Definitions(lambda: self._finished(self._listed(feedback_type, True, project), call)),
-        )
 
     def ingest(
         self,
@@ -398,7 +371,7 @@ class Client(Operations[Transport], Closing):
 
     def purge(
         self,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[Doomed] | None = None,
         *,
         query: QueryLike | None = None,
         dry_run: bool = False,
@@ -407,9 +380,11 @@ class Client(Operations[Transport], Closing):
     ) -> int:
         """Remove records for good, by id or all that match a query, and return how many; `dry_run` only counts.
 
+        `ids` are ids, or records that were read, such as a `Feedbacks`, each of which is removed from its own project.
+
         It sends as many requests as it takes; after an error, what was purged before stays purged. An id that does not
         exist is not an error and counts 0, so a purge that is repeated may return less. Give exactly one of `ids` and
-        `query`.
+        `query`. Raises ValueError, before anything is purged, for a record of another project than the given one.
         """
         return self._finished(self._purge(ids, query, dry_run, project), call)
 
@@ -424,10 +399,6 @@ class Client(Operations[Transport], Closing):
     ) -> Refs:
         """The unique refs of the records that match, in the order of their URIs, with the number of records of each."""
         return self._finished(self._refs(query, project), call)
-
-    def server_info(self, **call: Unpack[CallArguments]) -> ServerInfo:
-        """The server's version, store and limits."""
-        return self._finished(self._server_info(), call)
 
     def close(self) -> None:
         """Store what the writers of `buffered` still hold, and close the connections.

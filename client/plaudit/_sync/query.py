@@ -15,7 +15,7 @@ from plaudit._results.overviews import Reaction
 from plaudit._results.refs import Refs
 from plaudit._show.grid import Grid
 from plaudit._show.shown import Shown
-from plaudit._steps.query import Asked, AskedOfRef, Rows
+from plaudit._steps.query import EVERY, Asked, AskedOfRef, Rows
 from plaudit._steps.step import Steps
 from plaudit._sync import default
 from plaudit._sync.groups import Analysis
@@ -70,6 +70,13 @@ class FeedbackQuery(Shown, Asked["Client"], Analysis):
     def count(self, **call: Unpack[CallArguments]) -> int:
         """How many records match now, whatever `offset` and `limit` are. The server counts; no record is fetched."""
         return self._finished(self._counted(), call)
+
+    def purge(self, *, dry_run: bool = False, **call: Unpack[CallArguments]) -> int:
+        """Remove every record that matches now, for good, and return how many; `dry_run` only counts.
+
+        Raises ValueError for a query with a limit or an offset, and for one without a condition.
+        """
+        return self._finished(self._purged_all(dry_run), call)
 
     def to_pandas(self, **call: Unpack[CallArguments]) -> pandas.DataFrame:
         """A DataFrame with a row for each record and a column for each field. Needs pandas."""
@@ -146,7 +153,8 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
     ) -> str:
         """Store feedback of a type of your own, or an annotation; `kwargs` are merged over a copy of `payload`.
 
-        `id` is the record's id, so that a call may be repeated; a new one when it is left out.
+        `id` is the record's id, so that a call may be repeated; a new one when it is left out. Then, where
+        OpenTelemetry is in use, `span_trace_id` is the trace of the current span.
 
         Raises, before anything is sent: ValueError for a reserved type (`wandb.…`) without `annotation_ref`, for an
         `annotation_ref` with a type that does not start with `wandb.annotation.`, and for a payload that JSON cannot
@@ -203,6 +211,15 @@ class RefFeedbackQuery(AskedOfRef["Client"], FeedbackQuery):
         """
         return self._finished(self._rated(feedback_type, value, reason, creator), call)
 
-    def purge(self, feedback_id: str, **call: Unpack[CallArguments]) -> None:
-        """Remove one record of this ref for good; an id that does not exist is not an error."""
-        self._finished(self._purged(feedback_id), call)
+    @overload
+    def purge(self, feedback_id: str | UUID, **call: Unpack[CallArguments]) -> None: ...
+    @overload
+    def purge(self, *, dry_run: bool = False, **call: Unpack[CallArguments]) -> int: ...
+    def purge(self, feedback_id: Any = EVERY, *, dry_run: bool = False, **call: Unpack[CallArguments]) -> int | None:
+        """Remove one record of this ref for good; an id that does not exist is not an error.
+
+        Without an id every record of the ref, and return how many; then `dry_run` only counts.
+        """
+        if feedback_id is EVERY:
+            return self._finished(self._purged_all(dry_run), call)
+        return self._finished(self._purged(feedback_id, dry_run), call)

@@ -49,6 +49,11 @@ LIST_DEFINITIONS: Final = Method("ListDefinitions", v1.ListDefinitionsRequest, v
 CHECK_DEFINITION: Final = Method("CheckDefinition", v1.CheckDefinitionRequest, v1.CheckDefinitionResponse, _DEFINITIONS)
 SET_REACTION: Final = Method("SetReaction", v1.SetReactionRequest, v1.SetReactionResponse)
 
+_PROJECTS: Final = "ProjectService"
+
+LIST_PROJECTS: Final = Method("ListProjects", v1.ListProjectsRequest, v1.ListProjectsResponse, _PROJECTS)
+CALLER: Final = Method("GetCaller", v1.GetCallerRequest, v1.GetCallerResponse, _PROJECTS)
+
 _ANALYTICS: Final = "AnalyticsService"
 
 AGGREGATE: Final = Method("AggregateFeedback", v1.AggregateFeedbackRequest, v1.AggregateFeedbackResponse, _ANALYTICS)
