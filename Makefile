@@ -9,6 +9,7 @@ HTTP   ?= 127.0.0.1:8080
 JOBS   ?= 2
 KILLS  ?= 200
 EXAMPLES ?= 20000
+STEPS ?= 20000
 STRINGS ?= 100000
 ROUNDS ?= 12
 NEIGHBOUR_ROUNDS ?= 3
@@ -116,6 +117,13 @@ test-postgres: $(DEV_READY) ## Run the long tests on PostgreSQL: a temporary clu
 test-model: $(DEV_READY) ## Run the generated tests with many examples (EXAMPLES=20000): queries, refs, JSON, stores
 	@PLAUDIT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/unit tests/client $(ARGS)
 	@PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 100)) $(BIN)/python -m pytest --timeout=0 tests/store/test_model.py $(ARGS)
+
+.PHONY: test-definitions
+test-definitions: $(DEV_READY) ## Run the long tests of definitions on both engines (STEPS=20000), four servers for 60 s
+	@CI=$(or $(CI),true) PLAUDIT_TEST_DEFINITION_STEPS=$(STEPS) PLAUDIT_TEST_CAMPAIGN_SECONDS=60 $(BIN)/python -m pytest \
+		-p no:randomly --timeout=0 -q -s tests/conformance/test_definitions.py tests/postgres/test_definitions.py \
+		tests/store/test_definition_machine.py tests/postgres/test_definition_machine.py \
+		tests/postgres/test_definition_campaign.py $(ARGS)
 
 .PHONY: test-faults
 test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and restarts (KILLS=200)

@@ -1,4 +1,7 @@
-"""Four servers write while one definer changes four types in turn: no row is stored by a version not in force."""
+"""Four servers write while one definer changes four types in turn: no row is stored by a version not in force.
+
+The short form has four servers' engines, writers and caches in this process; the long one four server processes.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,24 @@ import json
 import os
 import random
 import time
-from typing import Any
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any, Protocol
 
+import grpc
 import pytest
 
 from plaudit._contract import jsontext
 from plaudit._contract.uuid7 import uuid7
-from plaudit.v1 import Feedback
+from plaudit.v1 import (
+    CreateFeedbackRequest,
+    Definition,
+    DefinitionServiceStub,
+    Feedback,
+    FeedbackServiceStub,
+    PutDefinitionRequest,
+)
 from plaudit_server.definitions import rules
 from plaudit_server.definitions.cache import Cache, usable
 from plaudit_server.definitions.commands import PutDefinition
@@ -28,6 +42,7 @@ from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.writer import Writer
 from tests.conformance.definition_cases import definition_of
 from tests.postgres.cluster import Database
+from tests.service.process import server_process
 
 SECONDS = float(os.environ.get("PLAUDIT_TEST_CAMPAIGN_SECONDS", "3"))
 EVERY = 0.02
@@ -35,6 +50,16 @@ SERVERS, CALLERS = 4, 4
 PROJECT = "acme/campaign"
 TYPES = ("a", "b", "c", "d")
 RULES: tuple[dict[str, Any], ...] = ({"numeric": {"min": 0}}, {"boolean": {}})
+
+
+class Writes(Protocol):
+    """What a server does in this campaign."""
+
+    async def define(self, definition: Definition) -> None:
+        """Put a definition."""
+
+    async def create(self, record: Feedback) -> bool | None:
+        """Store a record: whether it was, or broke its definition; None when the server had no place for the call."""
 
 
 class Server:
@@ -54,16 +79,72 @@ class Server:
         await self.writer.close()
         await self.store.close()
 
+    async def define(self, definition: Definition) -> None:
+        read = rules.read(definition, PROJECT, [])
+        assert read is not None
+        command = PutDefinition(PROJECT, "root", read, lambda stored: usable(PROJECT, stored), jsontext.decode)
+        assert isinstance(await self.writer.submit(command), StoredDefinition)
 
-async def define(server: Server, type: str, number: int) -> None:
-    message = definition_of({"feedback_type": type, "title": str(number), **RULES[number % 2]})
-    read = rules.read(message, PROJECT, [])
-    assert read is not None
-    command = PutDefinition(PROJECT, "root", read, lambda stored: usable(PROJECT, stored), jsontext.decode)
-    assert isinstance(await server.writer.submit(command), StoredDefinition)
+    async def create(self, record: Feedback) -> bool | None:
+        draft = new_record(record, PROJECT, "alice", [])
+        assert draft is not None
+        try:
+            [outcome] = await self.writing.create(Draft(PROJECT, (draft,), ("feedback",), atomic=False))
+        except Overloaded:
+            return None
+        return not isinstance(outcome, InvalidFields)
 
 
-async def changing(server: Server, until: float) -> int:
+class Remote:
+    """A server process, called over its port."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._feedback: Any = FeedbackServiceStub(channel)
+        self._definitions: Any = DefinitionServiceStub(channel)
+
+    async def define(self, definition: Definition) -> None:
+        await self._definitions.PutDefinition(PutDefinitionRequest(project=PROJECT, definition=definition))
+
+    async def create(self, record: Feedback) -> bool | None:
+        try:
+            await self._feedback.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=record))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                return False
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return None
+            raise
+        return True
+
+
+@asynccontextmanager
+async def here(url: str) -> AsyncIterator[list[Writes]]:
+    """Four servers' parts in this process."""
+    servers = [Server(url) for _ in range(SERVERS)]
+    for server in servers:
+        await server.open()
+    try:
+        yield list(servers)
+    finally:
+        for server in servers:
+            await server.close()
+
+
+@asynccontextmanager
+async def processes(url: str) -> AsyncIterator[list[Writes]]:
+    """Four server processes."""
+    with ExitStack() as started, ThreadPoolExecutor(SERVERS) as pool:
+        made = list(pool.map(lambda _: started.enter_context(server_process(url)), range(SERVERS)))
+        async with AsyncExitStack() as opened:
+            channels = [grpc.aio.insecure_channel(process.target) for process in made]
+            yield [Remote(await opened.enter_async_context(channel)) for channel in channels]
+
+
+async def define(server: Writes, type: str, number: int) -> None:
+    await server.define(definition_of({"feedback_type": type, "title": str(number), **RULES[number % 2]}))
+
+
+async def changing(server: Writes, until: float) -> int:
     """Change the types in turn, each from numbers to bools and back; how often."""
     number = 0
     while time.monotonic() < until:
@@ -74,56 +155,49 @@ async def changing(server: Server, until: float) -> int:
     return number * len(TYPES)
 
 
-async def writing(server: Server, until: float, seed: int) -> tuple[int, int]:
+async def writing(server: Writes, until: float, seed: int) -> tuple[int, int]:
     """Create numbers and bools of the four types; how many were stored, and how many refused."""
     chance = random.Random(seed)
     stored = refused = 0
     while time.monotonic() < until:
         payload = json.dumps({"value": chance.choice((1, True))})
         sent = Feedback(id=uuid7(), ref="urn:x", feedback_type=chance.choice(TYPES), payload_json=payload)
-        record = new_record(sent, PROJECT, "alice", [])
-        assert record is not None
-        try:
-            [outcome] = await server.writing.create(Draft(PROJECT, (record,), ("feedback",), atomic=False))
-        except Overloaded:
-            continue
-        if isinstance(outcome, InvalidFields):
-            refused += 1
-        else:
-            stored += 1
+        done = await server.create(sent)
+        stored += done is True
+        refused += done is False
     return stored, refused
 
 
-async def versions_of(server: Server) -> dict[str, list[Version]]:
+async def versions_of(url: str) -> dict[str, list[Version]]:
+    store = PostgresEngine(url)
+    await store.open()
     found: dict[str, list[Version]] = {type: [] for type in TYPES}
     after = ("", 0)
     while True:
-        page = await server.store.read(SelectDefinitions(PROJECT, "", True, after, 500))
+        page = await store.read(SelectDefinitions(PROJECT, "", True, after, 500))
         for stored in page.definitions:
             found[stored.feedback_type].append(usable(PROJECT, stored))
         if not page.more:
+            await store.close()
             return found
         after = page.definitions[-1].feedback_type, page.definitions[-1].version
 
 
 @pytest.mark.timeout(0)
-def test_no_row_is_stored_by_a_version_that_is_not_in_force(empty_database: Database) -> None:
+@pytest.mark.parametrize("servers", [here] if SECONDS < 10 else [processes])
+def test_no_row_is_stored_by_a_version_that_is_not_in_force(empty_database: Database, servers: Any) -> None:
+    url = empty_database.url
+
     async def scenario() -> tuple[int, int, int, dict[str, list[Version]]]:
-        servers = [Server(empty_database.url) for _ in range(SERVERS)]
-        for server in servers:
-            await server.open()
-        try:
+        async with servers(url) as four:
             for type in TYPES:
-                await define(servers[0], type, 1)
+                await define(four[0], type, 1)
             until = time.monotonic() + SECONDS
-            definer = asyncio.create_task(changing(servers[0], until))
-            results = await asyncio.gather(*(writing(servers[n % SERVERS], until, n) for n in range(SERVERS * CALLERS)))
+            definer = asyncio.create_task(changing(four[0], until))
+            results = await asyncio.gather(*(writing(four[n % SERVERS], until, n) for n in range(SERVERS * CALLERS)))
             changes = await definer
-            stored, refused = (sum(result[side] for result in results) for side in (0, 1))
-            return changes, stored, refused, await versions_of(servers[1])
-        finally:
-            for server in servers:
-                await server.close()
+        stored, refused = (sum(result[side] for result in results) for side in (0, 1))
+        return changes, stored, refused, await versions_of(url)
 
     changes, stored, refused, versions = asyncio.run(scenario())
     rows = empty_database.execute("SELECT feedback_type, revision, payload FROM feedback")

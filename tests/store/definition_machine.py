@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from plaudit._contract import jsontext
 from plaudit._contract.uuid7 import uuid7
@@ -34,6 +36,9 @@ from plaudit_server.feedback.writing import Draft, Writing
 from plaudit_server.store.base import Engine
 from plaudit_server.store.writer import Writer
 from tests.conformance.definition_cases import definition_of
+
+STEPS = 50
+"""The most steps of one run."""
 
 TYPES = ("a", "b")
 USERS = ("alice", "bob")
@@ -81,8 +86,8 @@ class DefinitionMachine(RuleBasedStateMachine):
 
     runner: asyncio.Runner
     stores: Sequence[Engine]
-    steps = 0
-    """How many were taken, of all runs."""
+    taken: Counter[str]
+    """How many steps of each kind were taken, in all runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +112,18 @@ class DefinitionMachine(RuleBasedStateMachine):
             for server in self.servers:
                 await server.writer.close()
 
-        self.runner.run(stop())
+        try:
+            self.compare_all()
+        finally:
+            self.runner.run(stop())
+
+    def compare_all(self) -> None:
+        """What is stored at the end: the versions put, and each living record, once in its place, by its version."""
+        assert self.stored_versions() == [stored for type in TYPES for stored in self.versions[type]]
+        for id, place in self.alive.items():
+            stored = self.get(0, id)
+            self.kept(stored)
+            assert place is None or self.holders.get(place) == id
 
     # --- steps
 
@@ -118,16 +134,19 @@ class DefinitionMachine(RuleBasedStateMachine):
         unique=st.sampled_from(UNIQUE),
     )
     def put(self, server: int, type: str, kind: dict[str, Any], unique: dict[str, Any]) -> None:
-        message = definition_of({"feedback_type": type, **kind, **unique})
-        read = rules.read(message, self.project, [])
+        self.taken["put"] += 1
+        command = self.command(type, kind, unique)
+        self.note_put(type, command, self.run(lambda: self.servers[server].writer.submit(command)))
+
+    def command(self, type: str, kind: dict[str, Any], unique: dict[str, Any]) -> PutDefinition:
+        read = rules.read(definition_of({"feedback_type": type, **kind, **unique}), self.project, [])
         assert read is not None
-        command = PutDefinition(
-            self.project, "root", read, lambda stored: usable(self.project, stored), jsontext.decode
-        )
-        made = self.run(lambda: self.servers[server].writer.submit(command))
+        return PutDefinition(self.project, "root", read, lambda stored: usable(self.project, stored), jsontext.decode)
+
+    def note_put(self, type: str, command: PutDefinition, made: Any) -> None:
         assert isinstance(made, StoredDefinition)
         versions = self.versions[type]
-        if versions and versions[-1].content == read.content:
+        if versions and versions[-1].content == command.definition.content:
             assert made == versions[-1]
         else:
             assert made.version == len(versions) + 1
@@ -141,13 +160,63 @@ class DefinitionMachine(RuleBasedStateMachine):
         value=st.sampled_from(VALUES),
     )
     def create(self, server: int, type: str, ref: str, user: str, value: Any) -> None:
+        self.taken["create"] += 1
         self.send(server, type, ref, user, value, uuid7())
 
+    @rule(
+        server=st.integers(0, 1),
+        type=st.sampled_from(TYPES),
+        kind=st.sampled_from(RULES),
+        value=st.sampled_from(VALUES),
+    )
+    def put_beside_create(self, server: int, type: str, kind: dict[str, Any], value: Any) -> None:
+        """One server changes a definition while the other stores a record of the type; either may be first."""
+        self.taken["put beside create"] += 1
+        command, id = self.command(type, kind, {}), uuid7()
+
+        async def both() -> tuple[Any, Any]:
+            putting = self.servers[server].writer.submit(command)
+            return await asyncio.gather(putting, self.creating(1 - server, type, "urn:free", "carol", value, id))
+
+        before = self.newest_stored(type)
+        made, outcome = self.run(both)
+        self.note_put(type, command, made)
+        if isinstance(outcome, Row):
+            # A ref of its own that is free again at once: what it competes with is not the matter here.
+            assert self.kept(message(outcome)).id == id
+            self.run(lambda: self.servers[server].writer.submit(Purge(self.project, "root", [id])))
+        else:
+            assert isinstance(outcome, InvalidFields), outcome
+            assert not (self.holds(before, value) and self.holds(self.newest_stored(type), value))
+
+    @rule(type=st.sampled_from(TYPES), ref=st.sampled_from(REFS), value=st.sampled_from(VALUES))
+    def create_at_once(self, type: str, ref: str, value: Any) -> None:
+        """Both servers store a record for one place at the same time: one of them is the first."""
+        self.taken["create at once"] += 1
+        ids, user = (uuid7(), uuid7()), USERS[0]
+
+        async def both() -> Sequence[Any]:
+            calls = [self.creating(server, type, ref, user, value, ids[server]) for server in (0, 1)]
+            return await asyncio.gather(*calls)
+
+        outcomes = self.run(both)
+        stored = {n: message(row) for n, row in enumerate(outcomes) if isinstance(row, Row)}
+        # The order in which they came is the only thing that the model does not know: it follows the answers.
+        # A repeat with equal content changes nothing, so the record of the first has its own id in both.
+        order = {n: (record.revision, record.id != ids[n]) for n, record in stored.items()}
+        for n in sorted((0, 1), key=lambda n: order.get(n, (2**63, True))):
+            self.note_create(outcomes[n], type, ref, user, value, ids[n])
+        if self.place_of(type, ref, user) is not None:
+            assert len({record.id for record in stored.values()}) <= 1
+
     def send(self, server: int, type: str, ref: str, user: str, value: Any, id: str) -> None:
+        outcome = self.run(lambda: self.creating(server, type, ref, user, value, id))
+        self.note_create(outcome, type, ref, user, value, id)
+
+    def note_create(self, outcome: Any, type: str, ref: str, user: str, value: Any, id: str) -> None:
         place, holder = self.place_of(type, ref, user), None
         if place is not None:
             holder = self.holders.get(place)
-        outcome = self.created(server, type, ref, user, value, id)
         if not self.is_good(type, value):
             assert isinstance(outcome, InvalidFields), outcome
         elif holder is not None and (not self.replaces(type) or self.owners[holder] != user):
@@ -155,7 +224,8 @@ class DefinitionMachine(RuleBasedStateMachine):
             assert isinstance(outcome, FeedbackNotUnique), outcome
             assert outcome.id == (None if self.replaces(type) else holder)
         else:
-            row = self.kept(outcome, type)
+            assert isinstance(outcome, Row), outcome
+            row = self.kept(message(outcome))
             assert row.id == (holder or id)
             self.sent.append(Sent(type, ref, user, value, id, row.id))
             if holder is None:
@@ -167,8 +237,9 @@ class DefinitionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(server=st.integers(0, 1), which=st.integers(0, 2**16))
     def retry(self, server: int, which: int) -> None:
+        self.taken["retry"] += 1
         sent = self.sent[which % len(self.sent)]
-        outcome = self.created(server, sent.type, sent.ref, sent.user, sent.value, sent.id)
+        outcome = self.run(lambda: self.creating(server, sent.type, sent.ref, sent.user, sent.value, sent.id))
         if sent.answered in self.alive:
             assert isinstance(outcome, Row), outcome
             assert message(outcome) == self.get(server, sent.answered)
@@ -184,6 +255,7 @@ class DefinitionMachine(RuleBasedStateMachine):
         by_other_name=st.booleans(),
     )
     def replace(self, server: int, which: int, ref: str, value: Any, by_other_name: bool) -> None:
+        self.taken["replace"] += 1
         id = sorted(self.alive)[which % len(self.alive)]
         before = self.get(server, id)
         type, owner = before.feedback_type, self.owners[id]
@@ -205,7 +277,8 @@ class DefinitionMachine(RuleBasedStateMachine):
         elif place is not None and self.holders.get(place, id) != id:
             assert isinstance(outcome, FeedbackNotUnique), outcome
         else:
-            assert self.kept(outcome, type).id == id
+            assert isinstance(outcome, Row), outcome
+            assert self.kept(message(outcome)).id == id
             self.leave(id)
             self.alive[id] = place
             if place is not None:
@@ -214,6 +287,7 @@ class DefinitionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.alive)
     @rule(server=st.integers(0, 1), which=st.integers(0, 2**16))
     def purge(self, server: int, which: int) -> None:
+        self.taken["purge"] += 1
         id = sorted(self.alive)[which % len(self.alive)]
         name = next((sent.id for sent in self.sent if sent.answered == id), id)
         purged = self.run(lambda: self.servers[server].writer.submit(Purge(self.project, "root", [name])))
@@ -229,9 +303,13 @@ class DefinitionMachine(RuleBasedStateMachine):
         if place is not None and self.holders.get(place) == id:
             del self.holders[place]
 
-    def newest(self, type: str) -> Definition | None:
+    def newest_stored(self, type: str) -> StoredDefinition | None:
         versions = self.versions[type]
-        return Definition.FromString(versions[-1].content) if versions else None
+        return versions[-1] if versions else None
+
+    def newest(self, type: str) -> Definition | None:
+        stored = self.newest_stored(type)
+        return Definition.FromString(stored.content) if stored else None
 
     def place_of(self, type: str, ref: str, owner: str) -> tuple[Any, ...] | None:
         newest = self.newest(type)
@@ -244,28 +322,27 @@ class DefinitionMachine(RuleBasedStateMachine):
         return newest is not None and newest.unique.on_repeat == 2
 
     def is_good(self, type: str, value: Any) -> bool:
-        versions = self.versions[type]
-        return not versions or self.holds(versions[-1], value)
+        return self.holds(self.newest_stored(type), value)
 
-    def holds(self, stored: StoredDefinition, value: Any) -> bool:
+    def holds(self, stored: StoredDefinition | None, value: Any) -> bool:
+        if stored is None:
+            return True
         out: list[Any] = []
         payload = {"value": value}
         look_at(usable(self.project, stored).definition, payload, json.dumps(payload), out, Credit(10**9))
         return not out
 
-    def kept(self, outcome: Any, type: str) -> Feedback:
-        """A row that was stored, which must be good by the version in force at its revision."""
-        assert isinstance(outcome, Row), outcome
-        stored = message(outcome)
-        in_force = [version for version in self.versions[type] if version.since_revision < stored.revision]
+    def kept(self, stored: Feedback) -> Feedback:
+        """A record that was stored, which must be good by the version in force at its revision."""
+        of_type = self.versions[stored.feedback_type]
+        in_force = [version for version in of_type if version.since_revision < stored.revision]
         if in_force:
             assert self.holds(in_force[-1], json.loads(stored.payload_json)["value"])
         return stored
 
     # --- the servers
 
-    def run(self, work: Callable[[], Any]) -> Any:
-        type(self).steps += 1
+    def run(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return self.runner.run(work())
 
     def get(self, server: int, id: str) -> Feedback:
@@ -279,10 +356,10 @@ class DefinitionMachine(RuleBasedStateMachine):
         assert record is not None
         return record
 
-    def created(self, server: int, type: str, ref: str, user: str, value: Any, id: str) -> Row | DomainError:
+    async def creating(self, server: int, type: str, ref: str, user: str, value: Any, id: str) -> Row | DomainError:
         record = self.record(type, ref, user, value, id)
         draft = Draft(self.project, (record,), ("feedback",), atomic=False, owner=user)
-        [outcome] = self.run(lambda: self.servers[server].writing.create(draft))
+        [outcome] = await self.servers[server].writing.create(draft)
         result: Row | DomainError = outcome
         return result
 
@@ -292,3 +369,27 @@ class DefinitionMachine(RuleBasedStateMachine):
         found = self.run(lambda: self.servers[0].store.read(read))
         definitions: list[StoredDefinition] = found.definitions
         return definitions
+
+
+def run_machine(runner: asyncio.Runner, stores: Sequence[Engine], steps: int) -> Counter[str]:
+    """Run the machine until this many steps were taken, each run in a project of its own; how many of which kind."""
+
+    class Machine(DefinitionMachine):
+        pass
+
+    Machine.runner, Machine.stores, Machine.taken = runner, stores, Counter()
+    while Machine.taken.total() < steps:
+        runs = max(4, (steps - Machine.taken.total()) // STEPS)
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=runs,
+                stateful_step_count=STEPS,
+                deadline=None,
+                database=None,
+                # Two servers at once are not the same twice, so a failure is shown as it came.
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    return Machine.taken
