@@ -344,3 +344,25 @@ def test_with_a_key_the_note_calls_a_rerun_safe(client: plaudit.Client) -> None:
     assert raised.value.__notes__ == [
         "1 records are stored; go on at position 1. Sending all again with the same ids is safe."
     ]
+
+
+def test_an_import_says_what_it_did_with_what_was_there(running: RunningServer, project: str) -> None:
+    client = running.client(project)
+    stamps = {"id": str(uuid.uuid4()), "created_at": "2020-01-01T00:00:00Z", "user_id": "ana"}
+    old = record(1, **stamps, updated_at="2020-01-02T00:00:00Z")
+    new = record(2, **(stamps | {"user_id": "ben"}), updated_at="2020-01-03T00:00:00Z")
+    made = client.import_records([old])
+    assert (made.stored, made.created, made.updated, made.kept) == (1, 1, 0, 0)
+    with pytest.raises(plaudit.AlreadyExistsError):
+        client.import_records([new])
+    kept = client.import_records([new], existing="keep")
+    assert (kept.stored, kept.created, kept.updated, kept.kept) == (1, 0, 0, 1)
+    updated = client.import_records([new, old], existing="update")
+    assert (updated.stored, updated.created, updated.updated, updated.kept) == (2, 0, 1, 1)
+    assert client.import_records([new], existing="update").revision == updated.revision
+    assert [(f.user_id, f.owner, f.payload) for f in client.history(old["id"])] == [
+        ("ana", "ana", {"n": 1}),
+        ("ben", "ana", {"n": 2}),
+    ]
+    with pytest.raises(ValueError, match="one of refuse, keep, update"):
+        client.import_records([new], existing="merge")  # type: ignore[arg-type]

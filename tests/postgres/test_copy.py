@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Select, SelectChanges, SelectVersions
 from plaudit_server.feedback.records import FEEDBACK, HISTORY
 from plaudit_server.ops import copying
@@ -42,7 +43,7 @@ async def fill(store: Engine) -> None:
             await store.write([Replace(project, record(n, {"again": n}, project=project, scorer_ratings={"r": 0.1}))])
         await store.write([Purge(project, "ann", ids=[id_of(n) for n in range(0, 120, 11)])])
         imported = record(500, project=project, created_at=5, updated_at=6, version=4)
-        await store.write([Create(project, [imported], imported=True)])
+        await store.write([Import(project, [imported])])
 
 
 async def everything(store: Engine) -> Any:

@@ -20,6 +20,7 @@ from plaudit.v1 import (
     CreateFeedbackRequest,
     Definition,
     DefinitionServiceStub,
+    ExistingFeedback,
     Feedback,
     FeedbackServiceStub,
     GetDefinitionRequest,
@@ -380,6 +381,37 @@ def test_an_import_never_replaces_and_yields_where_it_may(project: Project) -> N
     assert project.create(project.record(0.3)).version == 2, "the first one still holds the place"
 
 
+def test_an_import_that_updates_is_judged_as_a_replace(project: Project) -> None:
+    unique(project, "REFUSE", by_rater=True, by_creator=True)
+    stub = project.servers.feedback[0]
+
+    def given(id: str, value: object, day: int, creator: str) -> Feedback:
+        item = project.record(value, id=id, user_id="alice", creator=creator)
+        item.created_at.FromJsonString("2020-02-01T00:00:00Z")
+        item.updated_at.FromJsonString(f"2021-02-{day:02}T00:00:00Z")
+        return item
+
+    def imported(*items: Feedback, skip: bool = False) -> list[int]:
+        update = ExistingFeedback.EXISTING_FEEDBACK_UPDATE
+        request = ImportFeedbackRequest(project=project.name, feedback=items, existing=update, skip_definitions=skip)
+        [answer] = stub.ImportFeedback(iter([request]), metadata=project.auth("root"))
+        refused = [item.status.code for item in answer.rejected]
+        return [answer.created_count, answer.updated_count, answer.kept_count, *refused]
+
+    a, b, c = (f"00000000-0000-7000-8000-00000000000{n}" for n in (1, 2, 3))
+    invalid, exists = (code.value[0] for code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS))
+    assert imported(given(a, 0.1, 1, "x"), given(b, 0.2, 1, "y")) == [2, 0, 0]
+    # What breaks its definition is refused, but not where nothing would be written.
+    assert imported(given(a, 7, 2, "x"), given(b, 7, 1, "y")) == [0, 0, 1, invalid]
+    # Another's place, and one that a record of the same batch has left.
+    assert imported(given(a, 0.3, 2, "y"), given(a, 0.3, 2, "z"), given(b, 0.3, 2, "x")) == [0, 2, 0, exists]
+    # Round about: each takes the place that the one before it left, and the last one the first one's.
+    assert imported(given(a, 0.4, 3, "w"), given(b, 0.4, 3, "z"), given(a, 0.4, 4, "x")) == [0, 3, 0]
+    assert imported(given(c, 0.4, 4, "z")) == [0, 0, 0, exists]
+    assert imported(given(a, 7, 5, "z"), skip=True) == [0, 1, 0]
+    assert imported(given(c, 0.4, 4, "x")) == [1, 0, 0], "its holder went on without a place"
+
+
 def test_a_replace_takes_its_place_along(project: Project) -> None:
     unique(project, "REFUSE")
     stored = project.create(project.record(0.1))
@@ -534,6 +566,7 @@ def test_an_import_past_definitions_is_in_the_audit_log(project: Project) -> Non
     moved = project.record(5)
     moved.created_at.FromSeconds(1_700_000_000)
     request = ImportFeedbackRequest(project=project.name, feedback=[moved], skip_definitions=True)
+    request.existing = ExistingFeedback.EXISTING_FEEDBACK_KEEP
     list(project.servers.feedback[0].ImportFeedback(iter([request]), metadata=project.auth("root")))
     project.put(**NUMERIC)
     lines: list[Any] = []
@@ -542,9 +575,9 @@ def test_an_import_past_definitions_is_in_the_audit_log(project: Project) -> Non
         # Two servers of one process share the logger, so that each line is there twice.
         written = dict.fromkeys(Path(project.servers.audit_log).read_text("utf-8").splitlines())
         lines = [line for line in map(json.loads, written) if line["project"] == project.name]
-    assert [(line["rpc"], line.get("skip_definitions")) for line in lines] == [
-        ("ImportFeedback", True),
-        ("PutDefinition", None),
+    assert [(line["rpc"], line.get("skip_definitions"), line.get("existing")) for line in lines] == [
+        ("ImportFeedback", True, "KEEP"),
+        ("PutDefinition", None, None),
     ]
 
 

@@ -23,11 +23,13 @@ from plaudit.v1 import (
     Comparison,
     ComparisonOp,
     CreateFeedbackRequest,
+    ExistingFeedback,
     Expression,
     Feedback,
     FeedbackServiceStub,
     GetFeedbackRequest,
     ImportFeedbackRequest,
+    ImportFeedbackResponse,
     IngestFeedbackRequest,
     ListFeedbackVersionsRequest,
     Literal,
@@ -133,6 +135,47 @@ def test_an_import_keeps_what_the_server_sets_otherwise(stub: FeedbackServiceStu
     assert (again.stored_count, again.revision) == (1, 1)
     created = stub.CreateFeedback(CreateFeedbackRequest(project=project, feedback=feedback(project, 2))).feedback
     assert created.created_at.seconds > 1_700_000_000
+
+
+def test_an_import_keeps_or_updates_what_is_there(stub: FeedbackServiceStub, project: str) -> None:
+    def imported(existing: ExistingFeedback.ValueType, *items: Feedback) -> ImportFeedbackResponse:
+        request = ImportFeedbackRequest(project=project, feedback=items, existing=existing)
+        [answer] = stub.ImportFeedback(iter([request]))
+        return answer
+
+    def given(number: int, payload: str, day: int, user_id: str = "bob") -> Feedback:
+        item = feedback(project, number)
+        item.id, item.payload_json, item.user_id = f"00000000-0000-7000-8000-00000000000{number}", payload, user_id
+        item.created_at.FromJsonString("2020-02-03T04:05:06Z")
+        item.updated_at.FromJsonString(f"2021-02-{day:02}T04:05:06.000001Z")
+        return item
+
+    refuse, keep = ExistingFeedback.EXISTING_FEEDBACK_REFUSE, ExistingFeedback.EXISTING_FEEDBACK_KEEP
+    update = ExistingFeedback.EXISTING_FEEDBACK_UPDATE
+    first = [given(1, '{"a":1}', 1), given(2, '{"a":1}', 1)]
+    answer = imported(refuse, *first)
+    assert (answer.stored_count, answer.created_count, answer.updated_count, answer.kept_count) == (2, 2, 0, 0)
+    changed = [given(1, '{"a":2}', 2, "carol"), given(2, '{"a":2}', 1), given(3, "{}", 1)]
+    answer = imported(refuse, *changed)
+    assert [(item.index, item.status.code) for item in answer.rejected] == [
+        (0, grpc.StatusCode.ALREADY_EXISTS.value[0]),
+        (1, grpc.StatusCode.ALREADY_EXISTS.value[0]),
+    ]
+    assert (answer.stored_count, answer.created_count) == (1, 1)
+    answer = imported(keep, *changed)
+    assert (answer.stored_count, answer.created_count, answer.updated_count, answer.kept_count) == (3, 0, 0, 2)
+    answer = imported(update, *changed)
+    assert (answer.stored_count, answer.created_count, answer.updated_count, answer.kept_count) == (3, 0, 1, 1)
+    revision = answer.revision
+    answer = imported(update, *changed)
+    assert (answer.stored_count, answer.updated_count, answer.kept_count, answer.revision) == (3, 0, 1, revision)
+    [one, two, _] = rows(stub, project)
+    assert (one.version, one.user_id, one.owner, one.payload_json) == (2, "carol", "bob", '{"a":2}')
+    assert (one.created_at, one.updated_at) == (first[0].created_at, changed[0].updated_at)
+    assert (two.version, two.payload_json) == (1, '{"a":1}')
+
+    refused = refusal(lambda: imported(7, first[0]))  # type: ignore[arg-type]
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 
 
 def test_a_draining_server_ends_a_stream_behind_its_answers() -> None:

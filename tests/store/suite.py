@@ -20,6 +20,7 @@ from plaudit_server.feedback.errors import (
     NotOwner,
     VersionMismatch,
 )
+from plaudit_server.feedback.importing import Fate, Import, Imported
 from plaudit_server.feedback.purging import SLICE_BYTES, FindMatches, Key, Match, Progress, slices
 from plaudit_server.feedback.reads import (
     Change,
@@ -385,12 +386,13 @@ async def a_batch_of_a_thousand(bench: Bench) -> None:
 @case
 async def an_import_keeps_what_only_the_server_sets(bench: Bench) -> None:
     given = record(1, user_id="ann", created_at=NOON + 10**12, updated_at=NOON + 10**12 + 5, version=7)
-    [row] = await bench.do(Create(PROJECT, [given], imported=True))
+    [(fate, row)] = await bench.do(Import(PROJECT, [given]))
+    assert fate is Fate.CREATED
     feedback = message(row)
     assert feedback.created_at.ToMicroseconds() == NOON + 10**12
     assert feedback.updated_at.ToMicroseconds() == NOON + 10**12 + 5
     assert (feedback.version, feedback.revision, feedback.user_id) == (7, 1, "ann")
-    assert await bench.do(Create(PROJECT, [given], imported=True)) == [row]
+    assert await bench.do(Import(PROJECT, [given])) == [Imported(Fate.THERE, row)]
     # The project's own clock has not moved.
     [created] = await bench.create(2)
     assert created.created_at.ToMicroseconds() == NOON
@@ -405,7 +407,7 @@ async def an_import_keeps_what_only_the_server_sets(bench: Bench) -> None:
 
 @case
 async def an_import_without_times_is_stored_now(bench: Bench) -> None:
-    [row] = await bench.do(Create(PROJECT, [record(1)], imported=True))
+    [(_, row)] = await bench.do(Import(PROJECT, [record(1)]))
     assert message(row).created_at.ToMicroseconds() == message(row).updated_at.ToMicroseconds() == NOON
     [plain] = await bench.do(Create(PROJECT, [record(2, created_at=5, updated_at=6, version=9)]))
     assert message(plain).created_at.ToMicroseconds() == NOON + 1

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.errors import BatchRejected
+from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.feedback.purging import Progress
 from plaudit_server.feedback.reads import Change, Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
@@ -93,12 +94,17 @@ orders = st.sampled_from(
 @st.composite
 def creates(draw: st.DrawFn) -> Create:
     project = draw(projects)
-    imported = draw(st.integers(0, 5)) == 0
-    records = [
-        record(number, project=project, **draw(contents), **(draw(given) if imported else {}))
-        for number in draw(st.lists(numbers, min_size=1, max_size=4))
-    ]
-    return Create(project, records, atomic=draw(st.booleans()), imported=imported)
+    found = draw(st.lists(numbers, min_size=1, max_size=4))
+    records = [record(number, project=project, **draw(contents)) for number in found]
+    return Create(project, records, atomic=draw(st.booleans()))
+
+
+@st.composite
+def imports(draw: st.DrawFn) -> Import:
+    project = draw(projects)
+    found = draw(st.lists(numbers, min_size=1, max_size=4))
+    records = [record(number, project=project, **draw(contents), **draw(given)) for number in found]
+    return Import(project, records, draw(st.sampled_from(Existing)))
 
 
 @st.composite
@@ -115,7 +121,7 @@ def purges(draw: st.DrawFn) -> Purge:
     return Purge(draw(projects), draw(users), ids, revisions, draw(filters), draw(owners))
 
 
-commands = st.one_of(creates(), creates(), creates(), replaces(), replaces(), purges())
+commands = st.one_of(creates(), creates(), creates(), imports(), replaces(), replaces(), purges())
 
 
 def plain(outcome: Outcome | WriteFailed) -> Any:

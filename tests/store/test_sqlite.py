@@ -18,6 +18,7 @@ import pytest
 
 from plaudit_server.errors import StoreUnavailable
 from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.feedback.records import FEEDBACK, message
 from plaudit_server.store.base import Reading, Statement, Steps, StoreError, WriteFailed
@@ -252,7 +253,7 @@ def test_a_command_that_the_engine_refuses_fails_alone(tmp_path: Path) -> None:
                 Create(PROJECT, [record(1)]),
                 Create(PROJECT, [record(5), lone_surrogate]),
                 Create(PROJECT, [record(4)]),
-                Create(PROJECT, [too_late], imported=True),
+                Import(PROJECT, [too_late]),
                 Purge(PROJECT, "p", ids=[id_of(1)]),
             ]
         )

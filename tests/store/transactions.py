@@ -10,6 +10,7 @@ from plaudit_server.auth.keys import new_key
 from plaudit_server.auth.keystore import API_KEY
 from plaudit_server.config.grants import Role
 from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.records import FEEDBACK
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Reading, SqlEngine
@@ -92,7 +93,8 @@ async def write_everything(store: SqlEngine) -> None:
         Create(PROJECT, [record(0), record(11)]),
         Create(PROJECT, [record(0)]),
         Create(PROJECT, [record(0, {"other": 1})]),
-        Create(PROJECT, [record(12, created_at=5)], imported=True),
+        Import(PROJECT, [record(12, created_at=5)]),
+        Import(PROJECT, [record(12, {"a": 7}, created_at=5, updated_at=9), record(13, created_at=5)], Existing.UPDATE),
         Replace(PROJECT, record(1, {"a": 5})),
         Replace(PROJECT, record(1, {"a": 6}), expected_version=7),
         Create(PROJECT, [record(1)]),

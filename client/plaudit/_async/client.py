@@ -23,13 +23,14 @@ from plaudit._core.grouping import Measured
 from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
-from plaudit._core.writing import BatchResult, Ingested, Progress
+from plaudit._core.writing import BatchResult, Existing, Ingested, Progress
 from plaudit._results.history import History
 from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
 from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.editing import Doomed
+from plaudit._steps.ingest import import_options
 from plaudit._steps.operations import Operations
 from plaudit._wire.grpc_aio import GrpcAsyncTransport
 from plaudit._wire.transport import AsyncTransport
@@ -223,12 +224,14 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.ingest`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, key, False, project, progress, CallOptions.of(**call))
+        return await self._ingested(records, partial, key, None, project, progress, CallOptions.of(**call))
 
     async def import_records(
         self,
         records: Records | Iterable[Feedback],
         *,
+        existing: Existing = "refuse",
+        skip_definitions: bool = False,
         partial: bool = False,
         key: Key | None = None,
         project: str | None = None,
@@ -236,7 +239,8 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.import_records`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, key, True, project, progress, CallOptions.of(**call))
+        importing = import_options(existing, skip_definitions)
+        return await self._ingested(records, partial, key, importing, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -314,13 +318,13 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         records: Any,
         partial: bool,
         key: Key | None,
-        imported: bool,
+        importing: Mapping[str, Any] | None,
         project: str | None,
         progress: bool | Progress,
         options: CallOptions,
     ) -> Ingested:
         with shown(progress, records) as report:
-            method, ingestion = self._ingestion(project, partial, key, imported, report)
+            method, ingestion = self._ingestion(project, partial, key, importing, report)
             cutter = ingestion.cutter()
             if isinstance(records, AsyncIterable):
                 batches = cut_async(records, cutter)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from plaudit import v1
 from plaudit._contract import limits
@@ -25,8 +26,10 @@ class Window(Generic[RequestT]):
     What the answers say goes into `result`.
     """
 
-    def __init__(self, request: type[RequestT], result: Ingested) -> None:
+    def __init__(self, request: type[RequestT], result: Ingested, options: Mapping[str, Any] | None = None) -> None:
+        """`options` are fields that each request has."""
         self._request: type[RequestT] = request
+        self._options = options or {}
         self._result = result
         self._sequence = 0
         self._unanswered: deque[Batch[RequestT]] = deque()
@@ -48,7 +51,7 @@ class Window(Generic[RequestT]):
     def new_request(self, project: str) -> RequestT:
         """An empty request, with its number."""
         self._sequence += 1
-        request: RequestT = self._request(project=project, sequence=self._sequence)
+        request: RequestT = self._request(project=project, sequence=self._sequence, **self._options)
         return request
 
     def requests(self) -> list[RequestT]:
@@ -75,6 +78,10 @@ class Window(Generic[RequestT]):
         self._drop_oldest()
         self._result.stored += response.stored_count
         self._result.revision = response.revision
+        if isinstance(response, v1.ImportFeedbackResponse):
+            self._result.created += response.created_count
+            self._result.updated += response.updated_count
+            self._result.kept += response.kept_count
         for item in response.rejected:
             error = from_status(item.status).moved(batch.positions)
             refused = Refused(batch.positions[item.index], batch.request.feedback[item.index].id, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from plaudit._core.errors import PlauditError
 from plaudit._core.model import Feedback
@@ -41,6 +41,11 @@ class WriteResult(Protocol):
         """How many are not stored, or not known to be stored."""
 
 
+Existing = Literal["refuse", "keep", "update"]
+"""What an import does with a record whose id is stored with other content: refuse it, keep what is stored, or make a
+new version of it where the given record was updated later."""
+
+
 @dataclass(slots=True)
 class Ingested:
     """What became of the records so far."""
@@ -53,6 +58,13 @@ class Ingested:
     """The project's revision after the last answer."""
     pending: int = field(default=0, repr=False)
     """How many are sent and not answered yet; 0 at the end."""
+    created: int = 0
+    """Of an import: how many were not there before. A request that was sent again counts those that it had stored as
+    already there."""
+    updated: int = 0
+    """Of an import with `existing="update"`: how many became a new version of a stored record."""
+    kept: int = 0
+    """Of an import with `existing` "keep" or "update": how many differ from what is stored, which stays."""
 
 
 Progress = Callable[[Ingested], None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from plaudit import v1
 from plaudit._core.batching import Batch, Cutter, what_is_stored
@@ -12,11 +12,25 @@ from plaudit._core.errors import InvalidArgumentError, PlauditError
 from plaudit._core.keys import Key
 from plaudit._core.records import id_of
 from plaudit._core.window import Response, Window
-from plaudit._core.writing import Ingested, Progress, Refused
+from plaudit._core.writing import Existing, Ingested, Progress, Refused
 from plaudit._steps.step import Act, Steps
 from plaudit._steps.stream import Line, ended
 
 RequestT = TypeVar("RequestT", v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
+
+
+_EXISTING: Final[Mapping[str, v1.ExistingFeedback.ValueType]] = {
+    "refuse": v1.ExistingFeedback.EXISTING_FEEDBACK_REFUSE,
+    "keep": v1.ExistingFeedback.EXISTING_FEEDBACK_KEEP,
+    "update": v1.ExistingFeedback.EXISTING_FEEDBACK_UPDATE,
+}
+
+
+def import_options(existing: Existing, skip_definitions: bool) -> Mapping[str, Any]:
+    """The fields of each request of an import. Raises ValueError for an unknown word."""
+    if existing not in _EXISTING:
+        raise ValueError(f"existing is one of {', '.join(_EXISTING)}, not {existing!r}")
+    return {"existing": _EXISTING[existing], "skip_definitions": bool(skip_definitions)}
 
 
 class IngestLine(Line[RequestT, Any], Protocol[RequestT]):
@@ -42,7 +56,8 @@ class Ingestion(Generic[RequestT]):
     request: type[RequestT]
     project_of: Callable[[v1.Feedback], str]
     partial: bool
-    imported: bool = False
+    importing: Mapping[str, Any] | None = None
+    """Of an import the fields that each request has; None of an ingest."""
     progress: Progress | None = None
     key: Key | None = None
     result: Ingested = field(default_factory=Ingested)
@@ -50,7 +65,7 @@ class Ingestion(Generic[RequestT]):
     _cutter: Cutter[RequestT] | None = None
 
     def __post_init__(self) -> None:
-        self.window = Window(self.request, self.result)
+        self.window = Window(self.request, self.result, self.importing)
 
     def cutter(self) -> Cutter[RequestT]:
         """What cuts the input into requests."""
@@ -58,7 +73,7 @@ class Ingestion(Generic[RequestT]):
             self.project_of,
             new_request=self.window.new_request,
             refuse=self._refuse,
-            imported=self.imported,
+            imported=self.importing is not None,
             key=self.key,
         )
         return self._cutter

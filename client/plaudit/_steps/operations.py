@@ -200,10 +200,16 @@ class Operations(Generic[TransportT]):
         return History(versions, tombstone)
 
     def _ingestion(
-        self, project: str | None, partial: bool, key: Key | None, imported: bool, progress: Progress | None
+        self,
+        project: str | None,
+        partial: bool,
+        key: Key | None,
+        importing: Mapping[str, Any] | None,
+        progress: Progress | None,
     ) -> tuple[Method[Any, Any], Ingestion[Any]]:
-        method: Method[Any, Any] = IMPORT if imported else INGEST
-        return method, Ingestion(method.request, self._project_of(project), partial, imported, progress, check_key(key))
+        method: Method[Any, Any] = INGEST if importing is None else IMPORT
+        project_of = self._project_of(project)
+        return method, Ingestion(method.request, project_of, partial, importing, progress, check_key(key))
 
     def _position(self, project: str | None, after: int | None, query: QueryLike | None) -> Position:
         return Position(self.project_for(project), after, query_message(query))

@@ -15,13 +15,14 @@ from plaudit._core.grouping import Measured
 from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
-from plaudit._core.writing import BatchResult, Ingested, Progress
+from plaudit._core.writing import BatchResult, Existing, Ingested, Progress
 from plaudit._results.history import History
 from plaudit._results.overviews import RefOverview
 from plaudit._results.refs import Refs
 from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.editing import Doomed
+from plaudit._steps.ingest import import_options
 from plaudit._steps.operations import Operations
 from plaudit._sync import default
 from plaudit._sync.closing import Closing
@@ -294,12 +295,14 @@ class Client(ProjectOperations, Closing):
 
         `progress`: True draws a bar on stderr; a function is called with the result so far after each answer.
         """
-        return self._ingested(records, partial, key, False, project, progress, CallOptions.of(**call))
+        return self._ingested(records, partial, key, None, project, progress, CallOptions.of(**call))
 
     def import_records(
         self,
         records: Iterable[Mapping[str, Any] | Feedback],
         *,
+        existing: Existing = "refuse",
+        skip_definitions: bool = False,
         partial: bool = False,
         key: Key | None = None,
         project: str | None = None,
@@ -312,8 +315,14 @@ class Client(ProjectOperations, Closing):
         export, or to move in from elsewhere. Times are datetimes or RFC 3339 texts, in UTC when they have no zone. A
         record is a mapping, such as `Feedback.to_dict()` returns, or a Feedback, whose payload is kept to the
         character.
+
+        `existing` says what becomes of a record whose id is stored with other content: "refuse" it; "keep" what is
+        stored; or "update" it, to a new version with the record's own `user_id` and `updated_at`, where that is later
+        than what is stored, and keep it otherwise. The result counts `created`, `updated` and `kept`. With
+        `skip_definitions`, records are stored that break the definitions in force.
         """
-        return self._ingested(records, partial, key, True, project, progress, CallOptions.of(**call))
+        importing = import_options(existing, skip_definitions)
+        return self._ingested(records, partial, key, importing, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -417,13 +426,13 @@ class Client(ProjectOperations, Closing):
         records: Iterable[Mapping[str, Any] | Feedback],
         partial: bool,
         key: Key | None,
-        imported: bool,
+        importing: Mapping[str, Any] | None,
         project: str | None,
         progress: bool | Progress,
         options: CallOptions,
     ) -> Ingested:
         with shown(progress, records) as report:
-            method, ingestion = self._ingestion(project, partial, key, imported, report)
+            method, ingestion = self._ingestion(project, partial, key, importing, report)
             line = BlockingIngestLine(self.transport, method, cut(records, ingestion.cutter()), options)
             return self._finished(ingestion.run(line), {})
 

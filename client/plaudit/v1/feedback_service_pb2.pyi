@@ -25,6 +25,40 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _ExistingFeedback:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ExistingFeedbackEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ExistingFeedback.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    EXISTING_FEEDBACK_UNSPECIFIED: _ExistingFeedback.ValueType  # 0
+    """The same as REFUSE."""
+    EXISTING_FEEDBACK_REFUSE: _ExistingFeedback.ValueType  # 1
+    """The record is rejected with FEEDBACK_EXISTS, unless it is what the oldest stored version was."""
+    EXISTING_FEEDBACK_KEEP: _ExistingFeedback.ValueType  # 2
+    """The stored record stays as it is."""
+    EXISTING_FEEDBACK_UPDATE: _ExistingFeedback.ValueType  # 3
+    """A record that differs from the newest stored version, and whose updated_at is later, becomes a new version with its
+    own user_id and updated_at; the number of the version is the next one, or the record's own where that is higher. Any
+    other record is kept as it is stored. created_at and owner stay. Definitions are checked as in a replace.
+    """
+
+class ExistingFeedback(_ExistingFeedback, metaclass=_ExistingFeedbackEnumTypeWrapper):
+    """What an import does with a record whose id is stored with other content."""
+
+EXISTING_FEEDBACK_UNSPECIFIED: ExistingFeedback.ValueType  # 0
+"""The same as REFUSE."""
+EXISTING_FEEDBACK_REFUSE: ExistingFeedback.ValueType  # 1
+"""The record is rejected with FEEDBACK_EXISTS, unless it is what the oldest stored version was."""
+EXISTING_FEEDBACK_KEEP: ExistingFeedback.ValueType  # 2
+"""The stored record stays as it is."""
+EXISTING_FEEDBACK_UPDATE: ExistingFeedback.ValueType  # 3
+"""A record that differs from the newest stored version, and whose updated_at is later, becomes a new version with its
+own user_id and updated_at; the number of the version is the next one, or the record's own where that is higher. Any
+other record is kept as it is stored. created_at and owner stay. Definitions are checked as in a replace.
+"""
+global___ExistingFeedback = ExistingFeedback
+
 class _RefOrder:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -270,12 +304,15 @@ class ImportFeedbackRequest(google.protobuf.message.Message):
     SEQUENCE_FIELD_NUMBER: builtins.int
     FEEDBACK_FIELD_NUMBER: builtins.int
     SKIP_DEFINITIONS_FIELD_NUMBER: builtins.int
+    EXISTING_FIELD_NUMBER: builtins.int
     project: builtins.str
     """`entity/project`, required."""
     sequence: builtins.int
     """The client's own number of this message; comes back in the answer."""
     skip_definitions: builtins.bool
     """Whether records are stored that break the definitions in force, as when an export of before is restored."""
+    existing: global___ExistingFeedback.ValueType
+    """What is done with a record whose id is stored with other content. The id of a purged record is always rejected."""
     @property
     def feedback(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.feedback_pb2.Feedback]:
         """1 to 1,000 records with id and created_at; user_id, updated_at and version are kept where given."""
@@ -287,8 +324,9 @@ class ImportFeedbackRequest(google.protobuf.message.Message):
         sequence: builtins.int = ...,
         feedback: collections.abc.Iterable[plaudit.v1.feedback_pb2.Feedback] | None = ...,
         skip_definitions: builtins.bool = ...,
+        existing: global___ExistingFeedback.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "project", b"project", "sequence", b"sequence", "skip_definitions", b"skip_definitions"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["existing", b"existing", "feedback", b"feedback", "project", b"project", "sequence", b"sequence", "skip_definitions", b"skip_definitions"]) -> None: ...
 
 global___ImportFeedbackRequest = ImportFeedbackRequest
 
@@ -302,12 +340,23 @@ class ImportFeedbackResponse(google.protobuf.message.Message):
     STORED_COUNT_FIELD_NUMBER: builtins.int
     REJECTED_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    CREATED_COUNT_FIELD_NUMBER: builtins.int
+    UPDATED_COUNT_FIELD_NUMBER: builtins.int
+    KEPT_COUNT_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """The number of the message that this answers."""
     stored_count: builtins.int
     """How many records are stored, including those that were already there."""
     revision: builtins.int
     """The project's revision after this batch, or a later one."""
+    created_count: builtins.int
+    """How many were not there before."""
+    updated_count: builtins.int
+    """How many became a new version of a stored record; only with UPDATE."""
+    kept_count: builtins.int
+    """How many differ from the stored record, which stays; only with KEEP and UPDATE. The others of stored_count were there
+    with the same content.
+    """
     @property
     def rejected(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RejectedFeedback]:
         """The records that were not stored."""
@@ -319,8 +368,11 @@ class ImportFeedbackResponse(google.protobuf.message.Message):
         stored_count: builtins.int = ...,
         rejected: collections.abc.Iterable[global___RejectedFeedback] | None = ...,
         revision: builtins.int = ...,
+        created_count: builtins.int = ...,
+        updated_count: builtins.int = ...,
+        kept_count: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["rejected", b"rejected", "revision", b"revision", "sequence", b"sequence", "stored_count", b"stored_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_count", b"created_count", "kept_count", b"kept_count", "rejected", b"rejected", "revision", b"revision", "sequence", b"sequence", "stored_count", b"stored_count", "updated_count", b"updated_count"]) -> None: ...
 
 global___ImportFeedbackResponse = ImportFeedbackResponse
 

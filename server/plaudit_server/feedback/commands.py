@@ -72,9 +72,8 @@ class Create(Command[list[Row | DomainError]]):
     """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
 
     With `atomic`, any refusal stores nothing and the outcome is BatchRejected, or InvalidFields where no more than that
-    is wrong. With `imported`, the records' own created_at, updated_at and version are kept, and the project's clock
-    does not move. With `owner`, a repeat replaces no record of another. The outcome is Stale when the definitions by
-    which the records were judged are not those in force.
+    is wrong. With `owner`, a repeat replaces no record of another. The outcome is Stale when the definitions by which
+    the records were judged are not those in force.
     """
 
     kind: ClassVar[str] = "create"
@@ -83,7 +82,6 @@ class Create(Command[list[Row | DomainError]]):
     project: str
     records: Sequence[Record]
     atomic: bool = True
-    imported: bool = False
     owner: str | None = None
     judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
@@ -313,7 +311,7 @@ def _decide(
                 refused[index] = verdict.refused
                 results.append(verdict.refused)
                 continue
-            result, row = _new(ledger, record, content, create.imported)
+            result, row = _new(ledger, record, content)
             rows.append(row)
             if not record.new_id:
                 held[record.id] = Held(record.id, content, record.payload, result)
@@ -408,7 +406,7 @@ def _decide_in_places(create: Create, places: Places, held: dict[str, Held | Non
             assert key is not None
             assert verdict is not None
             if not verdict.yields:
-                outcome = places.repeat(record, content, verdict, key, create.owner, create.imported)
+                outcome = places.repeat(record, content, verdict, key, create.owner)
                 if isinstance(outcome, DomainError):
                     results.append(outcome)
                     continue
@@ -418,7 +416,7 @@ def _decide_in_places(create: Create, places: Places, held: dict[str, Held | Non
                     held[record.id] = holds
                 continue
             key = None
-        row, stored = _new(ledger, record, content, create.imported, key)
+        row, stored = _new(ledger, record, content, key)
         places.add(stored)
         results.append(row)
         if not record.new_id:
@@ -427,21 +425,14 @@ def _decide_in_places(create: Create, places: Places, held: dict[str, Held | Non
 
 
 def _new(
-    ledger: Ledger, record: Record, content: tuple[Any, ...], imported: bool, key: str | None = None
+    ledger: Ledger, record: Record, content: tuple[Any, ...], key: str | None = None
 ) -> tuple[Row, tuple[Any, ...]]:
     """A record that nothing holds the id of, as it is answered and as it is stored, in the place `key`."""
-    created_at = record.created_at if imported else None
-    if created_at is None:
-        created_at = ledger.tick()
-    updated_at, version = created_at, 1
-    if imported:
-        updated_at = created_at if record.updated_at is None else record.updated_at
-        version = record.version or 1
+    created_at = ledger.tick()
     ledger.revision = revision = ledger.revision + 1
-    # Of an imported record this is its own user_id: who made it, elsewhere.
     owner = record.user_id
-    row = seal(record.body, record.payload.encode(), created_at, updated_at, version, revision, owner)
+    row = seal(record.body, record.payload.encode(), created_at, created_at, 1, revision, owner)
     return row, (
-        ledger.project, record.id, revision, version, _CREATED, created_at, updated_at,
+        ledger.project, record.id, revision, 1, _CREATED, created_at, created_at,
         *content, row.head, record.payload, key, owner,
     )  # fmt: skip

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from plaudit.v1 import ImportFeedbackRequest, IngestFeedbackRequest, IngestFeedbackResponse, RejectedFeedback
+from plaudit.v1 import (
+    ImportFeedbackRequest,
+    ImportFeedbackResponse,
+    IngestFeedbackRequest,
+    IngestFeedbackResponse,
+    RejectedFeedback,
+)
 from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.importing import Existing, Fate, Imported
 from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
@@ -74,7 +82,7 @@ async def answers(
                         collects=writing.collects(request.project),
                     ),
                 )
-                draft = _drafted(request, checked, call, parts.deadlines.write(call, request.project), imported)
+                draft = _drafted(request, checked, call, parts.deadlines.write(call, request.project))
                 batch = _Batch(request, checked.places, await writing.refusals(request.project, checked), draft)
                 if draft.records:
                     batch.outcome = await writing.enqueue(draft)
@@ -117,38 +125,56 @@ def _refuse_batch(request: _Request) -> None:
     check = rules.check_project if isinstance(request, ImportFeedbackRequest) else rules.check_new_project
     check(request.project, out)
     rules.check_batch(len(request.feedback), out)
+    if isinstance(request, ImportFeedbackRequest) and request.existing not in (0, *Existing):
+        out.append(Violation("existing", f"has the unknown number {request.existing}"))
     if out:
         raise InvalidFields(out)
 
 
-def _drafted(request: _Request, checked: rules.Checked, call: Call, work: Work, imported: bool) -> Draft:
+def _drafted(request: _Request, checked: rules.Checked, call: Call, work: Work) -> Draft:
     """The good records of a request, which wait for room in the line."""
-    skip = isinstance(request, ImportFeedbackRequest) and request.skip_definitions
+    if isinstance(request, IngestFeedbackRequest):
+        owner = owner_of_replaced(call, request.project)
+        return drafted(checked, request.project, work, owner=owner, waits=True)
+    skip, existing = request.skip_definitions, Existing(request.existing or Existing.REFUSE)
     if skip:
         call.notes["skip_definitions"] = True
-    owner = owner_of_replaced(call, request.project)
-    return drafted(checked, request.project, work, imported=imported, owner=owner, skip=skip, waits=True)
+    if existing is not Existing.REFUSE:
+        call.notes["existing"] = existing.name
+    return drafted(checked, request.project, work, existing=existing, skip=skip, waits=True)
 
 
 async def _answer(parts: Parts, writing: Writing, call: Call, batch: _Batch) -> bytes:
     refused, project = batch.refused, batch.request.project
     revision = None
+    fates: Counter[Fate] = Counter()
     if batch.outcome is not None:
         outcome = await writing.settled(batch.draft, batch.outcome)
         for place, result in zip(batch.places, outcome, strict=True):
             if isinstance(result, DomainError):
                 refused[place] = result
+            elif isinstance(result, Imported):
+                fates[result.fate] += 1
         revision = parts.writer.revision_after(project)
     if revision is None:  # nothing of the batch was written
         revision = await parts.store.read(ProjectRevision(project), parts.deadlines.read(call, project))
-    response = IngestFeedbackResponse(
-        sequence=batch.request.sequence,
-        stored_count=len(batch.request.feedback) - len(refused),
-        rejected=[
-            RejectedFeedback(index=index, status=describe(refused[index]).status(room=_STATUS_BYTES))
-            for index in sorted(refused)
-        ],
-        revision=revision,
-    )
-    # ImportFeedbackResponse has the same fields under the same numbers.
+    stored = len(batch.request.feedback) - len(refused)
+    rejected = [
+        RejectedFeedback(index=index, status=describe(refused[index]).status(room=_STATUS_BYTES))
+        for index in sorted(refused)
+    ]
+    sequence = batch.request.sequence
+    response: IngestFeedbackResponse | ImportFeedbackResponse
+    if isinstance(batch.request, IngestFeedbackRequest):
+        response = IngestFeedbackResponse(sequence=sequence, stored_count=stored, rejected=rejected, revision=revision)
+    else:
+        response = ImportFeedbackResponse(
+            sequence=sequence,
+            stored_count=stored,
+            rejected=rejected,
+            revision=revision,
+            created_count=fates[Fate.CREATED],
+            updated_count=fates[Fate.UPDATED],
+            kept_count=fates[Fate.KEPT],
+        )
     return response.SerializeToString()

@@ -19,6 +19,7 @@ from plaudit_server.feedback.errors import (
     NotOwner,
     VersionMismatch,
 )
+from plaudit_server.feedback.importing import Existing, Fate, Import, Imported
 from plaudit_server.feedback.purging import FindIds, FindMatches, Found, Match
 from plaudit_server.feedback.reacting import ClearReaction, React, Reacting, Reaction
 from plaudit_server.feedback.reactions import Reacted, reactions
@@ -132,6 +133,7 @@ class FeedbackModel:
         }
         self.commands: dict[type[Any], Callable[[Any], Any]] = {
             Create: self._create,
+            Import: self._import,
             Replace: self._replace,
             React: self._react,
             ClearReaction: self._clear_reaction,
@@ -155,14 +157,38 @@ class FeedbackModel:
 
     def _create(self, command: Create) -> Any:
         before = self._project(command.project).copy()
-        results = [self._create_one(record, command.imported) for record in command.records]
+        results = [self._create_one(record) for record in command.records]
         refused = {index: result for index, result in enumerate(results) if isinstance(result, DomainError)}
         if refused and command.atomic:
             self._projects[command.project] = before
             return BatchRejected(refused)
         return results
 
-    def _create_one(self, record: Record, imported: bool) -> Row | DomainError:
+    def _import(self, command: Import) -> list[Imported | DomainError]:
+        return [self._import_one(record, command.existing) for record in command.records]
+
+    def _import_one(self, record: Record, existing: Existing) -> Imported | DomainError:
+        project = self._project(record.project)
+        versions = project.records.get(record.id)
+        if versions is None or existing is Existing.REFUSE:
+            stored = self._create_one(record, record)
+            if isinstance(stored, DomainError):
+                return stored
+            return Imported(Fate.CREATED if versions is None else Fate.THERE, stored)
+        newest = versions[-1]
+        if _same_but_for_the_user(record, newest.record):
+            return Imported(Fate.THERE, newest.row())
+        if existing is Existing.KEEP or record.updated_at is None or record.updated_at <= newest.updated_at:
+            return Imported(Fate.KEPT, newest.row())
+        project.revision += 1
+        number = max(newest.version + 1, record.version or 1)
+        at = newest.created_at, record.updated_at
+        version = _Version(record, ChangeKind.REPLACED, number, project.revision, *at, newest.owner)
+        versions.append(version)
+        return Imported(Fate.UPDATED, version.row())
+
+    def _create_one(self, record: Record, given: Record | None = None) -> Row | DomainError:
+        """With `given`, whose stamps are kept, an import."""
         project = self._project(record.project)
         if record.id in project.tombstones:
             return FeedbackPurged(record.project, record.id)
@@ -173,7 +199,6 @@ class FeedbackModel:
                 return newest.row()
             return FeedbackExists(record.project, record.id)
         project.revision += 1
-        given = record if imported else None
         created_at = given.created_at if given is not None and given.created_at is not None else self._tick(project)
         updated_at = given.updated_at if given is not None and given.updated_at is not None else created_at
         number = given.version if given is not None and given.version else 1
@@ -265,7 +290,7 @@ class FeedbackModel:
         if mine:
             row = self.get(project, mine[0].first_id)
             return Reacting(False, reaction.summary(self._reacted(reaction)), row, self.revision(project))
-        stored = self._create_one(command.record, False)
+        stored = self._create_one(command.record)
         if isinstance(stored, DomainError):
             return stored
         return Reacting(True, reaction.summary(self._reacted(reaction)), stored, self.revision(project))

@@ -50,6 +50,7 @@ class PlaceStatements:
         self.holders = traits.sql(f"SELECT {columns} FROM feedback AS f WHERE f.project = ? AND f.unique_key {{in}}")
         self.holder = traits.sql("SELECT id FROM feedback WHERE project = ? AND unique_key = ?")
         sets = ", ".join(f"{column} = ?" for column in FEEDBACK.columns)
+        self.vacate = traits.sql("UPDATE feedback SET unique_key = NULL WHERE project = ? AND id {in}")
         self.rewrite = traits.sql(f"UPDATE feedback SET {sets} WHERE project = ? AND id = ?")
 
 
@@ -68,6 +69,8 @@ class Places:
     """Rows that were there, by id."""
     history: list[Stored] = field(default_factory=list)
     names: list[Stored] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+    """The ids of rows that were there and hold another place than before, or none."""
 
     def look_up(self, keys: Sequence[str]) -> Steps[None]:
         """Find who holds some places."""
@@ -85,6 +88,7 @@ class Places:
             dict(self.changed),
             list(self.history),
             list(self.names),
+            set(self.left),
         )
 
     def add(self, row: Stored) -> None:
@@ -94,29 +98,32 @@ class Places:
             self.holders[row[_KEY]] = row
 
     def repeat(
-        self, record: Record, content: tuple[Any, ...], verdict: Verdict, key: str, owner: str | None, imported: bool
+        self, record: Record, content: tuple[Any, ...], verdict: Verdict, key: str, owner: str | None
     ) -> tuple[Row, Held] | DomainError:
         """The outcome of a second record of a place that is taken, and what its id then holds."""
         there = self.holders[key]
         id = there[_ID]
-        if not verdict.replaces or imported:
+        if not verdict.replaces:
             return FeedbackNotUnique(record.project, record.feedback_type, id)
         if owner is not None and owner_of(there) != owner:
             return FeedbackNotUnique(record.project, record.feedback_type, None)
-        if there[_CONTENT] == content and same_content(record.payload, there[_PAYLOAD]):
-            row, version = Row(there[_HEAD], there[_PAYLOAD].encode()), there[_VERSION]
+        if content_in(there) == content and same_content(record.payload, there[_PAYLOAD]):
+            row, version = row_of(there), there[_VERSION]
             self.ledger.repeated += 1
         else:
-            row, version = self._replaced(there, record, content), there[_VERSION] + 1
+            version = there[_VERSION] + 1
+            row, _ = self.swap(there, record, content, self.ledger.tick(), version, key)
         if not record.new_id:
             self.names.append((record.project, record.id, id, version))
         return row, Held(id, content, record.payload, row)
 
-    def _replaced(self, there: Stored, record: Record, content: tuple[Any, ...]) -> Row:
+    def swap(
+        self, there: Stored, record: Record, content: tuple[Any, ...], updated_at: int, version: int, key: str | None
+    ) -> tuple[Row, Stored]:
+        """Give the record that is there the content of another one, and the place `key`; its id and owner stay."""
         ledger, id = self.ledger, there[_ID]
-        updated_at, version = ledger.tick(), there[_VERSION] + 1
         ledger.revision = revision = ledger.revision + 1
-        body = renamed(record.body, id)
+        body = record.body if record.id == id else renamed(record.body, id)
         row = seal(body, record.payload.encode(), there[_CREATED_AT], updated_at, version, revision, owner_of(there))
         values = dict(zip(FEEDBACK.columns, there, strict=True))
         values |= dict(zip(CONTENT_COLUMNS, content, strict=True))
@@ -127,28 +134,47 @@ class Places:
             "updated_at": updated_at,
             "head": row.head,
             "payload": record.payload,
+            "unique_key": key,
         }
         after = tuple(values[column] for column in FEEDBACK.columns)
         self.history.append(there)
         (self.made if id in self.made else self.changed)[id] = after
-        self.holders[there[_KEY]] = after
+        before = there[_KEY]
+        if before is not None and before != key:
+            self.holders.pop(before, None)
+            if id in self.changed:
+                self.left.add(id)
+        if key is not None:
+            self.holders[key] = after
         self.now[id] = row
-        return row
+        return row, after
 
     def write(self) -> Steps[None]:
         """Write what was decided: what was replaced first, so that a revision is never there twice."""
         ledger = self.ledger
         if self.history:
             yield Insert(HISTORY, self.history)
-        rewrite = ledger.sql.of(PlaceStatements).rewrite
+        statements = ledger.sql.of(PlaceStatements)
+        if self.left:  # so that no place is held twice on the way, in whatever order they change
+            yield Statement(statements.vacate, (ledger.project, ledger.sql.traits.bind_list(sorted(self.left))))
         revision, updated_at = FEEDBACK.place("revision"), FEEDBACK.place("updated_at")
         for id, row in self.changed.items():
             proof = (FEEDBACK, (id, row[revision], row[updated_at], row[_HEAD]))
-            yield Statement(rewrite, (*row, ledger.project, id), proof=proof)
+            yield Statement(statements.rewrite, (*row, ledger.project, id), proof=proof)
         if self.made:
             yield Insert(FEEDBACK, list(self.made.values()))
         if self.names:
             yield Insert(ALIAS, self.names)
+
+
+def content_in(row: Stored) -> tuple[Any, ...]:
+    """The values of CONTENT_COLUMNS of a row."""
+    return row[_CONTENT]
+
+
+def row_of(row: Stored) -> Row:
+    """A row of the table in wire form."""
+    return Row(row[_HEAD], row[_PAYLOAD].encode())
 
 
 def owner_of(row: Stored) -> str:

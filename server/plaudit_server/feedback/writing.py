@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from plaudit_server.auth.permission import Right, own_only
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
 from plaudit_server.feedback.commands import Create, Replace
+from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.judging import Judge, Judgement, Stale, Subject, subject_of
 from plaudit_server.feedback.records import Record, Row
 from plaudit_server.feedback.rules import Checked
@@ -30,8 +31,9 @@ _RETRY_SECONDS: Final = 0.1
 class Draft:
     """The good records of a request, and where each of them is in it.
 
-    `subjects` are what is looked at of them, or empty while nothing is known to be defined. With `owner` a record of
-    another owner is not replaced by a repeat. With `skip` nothing is refused by definition.
+    `subjects` are what is looked at of them, or empty while nothing is known to be defined. `existing` is what an
+    import does with records that are there; None for what is no import. With `owner` a record of another owner is not
+    replaced by a repeat. With `skip` nothing is refused by definition.
     """
 
     project: str
@@ -39,7 +41,7 @@ class Draft:
     places: Sequence[str]
     subjects: Sequence[Subject] = ()
     atomic: bool = True
-    imported: bool = False
+    existing: Existing | None = None
     owner: str | None = None
     skip: bool = False
     waits: bool = False
@@ -82,11 +84,12 @@ class Writing:
 
     async def create(self, draft: Draft) -> list[Row | DomainError]:
         """What became of each record. Raises what refused all of them, or was refused by the writer."""
-        return await self.settled(draft, await self.enqueue(draft))
+        results: list[Row | DomainError] = await self.settled(draft, await self.enqueue(draft))
+        return results
 
     async def enqueue(self, draft: Draft) -> asyncio.Future[Outcome]:
         """Put records in line; `settled` waits for what becomes of them."""
-        return await self._in_line(draft, _create(draft, await self._judged(draft)))
+        return await self._in_line(draft, _command(draft, await self._judged(draft)))
 
     async def _in_line(self, draft: Draft, command: Command[Any]) -> asyncio.Future[Outcome]:
         while True:
@@ -97,9 +100,12 @@ class Writing:
                     raise
                 await asyncio.sleep(error.retry_delay)
 
-    async def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> list[Row | DomainError]:
-        """What became of each record in line; judged again when the definitions moved before it was its turn."""
-        return await self._accepted(draft, future, partial(_create, draft))
+    async def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> list[Any]:
+        """What became of each record in line: Row, or Imported of an import, or the error that refused it.
+
+        Judged again when the definitions moved before it was its turn.
+        """
+        return await self._accepted(draft, future, partial(_command, draft))
 
     async def replace(self, draft: Draft, expected_version: int) -> Row:
         """The record as it is now. Raises what refused it."""
@@ -144,8 +150,10 @@ def _subjects(draft: Draft) -> Sequence[Subject]:
     return draft.subjects or [subject_of(record) for record in draft.records]
 
 
-def _create(draft: Draft, judgement: Judgement) -> Create:
-    return Create(draft.project, draft.records, draft.atomic, draft.imported, draft.owner, judgement, draft.work)
+def _command(draft: Draft, judgement: Judgement) -> Command[list[Any]]:
+    if draft.existing is not None:
+        return Import(draft.project, draft.records, draft.existing, judgement, draft.work)
+    return Create(draft.project, draft.records, draft.atomic, draft.owner, judgement, draft.work)
 
 
 def single(project: str, record: Record, work: Work) -> Draft:
@@ -164,7 +172,7 @@ def drafted(
     work: Work,
     *,
     atomic: bool = False,
-    imported: bool = False,
+    existing: Existing | None = None,
     owner: str | None = None,
     skip: bool = False,
     waits: bool = False,
@@ -172,7 +180,7 @@ def drafted(
     """The good records of a batch."""
     places = [_at(index) for index in checked.places]
     subjects = [checked.subjects[index] for index in checked.places] if checked.subjects else ()
-    return Draft(project, tuple(checked.records), places, subjects, atomic, imported, owner, skip, waits, work)
+    return Draft(project, tuple(checked.records), places, subjects, atomic, existing, owner, skip, waits, work)
 
 
 def _at(index: int) -> str:
