@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import isclose
 from typing import Any, Protocol, TypeVar
 
 from plaudit_server.analytics import evaluate, reads
 from plaudit_server.analytics.agreement_rules import check_agreement
+from plaudit_server.analytics.groups import Wanted, sort_values
 from plaudit_server.analytics.overview_rules import check_describe, check_summary
 from plaudit_server.analytics.records import Aggregate, Group, Measured
 from plaudit_server.store.base import Read
@@ -44,6 +46,26 @@ def check_aggregate(table: Engine, question: Aggregate, rows: Sequence[dict[str,
     assert (found.total is None) == (expected.total is None)
     if found.total and expected.total:
         check_group(question, found.total, expected.total)
+
+
+def check_pages(table: Engine, question: Aggregate, rows: Sequence[dict[str, Any]], size: int) -> None:
+    """Page by page there are the same groups, each once; every page reports how many there are."""
+    expected = evaluate.aggregate(question, rows)
+    after: tuple[Any, ...] = ()
+    keys: list[Any] = []
+    while True:
+        most = size + 1 if question.limit is None else min(size + 1, question.limit - len(keys))
+        found = table.read(reads.SelectGroups(question, Wanted(after, most))).answer()
+        if question.with_group_count:
+            assert found.arranged.group_count == expected.arranged.group_count
+        page = found.arranged.groups[:size]
+        for mine, theirs in zip(page, expected.arranged.groups[len(keys) :], strict=False):
+            check_group(question, mine, theirs)
+        keys += [group.keys for group in page]
+        if len(found.arranged.groups) <= size:
+            break
+        after = tuple(json.loads(json.dumps(sort_values(question.order, page[-1]))))
+    assert keys == [group.keys for group in expected.arranged.groups]
 
 
 def check_group(question: Aggregate, found: Group, expected: Group) -> None:

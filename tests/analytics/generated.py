@@ -8,9 +8,12 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from plaudit_server.analytics.records import Aggregate
+from plaudit_server.analytics.rules import check_aggregate
+from plaudit_server.errors import Violation
 from plaudit_server.query.fields import MAPS
 from tests import strategies
-from tests.analytics.cases import PROJECT
+from tests.analytics.cases import PROJECT, aggregate_request
 
 Case = dict[str, Any]
 
@@ -50,6 +53,9 @@ _ERAS = (
     (253_402_300_799, 253_400_000_000),
 )
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+_COMPARES = st.sampled_from(("$eq", "$ne", "$gt", "$gte", "$lt", "$lte"))
 
 
 @st.composite
@@ -147,7 +153,51 @@ def aggregates(draw: st.DrawFn) -> Case:
         case["query"] = {"$expr": draw(strategies.operations(2))}
     if draw(st.integers(0, 2)) == 0:
         case["newest_of"] = [draw(values("text", "number", "bool", "time")) for _ in range(draw(st.integers(1, 2)))]
+    singles = ["row_count", *(each["name"] for each in group_by), *filter(None, map(_single, case["measures"]))]
+    if draw(st.booleans()):
+        by = st.fixed_dictionaries({"name": st.sampled_from(singles), "descending": st.booleans()})
+        case["order_by"] = draw(st.lists(by, min_size=1, max_size=2))
+    if draw(st.booleans()):
+        case["having"] = {"$expr": draw(_conditions(singles))}
+    if draw(st.integers(0, 3)) == 0:
+        case["include_group_count"] = True
     return case
+
+
+def question_of(when: Case) -> Aggregate:
+    """The question of a generated case; without its condition on groups where that compares different kinds."""
+    out: list[Violation] = []
+    question = check_aggregate(aggregate_request(when), out)
+    if question is None and any(violation.field.startswith("having") for violation in out):
+        return question_of({name: part for name, part in when.items() if name != "having"})
+    assert question is not None, out
+    return question
+
+
+def _single(measure: Case) -> str | None:
+    """The name of a measure that is one value."""
+    several = measure["function"] in ("top_values", "histogram") or len(measure.get("percents", [0])) > 1
+    return None if several else measure["name"]
+
+
+def _conditions(names: list[str]) -> st.SearchStrategy[Any]:
+    """Conditions on groups: most of them on how many records there are, which most groups meet."""
+    count = st.builds(lambda op, n: {op: [{"$getField": "row_count"}, {"$literal": n}]}, _COMPARES, st.integers(0, 3))
+    literals = st.sampled_from((0, 1, 0.5, -2.5, "", "a", "1", True, False, None))
+    other = st.builds(
+        lambda op, name, value: {op: [{"$getField": name}, {"$literal": value}]},
+        _COMPARES,
+        st.sampled_from(names),
+        literals,
+    )
+    return st.recursive(
+        count | other,
+        lambda inner: (
+            st.lists(inner, min_size=1, max_size=2).map(lambda both: {"$or": both})
+            | inner.map(lambda one: {"$not": [one]})
+        ),
+        max_leaves=3,
+    )
 
 
 @st.composite

@@ -10,7 +10,14 @@ import pytest
 
 import plaudit
 import plaudit_server.testing
-from plaudit.v1 import AnalyticsServiceStub, SummarizeRefsRequest
+from plaudit.v1 import (
+    AggregateFeedbackRequest,
+    AggregateOrder,
+    AnalyticsServiceStub,
+    Expression,
+    Grouping,
+    SummarizeRefsRequest,
+)
 from plaudit_server.testing import RunningServer
 from tests.analytics import cases
 from tests.analytics.serving import Served
@@ -61,3 +68,32 @@ def test_the_newest_records_of_refs_end_where_an_answer_is_full(channel: grpc.Ch
     assert newest == [True] * 4 + [False] * 4
     assert all(overview.newest_id for overview in response.refs[:7])
     assert response.refs[0].newest.id == response.refs[0].newest_id
+
+
+def test_pages_of_groups_are_cut_by_the_engine(channel: grpc.Channel) -> None:
+    project = "acme/paged"
+    client = plaudit.Client(project, channel=channel)
+    for number in range(7):
+        for _ in range(1 + number % 3):
+            client.create({"ref": f"urn:{number}", "feedback_type": "note", "payload": {"n": number}})
+    groups = client.get_feedback().group_by("ref").agg(n=plaudit.field("payload.n").percentile(50)).sort("-row_count")
+    expected = [("urn:2", 3, 2.0), ("urn:5", 3, 5.0), ("urn:1", 2, 1.0), ("urn:4", 2, 4.0)]
+
+    request = AggregateFeedbackRequest(
+        project=project,
+        group_by=[Grouping(value=Expression(field="ref"))],
+        order_by=[AggregateOrder(name="row_count", descending=True)],
+        having=plaudit.Query(plaudit.field("row_count") > 1).to_proto(),
+        page_size=3,
+        limit=4,
+        include_group_count=True,
+    )
+    stub = AnalyticsServiceStub(channel)
+    first = stub.AggregateFeedback(request)
+    request.page_token = first.next_page_token
+    second = stub.AggregateFeedback(request)
+
+    assert [(row["ref"], row.row_count, row["n"]) for row in groups][:4] == expected
+    keys = [group.keys[0].string_value for page in (first, second) for group in page.groups]
+    assert keys == [ref for ref, _, _ in expected]
+    assert (first.group_count, second.group_count, second.next_page_token) == (4, 4, "")

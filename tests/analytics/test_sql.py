@@ -23,6 +23,7 @@ def test_aggregate_of_a_case(case: dict[str, Any], table: SqliteTable) -> None:
     question = check_aggregate(cases.aggregate_request(case["when"]), [])
     if question is not None:
         comparing.check_aggregate(table, question, comparing.rows_of(case))
+        comparing.check_pages(table, question, comparing.rows_of(case), 1)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +36,9 @@ def test_others_of_a_case(case: dict[str, Any], table: SqliteTable) -> None:
 @generated.model(40)
 @given(rows=generated.tables(), when=generated.aggregates())
 def test_aggregate(table: SqliteTable, rows: list[dict[str, Any]], when: dict[str, Any]) -> None:
-    out: list[Any] = []
-    question = check_aggregate(cases.aggregate_request(when), out)
-    assert question is not None, out
+    question = generated.question_of(when)
     comparing.check_aggregate(table, question, rows)
+    comparing.check_pages(table, question, rows, 2)
 
 
 @generated.model(40)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from plaudit._contract import limits
 from plaudit_server.analytics.buckets import Calendar, calendar
 from plaudit_server.analytics.columns import Columns
+from plaudit_server.analytics.counting import Counted, Tail
 from plaudit_server.analytics.dialects import DIALECTS
-from plaudit_server.analytics.groups import Arranged, arrange
-from plaudit_server.analytics.measures import NOTHING, measure
-from plaudit_server.analytics.records import Aggregate, ByTime, Group, Key
-from plaudit_server.analytics.statements import Prepared as PreparedGroups
-from plaudit_server.analytics.statements import Read as ReadMeasure
-from plaudit_server.analytics.statements import Statements
+from plaudit_server.analytics.errors import AggregateTooLarge
+from plaudit_server.analytics.groups import Arranged, Wanted, arranged_from, sorted_groups
+from plaudit_server.analytics.placing import Placing, is_filled, restriction
+from plaudit_server.analytics.records import Aggregate, ByTime, Group
+from plaudit_server.analytics.statements import EVERYTHING, Prepared, Statements
 from plaudit_server.feedback.matching import where as matching
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.store.base import Statement, Steps
 from plaudit_server.store.ledger import revision
-from plaudit_server.store.prepared import Prepared
+from plaudit_server.store.prepared import Prepared as Store
+
+SORTED: Final = "aggregate_sorted_groups"
+
+# Rows of counted values that are fetched before it is known how many groups there are.
+_COUNTED_ROWS: Final = 50_000
+# An answer of fewer rows is made at once: it takes less than a millisecond.
+_FEW_ROWS: Final = 100
 
 
 class Aggregated(NamedTuple):
@@ -35,45 +43,44 @@ class Measuring:
     """Rows of the statements of one question: of all simple measures, and of each expression that is counted."""
 
     statements: Statements
-    prepared: PreparedGroups
-    reads: list[ReadMeasure | None]
-    rows: list[Any] | None
-    """None where no measure is simple: the rows of what is counted, with those that have no value, are all there is."""
-    counted: list[tuple[list[int], PreparedGroups, list[Any]]]
+    prepared: Prepared
+    rows: Sequence[Any] | None
+    """None where no measure is simple: what is counted, with the records that have no value, is all there is."""
+    counted: list[tuple[Counted, list[Any]]]
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are to make groups of."""
+        return len(self.rows or ()) + sum(len(rows) for _, rows in self.counted)
 
     def groups(self, question: Aggregate) -> list[Group]:
-        """The groups, in any order."""
-        counted: dict[int, dict[tuple[Key, ...], Mapping[Any, int]]] = {}
-        for places, prepared, rows in self.counted:
+        """The groups, in the order of the rows."""
+        width = self.prepared.keys
+        tails: list[dict[tuple[Any, ...], list[Tail]]] = []
+        for _, rows in self.counted:
             # By the keys as they came, which are read once for each group and not for each row.
-            by_raw: dict[tuple[Any, ...], list[tuple[Any, int]]] = {}
+            by_raw: dict[tuple[Any, ...], list[Tail]] = {}
             for row in rows:
-                if row[-2] is not None:
-                    by_raw.setdefault(tuple(row[: prepared.keys]), []).append((row[-2], row[-1]))
-            for place in places:
-                asked = question.measures[place]
-                counted[place] = {
-                    self.statements.keys(raw): self.statements.values(asked, held) for raw, held in by_raw.items()
-                }
+                by_raw.setdefault(tuple(row[:width]), []).append(row[width:])
+            tails.append(by_raw)
         groups = []
-        for row in self._counts() if self.rows is None else self.rows:
-            keys = self.statements.keys(row[: self.prepared.keys])
-            row_count, *parts = row[self.prepared.keys :]
-            measures = tuple(
-                measure(question.measures[place], counted[place].get(keys, NOTHING)) if read is None else read(parts)
-                for place, read in enumerate(self.reads)
-            )
-            groups.append(Group(keys, row_count, measures))
+        for row in self._counts(tails[0]) if self.rows is None else self.rows:
+            raw = tuple(row[:width])
+            row_count, *parts = row[width:]
+            measures: list[Any] = [None if read is None else read(parts) for read in self.prepared.reads]
+            for (counted, _), by_raw in zip(self.counted, tails, strict=True):
+                mine = by_raw.get(raw, ())
+                for place in counted.places:
+                    measures[place] = counted.read(question.measures[place], mine)
+            groups.append(Group(self.statements.keys(raw), row_count, tuple(measures)))
         return groups
 
-    def _counts(self) -> list[tuple[Any, ...]]:
+    def _counts(self, tails: Mapping[tuple[Any, ...], list[Tail]]) -> list[tuple[Any, ...]]:
         """The keys of each group, and how many records it has."""
-        _, prepared, rows = self.counted[0]
-        counts: dict[tuple[Any, ...], int] = {} if prepared.keys else {(): 0}
-        for row in rows:
-            raw = tuple(row[: prepared.keys])
-            counts[raw] = counts.get(raw, 0) + row[-1]
-        return [(*raw, count) for raw, count in counts.items()]
+        [counted, _], *_ = self.counted
+        if not self.prepared.keys and not tails:
+            return [(0,)]
+        return [(*raw, counted.row_count(mine)) for raw, mine in tails.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,48 +88,123 @@ class Unarranged:
     """What a store answered. To make groups of it is work for a thread: there may be a great many rows."""
 
     question: Aggregate
+    wanted: Wanted
     calendars: Mapping[int, Calendar]
     grouped: Measuring
+    group_count: int | None
+    """How many groups having kept, where the engine has arranged them; then the groups are those that are wanted."""
     total: Measuring | None
     revision: int
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the groups can as well be made at once."""
+        return self.grouped.row_count < _FEW_ROWS
+
     def answer(self) -> Aggregated:
-        """The groups in the order asked for. Raises AggregateTooLarge."""
+        """The groups that are wanted, in the order asked for. Raises AggregateTooLarge."""
         total = self.total.groups(self.question)[0] if self.total is not None else None
-        arranged = arrange(self.question, self.grouped.groups(self.question), self.calendars)
+        groups = self.grouped.groups(self.question)
+        if self.group_count is not None:
+            arranged = Arranged(sorted_groups(self.question, groups), self.group_count)
+        else:
+            arranged = arranged_from(self.question, groups, self.calendars, self.wanted)
         return Aggregated(arranged, total, self.revision)
 
 
-def aggregate(sql: Prepared, question: Aggregate) -> Steps[Unarranged]:
-    """The rows of every statement that the question needs."""
+def aggregate(sql: Store, question: Aggregate, wanted: Wanted) -> Steps[Unarranged]:
+    """The rows of every statement that the question needs. Raises AggregateTooLarge."""
     at = yield from revision(sql, question.project)
     where = yield from matching(sql, question.project, question.filter)
     calendars = yield from _calendars(sql, question, where)
     statements = Statements(columns_of(sql), question, where, calendars)
-    grouped = yield from measuring(statements, grouped=True)
+    grouped = yield from _counted_alone(statements, wanted)
+    group_count = None
+    if grouped is None:
+        grouped, group_count = yield from _placed(statements, question, wanted, calendars)
     total = (yield from measuring(statements, grouped=False)) if question.with_total else None
-    return Unarranged(question, calendars, grouped, total, at)
+    return Unarranged(question, wanted, calendars, grouped, group_count, total, at)
 
 
 def measuring(statements: Statements, *, grouped: bool) -> Steps[Measuring]:
     """The rows of the measures by group; not grouped, of all records."""
-    prepared, reads = statements.groups(grouped)
-    # Where every measure is counted, one of these statements also counts the records: a pass over them less.
-    alone = bool(reads) and all(read is None for read in reads)
-    rows = None if alone else (yield Statement(*prepared.sql))
-    counted = []
-    for places, one in statements.counted(grouped, with_nulls=alone):
-        counted.append((places, one, (yield Statement(*one.sql))))
-    return Measuring(statements, prepared, reads, rows, counted)
+    prepared = statements.groups(grouped)
+    rows = yield Statement(*prepared.sql)
+    return Measuring(statements, prepared, rows, (yield from _counted(statements, EVERYTHING, grouped)))
 
 
-def columns_of(sql: Prepared) -> Columns:
+def columns_of(sql: Store) -> Columns:
     """The columns of an engine."""
     dialect = sql.traits.dialect
     return Columns(dialect, DIALECTS[dialect.name])
 
 
-def _calendars(sql: Prepared, question: Aggregate, where: Sql) -> Steps[dict[int, Calendar]]:
+def _counted_alone(statements: Statements, wanted: Wanted) -> Steps[Measuring | None]:
+    """Where every measure is counted, their statements also count the records: a pass over them less.
+
+    None where a measure is simple, or there turn out to be many groups.
+    """
+    prepared = statements.groups(grouped=True)
+    if not prepared.reads or any(read is not None for read in prepared.reads):
+        return None
+    found = []
+    for counted in statements.counted():
+        text, params = counted.sql(statements.base(True, counted), EVERYTHING)
+        rows = yield Statement(f"{text} limit {_COUNTED_ROWS}", params)
+        if len(rows) == _COUNTED_ROWS:
+            return None
+        found.append((counted, rows))
+    return Measuring(statements, prepared, None, found)
+
+
+def _placed(
+    statements: Statements, question: Aggregate, wanted: Wanted, calendars: Mapping[int, Calendar]
+) -> Steps[tuple[Measuring, int | None]]:
+    """Groups that the engine has arranged, with how many having kept; or, with None, all of them in no order."""
+    prepared = statements.groups(grouped=True)
+    placing = Placing(statements.dialect, question, prepared.terms)
+    having = None if is_filled(question) else placing.having()
+    kept = having or EVERYTHING
+    text, params = f"{prepared.sql.text}", prepared.sql.params
+    if having is not None and placing.is_ordered and wanted.most is not None:
+        if having != EVERYTHING or question.with_group_count:
+            counting = ", count(*) over () as group_count" if question.with_group_count else ""
+            text = f"select t.*{counting} from ({text}) as t where {kept.text}"
+            params = (*params, *kept.params)
+        after = placing.after(wanted.after, calendars)
+        text = f"select * from ({text}) as t where {after.text}{placing.order_by()} limit {wanted.most}"
+        rows = yield Statement(text, (*params, *after.params))
+        count = 0
+        if question.with_group_count:
+            count, rows = (rows[0][-1] if rows else 0), [row[:-1] for row in rows]
+            if not rows and (wanted.after or not wanted.most):
+                all_groups = f"select count(*) from ({prepared.sql.text}) as t where {kept.text}"
+                [(count,)] = yield Statement(all_groups, (*prepared.sql.params, *kept.params))
+        is_part = True
+    else:
+        most = limits.AGGREGATE_SORTED_GROUPS
+        text = f"select * from ({text}) as t where {kept.text} limit {most + 1}"
+        rows = yield Statement(text, (*params, *kept.params))
+        if len(rows) > most:
+            raise AggregateTooLarge(SORTED, most, len(rows))
+        count, is_part = None, kept != EVERYTHING
+    only = EVERYTHING
+    if is_part and question.group_by:
+        only = restriction(statements.dialect, question.group_by, rows)
+    counted = yield from _counted(statements, only, grouped=True)
+    return Measuring(statements, prepared, rows, counted), count
+
+
+def _counted(statements: Statements, only: Sql, grouped: bool) -> Steps[list[tuple[Counted, list[Any]]]]:
+    """The rows of all counted measures, of the groups whose keys meet a condition."""
+    found: list[tuple[Counted, list[Any]]] = []
+    for counted in statements.counted():
+        rows = yield Statement(*counted.sql(statements.base(grouped, counted), only))
+        found.append((counted, rows))
+    return found
+
+
+def _calendars(sql: Store, question: Aggregate, where: Sql) -> Steps[dict[int, Calendar]]:
     """A calendar for each grouping by time that has an instant, by its place."""
     calendars = {}
     for place, grouping in enumerate(question.group_by):

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import isqrt
+from operator import itemgetter
 from typing import Final
 
 Number = int | float
@@ -61,15 +62,30 @@ def deviation(counted: Sequence[Counted]) -> float | None:
 
 def percentile(ascending: Sequence[Counted], percent: float) -> float | None:
     """The number at position percent/100 (n - 1), linear between the two nearest ranks; None of no values."""
-    if not ascending:
-        return None
     ends = list(accumulate(count for _, count in ascending))
+    ranked = [(end - count, value, count) for end, (value, count) in zip(ends, ascending, strict=True)]
+    return percentile_of_ranks(ranked, ends[-1] if ends else 0, percent)
+
+
+def percentile_of_ranks(ranked: Sequence[tuple[int, Number, int]], count: int, percent: float) -> float | None:
+    """The same of `count` values, of which at least those at the ranks that are needed are given, ascending.
+
+    Each is the rank of the first of equal values, the value, and how often it occurs.
+    """
+    if not count:
+        return None
     numerator, denominator = float(percent).as_integer_ratio()
     denominator *= 100
-    rank, rest = divmod(numerator * (ends[-1] - 1), denominator)
-    low = _scaled(ascending[bisect_right(ends, rank)][0])
-    high = _scaled(ascending[bisect_right(ends, rank + 1)][0]) if rest else low
+    rank, rest = divmod(numerator * (count - 1), denominator)
+    low = _scaled(_at(ranked, rank))
+    high = _scaled(_at(ranked, rank + 1)) if rest else low
     return nearest(low * (denominator - rest) + high * rest, denominator << _SCALE)
+
+
+def _at(ranked: Sequence[tuple[int, Number, int]], rank: int) -> Number:
+    start, value, times = ranked[bisect_right(ranked, rank, key=itemgetter(0)) - 1]
+    assert start <= rank < start + times, "the values at this rank were not given"
+    return value
 
 
 def nearest(numerator: int, denominator: int) -> float | None:

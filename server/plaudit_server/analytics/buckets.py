@@ -49,6 +49,10 @@ class Calendar:
         """The period, of a day or longer, that has a number; one that was skipped ends where it starts."""
         return _bounded(self._start(period), self._start(period + 1))
 
+    def label(self, start: int) -> int:
+        """The number by which SQL groups the records of the period that starts at an instant."""
+        return start if self.unit in ("minute", "hour") else self.period(start)
+
     def between(self, first: Bucket, last: Bucket) -> Iterator[Bucket]:
         """The periods from one to another, both included."""
         bucket = first

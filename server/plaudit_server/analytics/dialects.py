@@ -40,8 +40,12 @@ class AnalyticsDialect:
     """Aggregates of the number `{value}` of which `total` makes the sum."""
     total: Callable[[Sequence[Any]], tuple[Fraction, bool]]
     """The sum, and whether all numbers are whole and within 64 bits."""
+    share: str
+    """`{part}` / `{whole}` of two counts as a double, null for none."""
     squared: tuple[str, ...]
     """Aggregates of the number `{value}`: its squares' sum and its greatest magnitude; none where squares lose bits."""
+    center: str = ""
+    """A number near the mean of `{value}`, an integer if all are; for where squares lose bits."""
 
 
 def number(value: Any) -> int | float:
@@ -91,7 +95,12 @@ SQLITE: Final = AnalyticsDialect(
         "total(case when typeof({value}) = 'real' then {value} * 5.421010862427522e-20 end)",
     ),
     total=_sqlite_total,
+    share="({part} * 1.0 / nullif({whole}, 0))",
     squared=(),
+    center=(
+        "case when coalesce(sum(typeof({value}) = 'real'), 0) = 0 then cast(avg({value}) as integer)"
+        " else avg({value}) end"
+    ),
 )
 
 
@@ -149,6 +158,7 @@ POSTGRES: Final = AnalyticsDialect(
         f" or {{value}} not between {FIRST_INTEGER} and {LAST_INTEGER})",
     ),
     total=_postgres_total,
+    share="(({part})::float8 / nullif({whole}, 0))",
     squared=("sum({value} * {value})", "max(abs({value}))"),
 )
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from plaudit_server.analytics.arithmetic import plain
 from plaudit_server.analytics.buckets import Calendar, calendar
 from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
-from plaudit_server.analytics.groups import Arranged, arrange
+from plaudit_server.analytics.groups import ALL, Arranged, Wanted, arranged_from
 from plaudit_server.analytics.measures import measure
 from plaudit_server.analytics.overview import Overview, SummaryQuestion
 from plaudit_server.analytics.ratings import AgreementQuestion, Ratings, RatingsTable
@@ -40,8 +40,8 @@ class Aggregated(NamedTuple):
     total: Group | None
 
 
-def aggregate(question: Aggregate, rows: Iterable[Row]) -> Aggregated:
-    """Answer a question about the rows of one project. Raises AggregateTooLarge."""
+def aggregate(question: Aggregate, rows: Iterable[Row], wanted: Wanted = ALL) -> Aggregated:
+    """Answer a question about the rows of one project: the groups wanted of it. Raises AggregateTooLarge."""
     found = newest_of(question.newest_of, _matching(question.filter, rows))
     calendars = calendars_for(question, [(row["created_at"], row["updated_at"]) for row in found])
     grouped: dict[tuple[Key, ...], list[Row]] = {} if question.group_by else {(): []}
@@ -51,7 +51,7 @@ def aggregate(question: Aggregate, rows: Iterable[Row]) -> Aggregated:
             grouped.setdefault(combination, []).append(row)
     groups = [_group(question, keys, members) for keys, members in grouped.items()]
     total = _group(question, (), found) if question.with_total else None
-    return Aggregated(arrange(question, groups, calendars), total)
+    return Aggregated(arranged_from(question, groups, calendars, wanted), total)
 
 
 def describe(question: DescribeQuestion, rows: Iterable[Row]) -> tuple[list[FieldCount], int, int]:

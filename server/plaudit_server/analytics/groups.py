@@ -17,6 +17,17 @@ SortKey = tuple[Any, ...]
 FILLED: Final = "aggregate_filled_groups"
 
 
+class Wanted(NamedTuple):
+    """Which of the groups in order are wanted: those after one that sorts by these values, and how many at most."""
+
+    after: tuple[Any, ...] = ()
+    most: int | None = None
+
+
+ALL: Final = Wanted()
+"""All groups."""
+
+
 class Arranged(NamedTuple):
     """Groups in the order asked for, after having and limit, and how many having kept."""
 
@@ -32,8 +43,29 @@ def arrange(question: Aggregate, groups: Iterable[Group], calendars: Mapping[int
     kept = fill(question, list(groups), calendars)
     if question.having is not None:
         kept = [group for group in kept if matches(question.having, _named(question, group)) is True]
-    kept.sort(key=lambda group: sort_key(question.order, group))
+    kept = sorted_groups(question, kept)
     return Arranged(kept if question.limit is None else kept[: question.limit], len(kept))
+
+
+def arranged_from(
+    question: Aggregate, groups: list[Group], calendars: Mapping[int, Calendar], wanted: Wanted
+) -> Arranged:
+    """The groups that are wanted, of all. Raises AggregateTooLarge."""
+    found = arrange(question, groups, calendars)
+    return Arranged(groups_after(question, found.groups, wanted.after)[: wanted.most], found.group_count)
+
+
+def sorted_groups(question: Aggregate, groups: Iterable[Group]) -> list[Group]:
+    """The groups in the order asked for."""
+    return sorted(groups, key=lambda group: sort_key(question.order, group))
+
+
+def groups_after(question: Aggregate, groups: list[Group], values: Sequence[Any]) -> list[Group]:
+    """The groups that come after the one that sorts by these values; all of them where there are none."""
+    if not values:
+        return groups
+    last = _directed(question.order, values)
+    return [group for group in groups if sort_key(question.order, group) > last]
 
 
 def sort_key(order: Sequence[Sort], group: Group) -> SortKey:
@@ -45,11 +77,6 @@ def sort_values(order: Sequence[Sort], group: Group) -> tuple[Any, ...]:
     """The values that a group sorts by, whatever the directions are; a period by its start."""
     keys = [key.start if isinstance(key, Bucket) else key for key in group.keys]
     return (*(_sorted_by(sort, group) for sort in order), *keys)
-
-
-def sort_key_of(question: Aggregate, values: Sequence[Any]) -> SortKey:
-    """The sort key of a group that had these values."""
-    return _directed(question.order, values)
 
 
 def fill(question: Aggregate, groups: list[Group], calendars: Mapping[int, Calendar]) -> list[Group]:

@@ -24,6 +24,8 @@ from plaudit_server.feedback.reads import Get
 class _Answered:
     """Groups that need no more work."""
 
+    is_small = True
+
     def __init__(self, aggregated: Aggregated) -> None:
         self._aggregated = aggregated
 
@@ -51,7 +53,7 @@ class AnalyticsModel:
 
     def _groups(self, read: SelectGroups) -> _Answered:
         project = read.question.project
-        found = evaluate.aggregate(read.question, self._feedback.rows(project))
+        found = evaluate.aggregate(read.question, self._feedback.rows(project), read.wanted)
         return _Answered(Aggregated(found.arranged, found.total, self.revision(project)))
 
     def _fields(self, read: SelectFields) -> Described:

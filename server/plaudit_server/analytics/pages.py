@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.message import Message
 
 from plaudit._contract import limits
-from plaudit_server.analytics.groups import sort_key, sort_key_of, sort_values
+from plaudit_server.analytics.groups import sort_values
 from plaudit_server.analytics.records import Aggregate, Group
 from plaudit_server.rpc.paging import Cursor
 
@@ -31,14 +31,6 @@ def fitting(items: Iterable[T], message: Callable[[T], M]) -> list[M]:
             break
         taken.append(made)
     return taken
-
-
-def groups_after(question: Aggregate, groups: Sequence[Group], cursor: Cursor) -> Sequence[Group]:
-    """The groups that come after the last one of the page before; all of them on the first page."""
-    if not cursor.after:
-        return groups
-    last = sort_key_of(question, cursor.after)
-    return [group for group in groups if sort_key(question.order, group) > last]
 
 
 def cursor_after(question: Aggregate, group: Group, remaining: int | None) -> Cursor:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from plaudit_server.analytics.aggregation import Aggregated, aggregate, columns_of, measuring
 from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
+from plaudit_server.analytics.groups import ALL, Wanted
 from plaudit_server.analytics.measures import NOTHING, measure
 from plaudit_server.analytics.overview import Overview, SummaryQuestion
 from plaudit_server.analytics.pages import BYTES
@@ -27,17 +28,26 @@ from plaudit_server.store.base import Read, Statement, Steps
 from plaudit_server.store.ledger import revision
 from plaudit_server.store.prepared import Prepared
 
-# How much is read at a time, so that neither memory nor the event loop of an engine without threads has much of it.
+# How much is read at a time: what is done with it is done on the event loop where an engine has no threads.
 _BYTES: Final = 4_000_000
-_ROWS: Final = 2_000
+_DESCRIBED_BYTES: Final = 256_000
+_DESCRIBED_ROWS: Final = 250
+_RATED_ROWS: Final = 1_000
 # How many of the newest records of refs are read by one statement.
 _RECORDS: Final = 100
+
+# Coefficients of fewer ratings are computed at once.
+_FEW_RATINGS: Final = 100
 
 _REF: Final = Grouping("ref", Value(Field(COLUMNS["ref"]), "text"))
 
 
 class Answering(Protocol):
-    """Groups that may still have to be made of rows, which is work for a thread."""
+    """Groups that may still have to be made of rows, which is work for a thread unless it is little."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is little."""
 
     def answer(self) -> Aggregated:
         """The groups in the order asked for. Raises AggregateTooLarge."""
@@ -69,12 +79,18 @@ class Rated(NamedTuple):
     ratings: Ratings
     revision: int
 
+    @property
+    def is_small(self) -> bool:
+        """Whether coefficients of these take less than a millisecond."""
+        return self.ratings.row_count < _FEW_RATINGS
+
 
 @dataclass(frozen=True, slots=True)
 class SelectGroups(Read[Answering]):
     """Groups of records; what comes back still has to be arranged."""
 
     question: Aggregate
+    wanted: Wanted = ALL
 
     @property
     def project(self) -> str:
@@ -88,7 +104,7 @@ class SelectGroups(Read[Answering]):
 
     def steps(self, sql: Prepared) -> Steps[Answering]:
         """A statement for all simple measures, and one for each expression whose values are counted."""
-        answer = yield from aggregate(sql, self.question)
+        answer = yield from aggregate(sql, self.question, self.wanted)
         return answer
 
 
@@ -155,7 +171,9 @@ def _describe(sql: Prepared, question: DescribeQuestion) -> Steps[Described]:
             f"select {{payload:f}}, f.head, f.feedback_type, f.created_at, f.id, {maps} from feedback as f"
             f" where {{where}}{after.text} order by f.created_at desc, f.id desc limit ?"
         ).replace("{where}", where.text)
-        rows = yield Statement(text, (*where.params, *after.params, min(_ROWS, wanted - scanned)), _BYTES)
+        rows = yield Statement(
+            text, (*where.params, *after.params, min(_DESCRIBED_ROWS, wanted - scanned)), _DESCRIBED_BYTES
+        )
         for payload, _, feedback_type, _, _, *held in rows:
             columns = {name: json.loads(text) for name, text in zip(MAPS, held, strict=True)}
             description.add(feedback_type, bytes(payload).decode(), columns)
@@ -231,12 +249,12 @@ def _rate(sql: Prepared, question: AgreementQuestion) -> Steps[Rated]:
             " order by f.created_at, f.id limit ?"
         )
         text = text.replace("{listed}", listed).replace("{where}", where.text)
-        rows = yield Statement(text, (*params, *where.params, *after.params, _ROWS))
+        rows = yield Statement(text, (*params, *where.params, *after.params, _RATED_ROWS))
         for _, _, unit, rater, value in rows:
             named = _read(question.rater, rater)
             name = None if named is None else text_of(named)
             table.add(_read(question.unit, unit), name, _read(question.value, value))
-        if len(rows) < _ROWS:
+        if len(rows) < _RATED_ROWS:
             return Rated(table.ratings(), at)
         after = Sql(" and (f.created_at, f.id) > (?, ?)", (rows[-1][0], rows[-1][1]))
 

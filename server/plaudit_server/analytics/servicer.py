@@ -18,8 +18,9 @@ from plaudit_server.analytics.agreement import measure_agreement
 from plaudit_server.analytics.agreement_rules import check_agreement
 from plaudit_server.analytics.answers import agreement_message, field_message, group_message, overview_message
 from plaudit_server.analytics.expressions import refuse
+from plaudit_server.analytics.groups import Wanted
 from plaudit_server.analytics.overview_rules import check_describe, check_summary
-from plaudit_server.analytics.pages import BYTES, after_fields, cursor_after, fitting, groups_after
+from plaudit_server.analytics.pages import BYTES, after_fields, cursor_after, fitting
 from plaudit_server.analytics.reads import SelectFields, SelectGroups, SelectOverviews, SelectRatings
 from plaudit_server.analytics.rules import check_aggregate
 from plaudit_server.errors import Violation
@@ -50,10 +51,10 @@ class AnalyticsService:
         if request.page_token:
             cursor = paging.unseal(request.page_token, scope, self._store.store_id)
         work = self._deadlines.read(call, request.project)
-        found = await self._store.read(SelectGroups(question), work)
-        answer = await self._checks.apart(call, found.answer)
-        left = groups_after(question, answer.arranged.groups, cursor)
-        wanted = left if cursor.remaining is None else left[: cursor.remaining]
+        most = size + 1 if cursor.remaining is None else min(size + 1, cursor.remaining)
+        found = await self._store.read(SelectGroups(question, Wanted(tuple(cursor.after), most)), work)
+        answer = found.answer() if found.is_small else await self._checks.apart(call, found.answer)
+        wanted = answer.arranged.groups
         groups = fitting(wanted[:size], lambda group: group_message(question, group))
         response = AggregateFeedbackResponse(groups=groups, revision=answer.revision)
         if len(groups) < len(wanted):
@@ -119,7 +120,8 @@ class AnalyticsService:
         refuse(out)
         assert question is not None
         found = await self._store.read(SelectRatings(question), self._deadlines.read(call, request.project))
-        agreement = await self._checks.apart(call, partial(measure_agreement, question, found.ratings))
+        coefficients = partial(measure_agreement, question, found.ratings)
+        agreement = coefficients() if found.is_small else await self._checks.apart(call, coefficients)
         response = agreement_message(agreement, question.value.kind)
         response.revision = found.revision
         return response

@@ -1,13 +1,11 @@
 """How measures are computed by an SQL engine: which statements, and what their rows mean; every value is bound.
 
-Most measures are aggregates of one statement for all groups. Those that need the values themselves (percentiles, top
-values, histograms, and variances where squares would lose bits) share a statement for each expression, which counts
-how often each value occurs in each group.
+Most measures are aggregates of one statement for all groups; the others are in the module counting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -15,29 +13,39 @@ from typing import Any, Final, NamedTuple
 from plaudit_server.analytics.arithmetic import VARIABLE, root
 from plaudit_server.analytics.buckets import Calendar
 from plaudit_server.analytics.columns import Base, Columns, base
+from plaudit_server.analytics.counting import Counted, counted
 from plaudit_server.analytics.dialects import number, rounded
 from plaudit_server.analytics.labels import bucket_of_label
-from plaudit_server.analytics.records import Aggregate, Grouping, Key, Kind, Measure, Measured
+from plaudit_server.analytics.placing import Term
+from plaudit_server.analytics.records import ROW_COUNT, Aggregate, Grouping, Key, Kind, Measure, Measured
+from plaudit_server.query.compile.dialect import Dialect
 from plaudit_server.query.compile.fragments import Sql
 
-_COUNTED: Final = ("percentiles", "top_values", "histogram")
+EVERYTHING: Final = Sql("true")
 
 Read = Callable[[Sequence[Any]], Measured]
 
 
 class Prepared(NamedTuple):
-    """A statement, and the number of its first columns that are keys."""
+    """The statement of all simple measures: its rows are keys, the number of records, and parts of measures.
+
+    `reads` are how each measure is read of the parts, None for one that is counted; `terms` the columns of those that
+    have one exact value.
+    """
 
     sql: Sql
     keys: int
+    reads: list[Read | None]
+    terms: list[Term | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """A measure as aggregates of one statement, and how their values are read."""
+    """A measure as aggregates of one statement, and how their values are read; which of them is its exact value."""
 
     parts: tuple[str, ...]
     read: Read
+    exact: int | None = None
 
 
 class Statements:
@@ -62,60 +70,51 @@ class Statements:
             self._names.append(name)
             self._values[name] = sql
 
-    def groups(self, grouped: bool) -> tuple[Prepared, list[Read | None]]:
-        """The statement of all simple measures, by group or of all records; None for each measure that is counted.
+    @property
+    def dialect(self) -> Dialect:
+        """Of the engine."""
+        return self._columns.dialect
 
-        Behind the keys is the number of records; the rest is given to each measure's own reading.
-        """
+    def groups(self, grouped: bool) -> Prepared:
+        """The statement of all simple measures, by group or of all records."""
         simple = [self._simple(*asked) for asked in zip(self._question.measures, self._names, strict=True)]
         parts: list[str] = []
         reads: list[Read | None] = []
-        for each in simple:
+        terms: list[Term | None] = []
+        for measure, each in zip(self._question.measures, simple, strict=True):
             if each is None:
                 reads.append(None)
+                terms.append(None)
                 continue
             start = len(parts)
             parts += each.parts
             reads.append(_slice(each.read, start, len(parts)))
+            is_exact = each.exact is not None and measure.kind is not None
+            terms.append(Term(f"p{start + (each.exact or 0)}", measure.kind or "number") if is_exact else None)
         used = {name for name, each in zip(self._names, simple, strict=True) if name is not None and each is not None}
         prepared = self._base(grouped, used)
-        listed = ", ".join((*prepared.keys, "count(*)", *parts))
+        named = [f"{part} as p{place}" for place, part in enumerate(parts)]
+        listed = ", ".join((*prepared.keys, f"count(*) as {ROW_COUNT}", *named))
         by = f" group by {', '.join(prepared.keys)}" if prepared.keys else ""
         text = f"select {listed} from ({prepared.sql.text}) as g{by}"
-        return Prepared(Sql(text, prepared.sql.params), len(prepared.keys)), reads
+        return Prepared(Sql(text, prepared.sql.params), len(prepared.keys), reads, terms)
 
-    def counted(self, grouped: bool, with_nulls: bool) -> Iterable[tuple[list[int], Prepared]]:
-        """A statement for each expression whose values are counted, with the places of the measures that need it.
+    def counted(self) -> list[Counted]:
+        """The statements of the measures that are counted."""
+        asked = zip(range(len(self._names)), self._question.measures, self._names, strict=True)
+        return counted(
+            self._columns,
+            [(place, measure, name) for place, measure, name in asked if name and not self._simple(measure, name)],
+        )
 
-        Its rows are keys, a value, and how often it occurs; `with_nulls` the first has how often there is none, too.
-        """
-        places: dict[str, list[int]] = {}
-        for place, (measure, name) in enumerate(zip(self._question.measures, self._names, strict=True)):
-            if name is not None and self._simple(measure, name) is None:
-                places.setdefault(name, []).append(place)
-        for name, needing in places.items():
-            prepared = self._base(grouped, {name})
-            listed = ", ".join((*prepared.keys, name))
-            there = "" if with_nulls else f" where {name} is not null"
-            with_nulls = False
-            text = f"select {listed}, count(*) from ({prepared.sql.text}) as g{there} group by {listed}"
-            yield needing, Prepared(Sql(text, prepared.sql.params), len(prepared.keys))
+    def base(self, grouped: bool, counted: Counted) -> Base:
+        """The subquery of all records for a statement of counted measures."""
+        return self._base(grouped, {counted.value})
 
     def keys(self, row: Sequence[Any]) -> tuple[Key, ...]:
         """The keys of a row that has them, or has none."""
         groupings = enumerate(self._question.group_by[: len(row)])
         return tuple(self._key(place, grouping, row[place]) for place, grouping in groupings)
-
-    def values(self, measure: Measure, rows: Iterable[tuple[Any, int]]) -> Mapping[Any, int]:
-        """The values of a measure, with how often each occurs."""
-        assert measure.value is not None
-        match measure.value.kind:
-            case "number":
-                return {number(value): times for value, times in rows}
-            case "bool":
-                return {bool(value): times for value, times in rows}
-            case _:  # texts and times are as they are
-                return dict(rows)
 
     def _base(self, grouped: bool, names: set[str]) -> Base:
         values = {name: sql for name, sql in self._values.items() if name in names}
@@ -134,21 +133,24 @@ class Statements:
         """A measure as aggregates; None where it needs the values themselves."""
         own = self._columns.own
         if name is None:
-            return Simple(("count(*)",), _count)
+            return Simple(("count(*)",), _count, 0)
         count = f"count({name})"
         match measure.function:
             case "count":
-                return Simple((count,), _count)
+                return Simple((count,), _count, 0)
             case "count_distinct":
-                return Simple((count, f"count(distinct {name})"), lambda row: Measured(row[0], row[1]))
+                return Simple((count, f"count(distinct {name})"), lambda row: Measured(row[0], row[1]), 1)
             case "min" | "max" as function:
                 kind = measure.value.kind if measure.value else "number"
                 return Simple(
                     (count, f"{function}({name})"),
                     lambda row: Measured(row[0], None if row[1] is None else plain_value(row[1], kind)),
+                    1,
                 )
             case "share_true":
-                return Simple((count, own.true_count.replace("{value}", name)), _share)
+                true = own.true_count.replace("{value}", name)
+                share = own.share.replace("{part}", true).replace("{whole}", count)
+                return Simple((count, true, share), _share, 2)
             case "sum" | "mean":
                 sums = tuple(part.replace("{value}", name) for part in own.summed)
                 read = _total if measure.function == "sum" else _mean
