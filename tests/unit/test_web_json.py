@@ -23,11 +23,13 @@ from plaudit.v1 import (
     QueryFeedbackRequest,
     QueryFeedbackResponse,
     SpanStatusCode,
+    Tombstone,
     WatchFeedbackResponse,
     feedback_service_pb2,
 )
 from plaudit_server.web.codecs import JSON_PAGE_ROWS, JsonCodec, compact_json
 from plaudit_server.web.faults import BadRequest
+from plaudit_server.web.json_columns import FEW
 from plaudit_server.web.json_writer import JsonWriter
 
 METHODS: Any = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"].methods_by_name
@@ -45,7 +47,7 @@ def same(message: Any) -> None:
     writer = JsonWriter()
     expected = json.loads(json_format.MessageToJson(message))
     assert json.loads(writer.text(message)) == expected
-    assert json.loads(writer.encoded(message)) == expected
+    assert json.loads(writer.encoded(message.DESCRIPTOR, message.SerializeToString())) == expected
 
 
 @st.composite
@@ -76,7 +78,15 @@ def test_pages_are_written_as_json_format_writes_them(rows: list[Feedback], toke
     if rows:
         page.total_count = 0  # set, though it is the default
         same(page)
-        same(WatchFeedbackResponse(changes=[Change(feedback=rows[0], kind=ChangeKind.CHANGE_KIND_CREATED)]))
+        change = Change(feedback=rows[0], kind=ChangeKind.CHANGE_KIND_CREATED)
+        same(WatchFeedbackResponse(changes=[change]))
+        # Many are written field by field: with fields that some have, and a subject of one form or of the other.
+        same(QueryFeedbackResponse(feedback=[*rows, *[Feedback()] * (revision % 2 * FEW), rows[0], *rows * 2]))
+        same(WatchFeedbackResponse(changes=[change, Change(tombstone=Tombstone(id="x"))] * (FEW // 2)))
+
+
+def test_many_empty_rows() -> None:
+    same(QueryFeedbackResponse(feedback=[Feedback()] * FEW))
 
 
 def test_what_the_writer_makes_is_read_back_as_the_same_message() -> None:
@@ -138,19 +148,27 @@ def test_every_kind_of_field() -> None:
     for number, name in ((1, "key"), (2, "value")):
         entry.field.add(name=name, number=number, type=FieldDescriptorProto.TYPE_BOOL, label=1)
     inner.field.add(name="by_bool", number=50, type=11, type_name=".every.Kinds.ByBoolEntry", label=3)
+    page = file.message_type.add(name="Page")
+    page.field.add(name="kinds", number=7, type=11, type_name=".every.Kinds", label=3)
     pool = DescriptorPool()
     pool.Add(file)
+    page_class: Any = GetMessageClass(pool.FindMessageTypeByName("every.Page"))
     kinds_class: Any = GetMessageClass(pool.FindMessageTypeByName("every.Kinds"))
     values: dict[str, list[Any]] = {"d": [-0.0, math.inf, 0.1], "f": [-0.0, math.nan, 0.5], "i32": [-1], "b": [True]}
     values |= {"u64": [2**64 - 1], "by": [b"\x00\xff"], "class": ["x"]}
-    same(kinds_class())
+    made = [kinds_class()]
     for name, several in values.items():
         for value in several:
             message = kinds_class()
             setattr(message, name, value)
             getattr(message, f"{name}_list").extend([value, value])
             message.by_bool[True] = False
-            same(message)
+            made.append(message)
+    for message in made:
+        same(message)
+        same(page_class(kinds=[message] * FEW))
+    assert len(made) >= FEW
+    same(page_class(kinds=made))
 
 
 @pytest.mark.parametrize(

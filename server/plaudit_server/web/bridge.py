@@ -13,6 +13,7 @@ import grpc
 
 from plaudit_server.web.codes import DEADLINE_EXCEEDED, UNKNOWN
 from plaudit_server.web.context import WebContext
+from plaudit_server.web.conversion import aside
 from plaudit_server.web.doors import Doors, cors_headers, preflight_headers
 from plaudit_server.web.exchange import Exchange, Head, Outcome, Parts
 from plaudit_server.web.faults import BadRequest, HttpRefusal, WebFault
@@ -249,7 +250,7 @@ class _Requests:
         exchange = self._exchange
         try:
             if exchange.slow_to_read(len(body)):
-                messages = [*await asyncio.to_thread(exchange.receive, body), *await asyncio.to_thread(exchange.finish)]
+                messages = [*await aside(exchange, exchange.receive, body), *await aside(exchange, exchange.finish)]
             else:
                 messages = [*exchange.receive(body), *exchange.finish()]
         except WebFault as fault:
@@ -276,11 +277,11 @@ class _Requests:
             async for data in _pieces(self._receive):
                 size += len(data)
                 slow = exchange.slow_to_read(size)
-                messages = await asyncio.to_thread(exchange.receive, data) if slow else exchange.receive(data)
+                messages = await aside(exchange, exchange.receive, data) if slow else exchange.receive(data)
                 for message in messages:
                     yield message
             slow = exchange.slow_to_read(size)
-            for message in await asyncio.to_thread(exchange.finish) if slow else exchange.finish():
+            for message in await aside(exchange, exchange.finish) if slow else exchange.finish():
                 yield message
         except WebFault as fault:
             raise self._fault(fault) from None

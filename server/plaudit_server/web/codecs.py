@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from google.protobuf import json_format
@@ -64,7 +63,7 @@ class JsonCodec:
 
     def __init__(self, request: Descriptor, response: Descriptor) -> None:
         self._request = GetMessageClass(request)
-        self._parse_response: Callable[[bytes], Message] = GetMessageClass(response).FromString
+        self._response = response
         page_size = request.fields_by_name.get("page_size")
         self._paged = page_size is not None and "page_token" in request.fields_by_name
 
@@ -87,7 +86,7 @@ class JsonCodec:
 
     def response(self, message: bytes) -> bytes:
         """The message as JSON text."""
-        return _writer.encoded(self._parse_response(message))
+        return _writer.encoded(self._response, message)
 
 
 def json_value(message: Message) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
 
+from plaudit_server.web.conversion import aside
 from plaudit_server.web.exchange import STATUS_DETAILS, Exchange, Outcome, Parts
 
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -78,7 +78,7 @@ class WebContext:
         """Send a message; waits while the caller takes nothing."""
         exchange = self.exchange
         if exchange.slow_to_write(len(message)):
-            encoded = await asyncio.to_thread(exchange.encoded, message)
+            encoded = await aside(exchange, exchange.encoded, message)
         else:
             encoded = exchange.encoded(message)
         await self._send(exchange.answer(encoded))
