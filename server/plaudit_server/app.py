@@ -96,6 +96,7 @@ class Server:
             ),
             beginnings=[tracer.begin for tracer in tracers],
             recheck=around.recheck,
+            draining=self._draining,
             answers=around.admission.answers,
         )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)
@@ -142,7 +143,8 @@ class Server:
                 if running.drain is not None:
                     running.drain()
             await self._draining.begin()
-            await asyncio.gather(self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)]))
+            with self._draining.grace(grace):
+                await asyncio.gather(self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)]))
         elif self._http is not None:
             await self._http.stop(0)
         self._checks.close()

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import AsyncGenerator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import apsw
 import grpc
+import pytest
 
 import plaudit_server.testing
-from plaudit.v1 import FeedbackServiceStub, GetServerInfoRequest
+from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, GetServerInfoRequest
+from plaudit_server.errors import Unauthenticated
+from plaudit_server.feedback.resource import SERVICE
 from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.chain import Chain
 from plaudit_server.rpc.draining import RETRY_SECONDS, Draining
 from tests.service.status import refusal
 
@@ -59,3 +68,56 @@ def test_messages_of_a_stream_that_has_begun_pass() -> None:
         assert draining.refused == 0
 
     asyncio.run(refuse())
+
+
+def test_a_call_that_outlasts_the_grace_may_be_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "plaudit.db"
+    with plaudit_server.testing.server(path) as running, grpc.insecure_channel(running.target) as channel:
+        stub: Any = FeedbackServiceStub(channel)
+        with closing(apsw.Connection(str(path))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            record = Feedback(ref="weave:///acme/chat/call/1", feedback_type="t")
+            create = stub.CreateFeedback.future(CreateFeedbackRequest(project="acme/chat", feedback=record))
+            while not running.server._writer.pending_commands:
+                time.sleep(0.01)
+            stopping = asyncio.run_coroutine_threadsafe(running.server.stop(grace=0.4), running._loop)
+            ended = refusal(create.result)
+            other.execute("ROLLBACK")
+        stopping.result(10)
+
+    assert (ended.code, ended.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
+    assert ended.retry_seconds == RETRY_SECONDS
+
+
+class _LeavingContext:
+    """The context of a call whose client leaves as soon as something is sent to it."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_trailing_metadata(self, _: object) -> None:
+        pass
+
+    async def write(self, *_: object) -> None:
+        raise grpc.aio.InternalError("Failed grpc_call_start_batch")
+
+    abort = write
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_client_that_leaves_while_its_answer_is_sent_is_no_failure(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[grpc.StatusCode] = []
+    rpc, method = next(both for both in SERVICE.methods() if both[0].method == "StreamFeedback")
+
+    async def answers(*_: object) -> AsyncGenerator[bytes, None]:
+        if fails:
+            raise Unauthenticated("no")
+        yield b""
+
+    handler: Any = Chain(observers=[lambda _, code: ends.append(code)]).handler(rpc, method, answers)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(handler.unary_stream(b"", _LeavingContext()))
+    assert ends == [grpc.StatusCode.UNAUTHENTICATED if fails else grpc.StatusCode.CANCELLED]
+    assert not caplog.records

@@ -122,7 +122,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"limit": "10000", "value": "10001"}
     """
     ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 35
-    """UNAVAILABLE: the server is about to stop, and has done nothing of the call; RetryInfo says when to come back.
+    """UNAVAILABLE: the server stops. It has done nothing of a call that came too late, and has ended a call that did not
+    end in time, of which a write may have been stored. RetryInfo says when to come back.
 
         {"retry_delay_ms": "500"}
     """
@@ -255,7 +256,8 @@ after filling, values of an agreement, fields of a description. There is no Retr
     {"limit": "10000", "value": "10001"}
 """
 ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 35
-"""UNAVAILABLE: the server is about to stop, and has done nothing of the call; RetryInfo says when to come back.
+"""UNAVAILABLE: the server stops. It has done nothing of a call that came too late, and has ended a call that did not
+end in time, of which a write may have been stored. RetryInfo says when to come back.
 
     {"retry_delay_ms": "500"}
 """

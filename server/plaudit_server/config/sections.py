@@ -79,7 +79,7 @@ class Limits:
 
     in_flight_calls: int = setting(
         1024,
-        "Calls that may run at a time, without watches; further calls are told when to come back.",
+        "Calls without streams that may run at a time; further calls are told when to come back.",
         minimum=1,
         maximum=4096,
     )

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -21,11 +21,12 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from plaudit._contract import limits
-from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, QuotaExceeded
+from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, QuotaExceeded, Stopping
 from plaudit_server.rpc import elements
 from plaudit_server.rpc.admission import COUNTED_ANSWER_BYTES, STREAM_STALL, Answers
 from plaudit_server.rpc.call import REQUEST_ID_METADATA, Call, Context
 from plaudit_server.rpc.declare import OTHER, Rpc
+from plaudit_server.rpc.draining import RETRY_SECONDS, Draining
 from plaudit_server.rpc.errors import describe
 
 logger = logging.getLogger("plaudit_server")
@@ -64,6 +65,10 @@ Unary = Callable[[Call, Any], Awaitable[Message | bytes]]
 Streaming = Callable[[Call, Any], AsyncGenerator[Message | bytes, None]]
 
 
+class Departed(Exception):
+    """The client of a call has left while its answer was being sent: nobody's failure."""
+
+
 class SlowReader(Exception):
     """Thrown into a streaming method whose client does not take the answer in time."""
 
@@ -81,6 +86,8 @@ class Chain:
     recheck: Gate | None = None
     """Asked again before a message of a stream of answers, so that a credential that has ended ends it; at most once a
     second."""
+    draining: Draining = field(default_factory=Draining)
+    """Which calls run, and which of them were ended because the server stops."""
     answers: Answers | None = None
     """Where the bytes of answers are counted until the transport has taken them; None counts none."""
 
@@ -145,14 +152,26 @@ class Chain:
 
     async def _concluded(self, call: Call, answer: Awaitable[T]) -> T | None:
         """What `answer` returns; None after an error, which becomes a status. Observers are called once in any case."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.draining.entered(task)
         try:
             answered = await answer
         except asyncio.CancelledError:
+            if self.draining.has_ended(task):
+                task.uncancel()
+                await self._fail(call, Stopping(RETRY_SECONDS))
+                return None
             self._done(call, grpc.StatusCode.CANCELLED)
             raise
+        except Departed:
+            self._done(call, grpc.StatusCode.CANCELLED)
+            raise asyncio.CancelledError from None  # as grpc does itself when it notices in time
         except Exception as error:
             await self._fail(call, error)
             return None
+        finally:
+            self.draining.left(task)
         self._done(call, grpc.StatusCode.OK)
         return answered
 
@@ -189,12 +208,12 @@ class Chain:
         """Hand a message to the transport; a large one waits for room, and is counted until the transport has it."""
         answers, owner, size = self.answers, call.owner_name, len(encoded)
         if answers is None or owner is None or size < COUNTED_ANSWER_BYTES:
-            await call.context.write(encoded)
+            await _hand_over(call, encoded)
             return
         await answers.room(owner, size)
         answers.take(owner, size)
         try:
-            await call.context.write(encoded)
+            await _hand_over(call, encoded)
         finally:
             answers.release(owner, size)
 
@@ -253,6 +272,8 @@ class Chain:
         async with asyncio.timeout(_ABORT_SECONDS):
             try:
                 await call.context.abort(problem.code, problem.short_message, tuple(trailers))
+            except grpc.aio.InternalError:
+                raise asyncio.CancelledError from None  # its client has left
             except grpc.aio.AbortError as aborted:
                 # grpc keeps this exception with the call, and raises it again. With the frames that it has passed it
                 # would keep the request until the collector of cycles comes round: 8 MiB each, for dozens of calls.
@@ -273,6 +294,14 @@ class _Unknown(grpc.GenericRpcHandler):
             await self._chain.refuse_unknown(path, context)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+async def _hand_over(call: Call, encoded: bytes) -> None:
+    """Raises Departed when there is nobody to send it to."""
+    try:
+        await call.context.write(encoded)
+    except grpc.aio.InternalError:
+        raise Departed from None
 
 
 def _release(answers: Answers, owner: str, size: int, context: Any) -> None:
