@@ -36,8 +36,11 @@ def grid_of(feedbacks: Sequence[Feedback], show_refs: bool, total: int | None = 
 
     `show_refs` adds the ref of each.
     """
-    if len(feedbacks) == 1:
-        return feedbacks[0]._grid()
+    return feedbacks[0]._grid() if len(feedbacks) == 1 else table_grid(feedbacks, show_refs, total)
+
+
+def table_grid(feedbacks: Sequence[Feedback], show_refs: bool, total: int | None = None) -> Grid:
+    """As `grid_of`, with a row for each record also when there is one."""
     columns = (_REF, *_COLUMNS) if show_refs else _COLUMNS
     rows = [_row_of(feedback, show_refs) for feedback in feedbacks[:SHOWN_ROWS]]
     hidden = (len(feedbacks) if total is None else total) - len(rows)

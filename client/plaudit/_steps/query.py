@@ -6,7 +6,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from plaudit import v1
@@ -56,10 +56,11 @@ ClientT = TypeVar("ClientT", bound=Asking)
 class Rows:
     """What one reading of a query has read so far: it grows by whole pages, and else never changes."""
 
-    __slots__ = ("kept", "pages", "revision", "rows")
+    __slots__ = ("_record", "kept", "pages", "revision", "rows")
 
-    def __init__(self, request: v1.QueryFeedbackRequest) -> None:
+    def __init__(self, request: v1.QueryFeedbackRequest, record: type[Feedback]) -> None:
         self.pages = Pages(request)
+        self._record = record
         self.rows: list[Feedback] = []
         self.revision = 0
         """The project's revision before the first page was read: while it stays the same, so do the rows."""
@@ -71,11 +72,15 @@ class Rows:
         self.pages.advance(response)
         if not self.rows:
             self.revision = response.revision
-        self.rows.extend(map(Feedback, response.feedback))
+        self.rows.extend(map(self._record, response.feedback))
 
 
 class Asked(ABC, Generic[ClientT]):
     """What both clients share of a query: its question, what was read of it, and the bodies of its methods."""
+
+    # What records become: `compat` has classes of its own.
+    _record_class: ClassVar[type[Feedback]] = Feedback
+    _collection_class: ClassVar[type[Feedbacks]] = Feedbacks
 
     def __init__(
         self,
@@ -185,7 +190,7 @@ class Asked(ABC, Generic[ClientT]):
 
     def _started(self) -> Rows:
         if self._result is None:
-            self._result = Rows(self._request())
+            self._result = Rows(self._request(), self._record_class)
         return self._result
 
     def _request(self) -> v1.QueryFeedbackRequest:
@@ -197,9 +202,9 @@ class Asked(ABC, Generic[ClientT]):
     def _again(self) -> Steps[Feedbacks]:
         old = self._result
         if old is not None and old.kept is not None and (yield from self._is_current(old)):
-            old.kept = Feedbacks(self.show_refs, old.rows)
+            old.kept = self._collection_class(self.show_refs, old.rows)
             return old.kept
-        result, forgotten = Rows(self._request()), self._forgotten
+        result, forgotten = Rows(self._request(), self._record_class), self._forgotten
         rows = yield from self._read_to_end(result)
         if forgotten == self._forgotten:  # else something was stored meanwhile, which the rows may not have
             self._result = result
@@ -241,7 +246,7 @@ class Asked(ABC, Generic[ClientT]):
         while (yield from self._read_page(result)):
             pass
         if result.kept is None:
-            result.kept = Feedbacks(self.show_refs, result.rows)
+            result.kept = self._collection_class(self.show_refs, result.rows)
         return result.kept
 
     def _read_beyond(self, result: Rows, position: int) -> Steps[bool]:

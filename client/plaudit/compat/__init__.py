@@ -1,0 +1,1 @@
+"""plaudit under the names of other tools, for code that was written for them: a module for each tool."""
