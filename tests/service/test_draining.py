@@ -18,6 +18,7 @@ import plaudit_server.testing
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub, GetServerInfoRequest
 from plaudit_server.errors import Unauthenticated
 from plaudit_server.feedback.resource import SERVICE
+from plaudit_server.rpc.admission import Places
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import Chain
 from plaudit_server.rpc.draining import RETRY_SECONDS, Draining
@@ -64,7 +65,7 @@ def test_messages_of_a_stream_that_has_begun_pass() -> None:
     async def refuse() -> None:
         draining = Draining()
         await draining.begin()
-        draining.check(Call("IngestFeedback", None, admitted=True))  # type: ignore[arg-type]
+        draining.check(Call("IngestFeedback", None, place=Places("calls", 1)))  # type: ignore[arg-type]
         assert draining.refused == 0
 
     asyncio.run(refuse())

@@ -261,7 +261,7 @@ class DefinitionMachine(RuleBasedStateMachine):
         type, owner = before.feedback_type, self.owners[id]
         name = next((sent.id for sent in self.sent if sent.answered == id), id) if by_other_name else id
         record = self.record(type, ref, owner, value, name)
-        draft = Draft(self.project, (record,), ("feedback",), owner=owner)
+        draft = Draft(self.project, (record,), ("feedback",), owner=lambda: owner)
         try:
             outcome: Any = self.run(lambda: self.servers[server].writing.replace(draft, 0))
         except DomainError as error:
@@ -358,7 +358,7 @@ class DefinitionMachine(RuleBasedStateMachine):
 
     async def creating(self, server: int, type: str, ref: str, user: str, value: Any, id: str) -> Row | DomainError:
         record = self.record(type, ref, user, value, id)
-        draft = Draft(self.project, (record,), ("feedback",), atomic=False, owner=user)
+        draft = Draft(self.project, (record,), ("feedback",), atomic=False, owner=lambda: user)
         [outcome] = await self.servers[server].writing.create(draft)
         result: Row | DomainError = outcome
         return result

@@ -80,10 +80,11 @@ def allowed(principal: Principal, right: Right, project: str) -> Decision:
     """
     if right is Right.INFO:
         return _ALLOWED
-    role = principal.role_in(project)
-    if role is None or right not in LOWEST_ROLES or role < LOWEST_ROLES[right]:
+    role, lowest = principal.role_in(project), LOWEST_ROLES.get(right)
+    if role is None or lowest is None or role < lowest:
         return _REFUSED
-    return _OWN_ONLY if right in OWN_ONLY_BELOW and role < OWN_ONLY_BELOW[right] else _ALLOWED
+    below = OWN_ONLY_BELOW.get(right)
+    return _ALLOWED if below is None or role >= below else _OWN_ONLY
 
 
 def own_only(principal: Principal, right: Right, project: str) -> bool:

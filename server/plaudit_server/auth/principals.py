@@ -24,7 +24,11 @@ class Principal:
 
     def role_in(self, project: str) -> Role | None:
         """The highest role granted in a project; None for no role at all."""
-        return max((grant.role for grant in self.grants if grant.covers(project)), default=None)
+        highest = None
+        for grant in self.grants:  # no generator: this is asked for every call
+            if (highest is None or grant.role > highest) and grant.covers(project):
+                highest = grant.role
+        return highest
 
 
 ANONYMOUS: Final = Principal("anonymous", (Grant(Role.ADMINISTRATOR, ("*",)),))

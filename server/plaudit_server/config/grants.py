@@ -88,7 +88,7 @@ class Grant:
 
     def covers(self, project: str) -> bool:
         """Whether the role holds in this project."""
-        return any(matches(pattern, project) for pattern in self.projects)
+        return "*" in self.projects or any(matches(pattern, project) for pattern in self.projects)
 
 
 @dataclass(frozen=True, slots=True)

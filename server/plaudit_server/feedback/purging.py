@@ -272,7 +272,7 @@ class Purging:
         began = time.monotonic()
         if not window and (soon := self._share_of_time(_WHOLE_SHARE, began)) > began:
             try:
-                return await self._store.read(question, replace(self._work, deadline=soon)), 0
+                return await self._store.read(question, self._work._replace(deadline=soon)), 0
             except (QueryTooExpensive, Overloaded):
                 began = time.monotonic()
         window = window or _FIRST_WINDOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -37,6 +38,9 @@ _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 
 
+# Longer names are refused; none of them is remembered.
+_PROJECT_CHARACTERS: Final = 2 * limits.PROJECT_PART_BYTES + 1
+
 _CONTROL_CHARACTER: Final = "holds a control character"
 
 # --- requests
@@ -58,11 +62,20 @@ def check_new_project(project: str, out: list[Violation], field: str = "project"
 
     What is stored under other names stays readable, and can be purged and imported.
     """
-    check_project(project, out, field)
-    if any(part != part.strip() for part in project.split("/")):
-        out.append(Violation(field, "must not have blanks at the ends of its parts"))
-    elif CONTROL.search(project) and "\0" not in project:
-        out.append(Violation(field, _CONTROL_CHARACTER))
+    if len(project) > _PROJECT_CHARACTERS or not _is_good_project(project):
+        check_project(project, out, field)
+        if any(part != part.strip() for part in project.split("/")):
+            out.append(Violation(field, "must not have blanks at the ends of its parts"))
+        elif CONTROL.search(project) and "\0" not in project:
+            out.append(Violation(field, _CONTROL_CHARACTER))
+
+
+@lru_cache(maxsize=10_000)
+def _is_good_project(project: str) -> bool:
+    """Whether nothing is wrong with it, remembered: most writes go to few projects."""
+    out: list[Violation] = []
+    check_project(project, out)
+    return not out and CONTROL.search(project) is None and all(part == part.strip() for part in project.split("/"))
 
 
 def check_ref_prefix(prefix: str, out: list[Violation]) -> None:

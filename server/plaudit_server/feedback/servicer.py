@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Final
@@ -67,6 +67,9 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 # What a repeated field adds to a message: its tag and length.
 _AROUND_BYTES: Final = 4
 
+# Where the record of a request with one is.
+_PLACES: Final = ("feedback",)
+
 # A stream's messages are smaller: as fast, they arrive sooner, and many streams need less memory (ADR 0017).
 _STREAM_BYTES: Final = limits.MIB
 
@@ -93,8 +96,7 @@ class FeedbackService:
     async def CreateFeedback(self, call: Call, request: CreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
         rules.check_new_project(request.project, out)
-        owner = owner_of_replaced(call, request.project)
-        draft = await self._draft(call, request, out, owner)
+        draft = await self._draft(call, request, out, partial(owner_of_replaced, call, request.project))
         [row] = await self._writing.create(draft)
         answer = encoded(accepted(row))
         self._acknowledged(Create.kind, 1)
@@ -105,26 +107,25 @@ class FeedbackService:
         call: Call,
         request: CreateFeedbackRequest | ReplaceFeedbackRequest,
         out: list[Violation],
-        owner: str | None,
+        owner: Callable[[], str | None],
         *,
         id_lookup: bool = False,
     ) -> Draft:
         """The record of a request. Raises what it breaks, with what is in `out` already."""
-        project = request.project
-        subjects: list[Subject] | None = [] if self._writing.collects(project) else None
-        record = await self._checks.run(
-            call,
-            (request.feedback.payload_json,),
-            lambda: rules.new_record(
-                request.feedback, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects
-            ),
-        )
+        project, item = request.project, request.feedback
+        known = self._writing.known(project)
+        subjects: list[Subject] | None = [] if known is None else None
+        if self._checks.are_small(call, (record.payload_json for record in (item,))):
+            record = rules.new_record(item, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects)
+        else:
+            check = partial(rules.new_record, item, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects)
+            record = await self._checks.apart(call, check)
         if out:
             out += await self._writing.violations(project, subjects or (), ["feedback"])
         refuse(out)
         assert record is not None
         work = self._deadlines.write(call, project)
-        return Draft(project, (record,), ("feedback",), subjects or (), atomic=False, owner=owner, work=work)
+        return Draft(project, (record,), _PLACES, subjects or (), atomic=False, owner=owner, known=known, work=work)
 
     async def BatchCreateFeedback(self, call: Call, request: BatchCreateFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -132,12 +133,11 @@ class FeedbackService:
         rules.check_batch(len(request.feedback), out)
         if out:
             raise InvalidFields(out)
+        known = self._writing.known(request.project)
         checked = await self._checks.run(
             call,
             (item.payload_json for item in request.feedback),
-            lambda: rules.new_records(
-                request.feedback, request.project, call.user_id, collects=self._writing.collects(request.project)
-            ),
+            lambda: rules.new_records(request.feedback, request.project, call.user_id, collects=known is None),
         )
         if checked.refused and not request.partial:
             raise InvalidFields(await self._writing.all_violations(request.project, checked))
@@ -145,8 +145,8 @@ class FeedbackService:
         results: list[Row | DomainError | None] = [refused.get(index) for index in range(len(request.feedback))]
         if checked.records:
             work = self._deadlines.write(call, request.project)
-            owner = owner_of_replaced(call, request.project)
-            draft = drafted(checked, request.project, work, atomic=not request.partial, owner=owner)
+            owner = partial(owner_of_replaced, call, request.project)
+            draft = drafted(checked, request.project, work, atomic=not request.partial, owner=owner, known=known)
             for index, row in zip(checked.places, await self._writing.create(draft), strict=True):
                 results[index] = row
         answer = batch_response(results)
@@ -270,7 +270,7 @@ class FeedbackService:
         out: list[Violation] = []
         rules.check_new_project(request.project, out)
         rules.check_version(request.expected_version, out, "expected_version")
-        draft = await self._draft(call, request, out, call.owner, id_lookup=True)
+        draft = await self._draft(call, request, out, lambda: call.owner, id_lookup=True)
         answer = encoded(await self._writing.replace(draft, request.expected_version))
         self._acknowledged(Replace.kind, 1)
         return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -27,13 +27,19 @@ _ROUNDS: Final = 20
 _RETRY_SECONDS: Final = 0.1
 
 
+def anyone() -> str | None:
+    """The owner of a Draft that may replace anyone's records."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """The good records of a request, and where each of them is in it.
 
-    `subjects` are what is looked at of them, or empty while nothing is known to be defined. `existing` is what an
-    import does with records that are there; None for what is no import. With `owner` a record of another owner is not
-    replaced by a repeat. With `skip` nothing is refused by definition.
+    `subjects` are what is looked at of them, or empty while nothing is known to be defined; `known` is then the
+    judgement of them. `existing` is what an import does with records that are there; None for what is no import.
+    `owner` returns whose records alone may be replaced, None for anyone's; it is asked only where something may be.
+    With `skip` nothing is refused by definition.
     """
 
     project: str
@@ -42,8 +48,9 @@ class Draft:
     subjects: Sequence[Subject] = ()
     atomic: bool = True
     existing: Existing | None = None
-    owner: str | None = None
+    owner: Callable[[], str | None] = anyone
     skip: bool = False
+    known: Judgement | None = None
     waits: bool = False
     """Whether records wait for room in the line, as on a stream, instead of being refused."""
     work: Work = field(default=SERVER, compare=False)
@@ -56,9 +63,9 @@ class Writing:
         self._writer = writer
         self._judge = judge
 
-    def collects(self, project: str) -> bool:
-        """Whether what is looked at of records should be kept while they are read."""
-        return self._judge.says_nothing(project) is None
+    def known(self, project: str) -> Judgement | None:
+        """The judgement of any record while nothing is known to be defined; None: keep what is looked at of records."""
+        return self._judge.says_nothing(project)
 
     async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
         """What is wrong by definition with records of a request that is refused anyway."""
@@ -89,36 +96,36 @@ class Writing:
 
     async def enqueue(self, draft: Draft) -> asyncio.Future[Outcome]:
         """Put records in line; `settled` waits for what becomes of them."""
-        return await self._in_line(draft, _command(draft, await self._judged(draft)))
+        command = _command(draft, draft.known or await self._judged(draft))
+        return await self._in_line(command) if draft.waits else self._writer.enqueue(command)
 
-    async def _in_line(self, draft: Draft, command: Command[Any]) -> asyncio.Future[Outcome]:
+    async def _in_line(self, command: Command[Any]) -> asyncio.Future[Outcome]:
+        """Put a command in line when there is room."""
         while True:
             try:
                 return self._writer.enqueue(command)
             except Overloaded as error:
-                if not draft.waits:
-                    raise
                 await asyncio.sleep(error.retry_delay)
 
-    async def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> list[Any]:
+    def settled(self, draft: Draft, future: asyncio.Future[Outcome]) -> Coroutine[None, None, list[Any]]:
         """What became of each record in line: Row, or Imported of an import, or the error that refused it.
 
         Judged again when the definitions moved before it was its turn.
         """
-        return await self._accepted(draft, future, partial(_command, draft))
+        return self._accepted(draft, future, partial(_command, draft))
 
     async def replace(self, draft: Draft, expected_version: int) -> Row:
         """The record as it is now. Raises what refused it."""
         [record] = draft.records
 
         def command(judgement: Judgement) -> Replace:
-            return Replace(draft.project, record, expected_version, draft.owner, judgement, draft.work)
+            return Replace(draft.project, record, expected_version, draft.owner(), judgement, draft.work)
 
         return await self.committed(draft, command)
 
     async def committed(self, draft: Draft, command: Callable[[Judgement], Command[T]]) -> T:
         """What a command came to that writes the record of a draft, by a judgement of it. Raises what refused it."""
-        future = await self._in_line(draft, command(await self._judged(draft)))
+        future = self._writer.enqueue(command(draft.known or await self._judged(draft)))
         return await self._accepted(draft, future, command)
 
     async def _accepted(
@@ -131,14 +138,14 @@ class Writing:
                 return accepted(outcome)
             if remaining:  # else nothing of it may be in line when the caller is sent away
                 judgement = await self._judged_again(draft, outcome.number)
-                future = await self._in_line(draft, command(judgement))
+                again = command(judgement)
+                future = await self._in_line(again) if draft.waits else self._writer.enqueue(again)
         raise Overloaded(_RETRY_SECONDS)
 
     async def _judged(self, draft: Draft) -> Judgement:
-        if not draft.subjects:
-            nothing = self._judge.says_nothing(draft.project)
-            if nothing is not None:
-                return nothing
+        nothing = self._judge.says_nothing(draft.project) if not draft.subjects else None
+        if nothing is not None:
+            return nothing
         return await self._judge.judge(draft.project, _subjects(draft), draft.places, skip=draft.skip)
 
     async def _judged_again(self, draft: Draft, number: int) -> Judgement:
@@ -153,7 +160,8 @@ def _subjects(draft: Draft) -> Sequence[Subject]:
 def _command(draft: Draft, judgement: Judgement) -> Command[list[Any]]:
     if draft.existing is not None:
         return Import(draft.project, draft.records, draft.existing, judgement, draft.work)
-    return Create(draft.project, draft.records, draft.atomic, draft.owner, judgement, draft.work)
+    owner = draft.owner() if judgement.verdicts else None  # else no record takes a place, and none is replaced
+    return Create(draft.project, draft.records, draft.atomic, owner, judgement, draft.work)
 
 
 def single(project: str, record: Record, work: Work) -> Draft:
@@ -173,14 +181,15 @@ def drafted(
     *,
     atomic: bool = False,
     existing: Existing | None = None,
-    owner: str | None = None,
+    owner: Callable[[], str | None] = anyone,
     skip: bool = False,
+    known: Judgement | None = None,
     waits: bool = False,
 ) -> Draft:
     """The good records of a batch."""
     places = [_at(index) for index in checked.places]
     subjects = [checked.subjects[index] for index in checked.places] if checked.subjects else ()
-    return Draft(project, tuple(checked.records), places, subjects, atomic, existing, owner, skip, waits, work)
+    return Draft(project, tuple(checked.records), places, subjects, atomic, existing, owner, skip, known, waits, work)
 
 
 def _at(index: int) -> str:

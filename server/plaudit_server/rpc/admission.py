@@ -52,13 +52,13 @@ class Places:
     running: int = field(default=0, init=False)
     held: dict[str, int] = field(default_factory=dict, init=False)
     """The number of places that each principal holds; without those who hold none."""
+    most: int = field(init=False)
+    """How many places one principal may hold."""
     _last: float = field(default=0.0, init=False)
     """When the caller that was refused last may try again."""
 
-    @property
-    def most(self) -> int:
-        """How many places one principal may hold."""
-        return max(math.ceil(self.limit * self.share), min(self.limit, _LEAST_SHARE))
+    def __post_init__(self) -> None:
+        self.most = max(math.ceil(self.limit * self.share), min(self.limit, _LEAST_SHARE))
 
     def enter(self, now: float) -> None:
         """Count a call that begins, at `now` in monotonic seconds.
@@ -194,25 +194,22 @@ class Admission:
 
     def enter(self, call: Call) -> None:
         """Let the call in: the first gate, before anything is known of the caller. Raises QuotaExceeded."""
-        if not call.admitted:
-            self._places(call).enter(call.started)
-            call.admitted = True
+        if call.place is None:
+            places = self.calls if call.rpc is None else self._of_kind.get(call.rpc.kind, self.calls)
+            places.enter(call.started)
+            call.place = places
 
     def own(self, call: Call) -> None:
         """Count the call for its principal: a gate after authentication. Raises QuotaExceeded."""
-        if call.owner_name is None:
+        if call.owner_name is None and call.place is not None:
             principal = principal_of(call)
-            self._places(call).own(principal, call.started)
+            call.place.own(principal, call.started)
             call.owner_name = principal
 
     def leave(self, call: Call, code: grpc.StatusCode) -> None:
         """The call has ended."""
-        if call.admitted:
-            call.admitted = False
-            places = self._places(call)
+        places, call.place = call.place, None
+        if places is not None:
             places.leave()
             if call.owner_name is not None:
                 places.disown(call.owner_name)
-
-    def _places(self, call: Call) -> Places:
-        return self.calls if call.rpc is None else self._of_kind.get(call.rpc.kind, self.calls)

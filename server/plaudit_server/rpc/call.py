@@ -6,7 +6,7 @@ import random
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.message import Message
@@ -14,6 +14,9 @@ from google.protobuf.message import Message
 from plaudit_server.auth.principals import ANONYMOUS, Principal
 from plaudit_server.errors import InvalidFields, PermissionDenied, Violation
 from plaudit_server.rpc.declare import ProjectIn, Rpc
+
+if TYPE_CHECKING:
+    from plaudit_server.rpc.admission import Places
 
 REQUEST_ID_METADATA: Final = "x-request-id"
 TRACE_PARENT_METADATA: Final = "traceparent"
@@ -39,8 +42,8 @@ class Call:
     own_only: bool = False
     token: Any = None
     """What a feedback token allows, on a call that such a token makes."""
-    admitted: bool = False
-    """Whether the call counts as in flight."""
+    place: Places | None = None
+    """Where the call counts as in flight, if it does."""
     owner_name: str | None = None
     """Whose place the call holds: the principal's name, or the peer's address; None while it holds none."""
     size: int = 0

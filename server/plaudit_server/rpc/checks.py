@@ -52,9 +52,11 @@ class Checks:
 
         Raises what `work` raises, and QuotaExceeded when too many large ones of the caller wait already.
         """
-        if call.size < _LARGE_REQUEST_BYTES or sum(map(values_at_most, payloads)) < _MANY_VALUES:
-            return work()
-        return await self.apart(call, work)
+        return work() if self.are_small(call, payloads) else await self.apart(call, work)
+
+    def are_small(self, call: Call, payloads: Iterable[str]) -> bool:
+        """Whether the payloads of a request are checked so fast that the event loop may do it."""
+        return call.size < _LARGE_REQUEST_BYTES or sum(map(values_at_most, payloads)) < _MANY_VALUES
 
     async def apart(self, call: Call, work: Callable[[], T]) -> T:
         """What `work` gives, in the thread."""

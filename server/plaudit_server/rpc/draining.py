@@ -39,7 +39,7 @@ class Draining:
 
     def check(self, call: Call) -> None:
         """The first gate. Raises Stopping for a call that comes too late; further messages of a stream pass."""
-        if self._is_on and not call.admitted:
+        if self._is_on and call.place is None:
             self.refused += 1
             raise Stopping(RETRY_SECONDS)
 

@@ -97,12 +97,15 @@ class ProjectQuotas:
         self._calls = Quota("calls_per_second", calls_per_second, burst_seconds, buckets) if calls_per_second else None
         self._rows = Quota("rows_per_second", rows_per_second, burst_seconds, buckets) if rows_per_second else None
         self._bytes = Quota("bytes_per_second", bytes_per_second, burst_seconds, buckets) if bytes_per_second else None
+        self._are_off = not (calls_per_second or rows_per_second or bytes_per_second)
 
     def admit(self, project: str, rows: int, now: float, size: int = 0) -> None:
         """Charge a call of `size` bytes that writes `rows` rows, at `now` in monotonic seconds, to all quotas or none.
 
         Raises QuotaExceeded with the exact delay after which the call would be admitted.
         """
+        if self._are_off:
+            return
         charges = [
             (quota, cost)
             for quota, cost in ((self._calls, 1), (self._rows, rows), (self._bytes, size))

@@ -38,9 +38,8 @@ class Aside(Generic[W]):
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line[W]] = {}
-
-    def __len__(self) -> int:
-        return len(self._lines)
+        self.projects = self._lines.keys()
+        """The projects that are here; empty most of the time, which is seen without a call for each command."""
 
     def commands_of(self, project: str) -> int:
         """How many commands of a project wait here."""

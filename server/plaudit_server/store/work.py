@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Lane(Enum):
@@ -18,8 +17,7 @@ class Lane(Enum):
     """The changes that a watch has missed: a bounded part of them at a time, among the scans."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """For whom work is done; fairness is between projects and principals."""
 
     principal: str
@@ -27,8 +25,7 @@ class Owner:
     project: str
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One piece of work. `deadline` is in seconds of `time.monotonic()`; None: no deadline."""
 
     owner: Owner

@@ -153,7 +153,8 @@ class Writer:
         if pending and (pending >= self._max_pending_commands or self.pending_bytes + size > self._max_pending_bytes):
             self.refused_commands += 1
             raise Overloaded(self._delay())
-        if self._aside and self._aside.commands_of(command.project) >= self._max_pending_commands * _ASIDE_SHARE:
+        aside = self._aside
+        if aside.projects and aside.commands_of(command.project) >= self._max_pending_commands * _ASIDE_SHARE:
             self.refused_commands += 1  # others need the places
             raise Overloaded(_RETRY_SECONDS[1])
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -161,7 +162,7 @@ class Writer:
         if deadline is None:
             deadline = time.monotonic() + _WRITE_SECONDS
         waiting = _Waiting(command, outcome, rows, size, deadline)
-        if not self._aside or not self._aside.takes(waiting):
+        if not aside.projects or not aside.takes(waiting):
             self._queue.append(waiting)
             self._queued_rows += rows
         self.pending_commands = pending + 1
@@ -190,7 +191,7 @@ class Writer:
     async def _run(self) -> None:
         callers, until = 0, 0.0
         while True:
-            await self._arrived(1, self._aside.seconds(time.monotonic()) if self._aside else None)
+            await self._arrived(1, self._aside.seconds(time.monotonic()) if self._aside.projects else None)
             if self._queue:
                 await self._arrived(int(callers * _GATHER_SHARE), max(until - time.monotonic(), 0.0))
             group = self._take()
@@ -203,7 +204,7 @@ class Writer:
                 callers += len(self._queue)
                 until = time.monotonic() + min(callers * _GATHER_SECONDS, _GATHER_LONGEST)
             elif self._closing:
-                if not self._aside and not self._lanes:
+                if not self._aside.projects and not self._lanes:
                     return
                 await asyncio.sleep(_CLOSING_SECONDS)
 
@@ -243,7 +244,7 @@ class Writer:
         group: list[_Waiting] = []
         rows, size = self._max_group_rows, self._max_group_bytes
         now = time.monotonic()
-        if self._aside:
+        if self._aside.projects:
             rows, size = self._take_aside(group, now, rows, size)
         queue = self._queue
         while queue:
@@ -311,7 +312,7 @@ class Writer:
         if written.skipped:
             group, written = self._put_back(group, written)
             commands = [waiting.command for waiting in group]
-        if self._aside:
+        if self._aside.projects:
             self._release(commands)
         self.commands += len(group)
         for waiting in group:
