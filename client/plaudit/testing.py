@@ -1,11 +1,12 @@
 """For tests of code that uses plaudit: fixtures of pytest, a transport without a server, and `reset`.
 
     def test_thumb(plaudit_client):
-        my_app.thumb_up("weave:///acme/chat/call/1")
+        my_app.thumb_up("https://chat.acme.dev/answers/1")
         assert [feedback.payload["emoji"] for feedback in plaudit_client.get_feedback()] == ["👍"]
 
 pytest finds the fixtures by itself. `plaudit_client` and `plaudit_async_client` reach a real server, `plaudit_server`,
-which needs `pip install 'plaudit[server]'`. `FakeTransport` needs neither the server nor pytest.
+which is empty for each test, and needs `pip install 'plaudit[server]'`. `FakeTransport` needs neither the server nor
+pytest.
 """
 
 from __future__ import annotations

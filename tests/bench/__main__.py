@@ -73,7 +73,6 @@ FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Print a file of results as Markdown.",
 )
-@click.option("--short", is_flag=True, help="With --render: targets and scores alone.")
 def main(
     only: Sequence[str],
     listing: bool,
@@ -85,11 +84,10 @@ def main(
     json_path: Path | None,
     peers: bool,
     render: Path | None,
-    short: bool,
 ) -> None:
     """Measure plaudit beside its controls."""
     if render is not None:
-        print(markdown(json.loads(render.read_text()), short=short))
+        print(markdown(json.loads(render.read_text())))
         return
     families = (beside.FAMILY,) if peers else FAMILIES
     if listing:

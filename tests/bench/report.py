@@ -109,13 +109,9 @@ def table(report: dict[str, Any]) -> Table:
     return made
 
 
-def markdown(report: dict[str, Any], *, short: bool = False) -> str:
-    """The report for docs/performance.md; `short` for README.md: the figures that have a target, and their scores."""
-    headers, chosen = _HEADERS, lines(report)
-    if short:
-        pairs = zip(report["figures"].values(), chosen, strict=True)
-        headers, chosen = _HEADERS[:3], [line[:3] for entry, line in pairs if entry["target"]]
-    cells = [headers, ("---",) * len(headers), *chosen]
+def markdown(report: dict[str, Any]) -> str:
+    """The report for docs/performance.md."""
+    cells = [_HEADERS, ("---",) * len(_HEADERS), *lines(report)]
     return f"{headline(report)}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 

@@ -7,12 +7,28 @@ from pathlib import Path
 
 import pytest
 
+import plaudit
 from plaudit.testing import reset
 from plaudit_server.testing import server
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES = {
+    "python.md": (
+        14,
+        "wandb.reaction.1 {'emoji': '👍', 'alias': ':thumbs_up:', 'detoned': '👍', "
+        "'detoned_alias': ':thumbs_up:'} ana\n"
+        "wandb.note.1 {'note': 'Right, and short.'} ana\n"
+        "correctness {'score': 0.9} judge-2\n"
+        "0\n1\n2\n"
+        "['feedback.ref', 'feedback.payload.note']\n"
+        "FEEDBACK_NOT_FOUND\n"
+        "refused, as it should be\n",
+    ),
+    "records.md": (
+        5,
+        "1 anonymous anonymous {'score': 0.9}\n:thumbs_up_medium_skin_tone: 👍 ['🎉'] wandb.agent_user_feedback\n",
+    ),
     "moving-from-weave.md": (
         3,
         "Refs(['weave:///acme/chat/call/0192']) [Call('weave:///acme/chat/call/0192')]\n"
@@ -35,6 +51,11 @@ def test_examples_of_the_page(
         names: dict[str, object] = {"__name__": "page"}
         for block in blocks:
             exec(compile(block, page, "exec"), names)
+            test = names.pop("test_thumb", None)
+            if callable(test):  # as pytest calls it
+                monkeypatch.setenv("PLAUDIT_PROJECT", "test/project")
+                reset()
+                test(plaudit.Client())
     reset()
 
     assert capsys.readouterr().out == printed

@@ -36,7 +36,7 @@ def test_sync(plaudit_client, plaudit_project, plaudit_server):
     done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=True)
     assert done.stdout == "2\\n"
 
-def test_every_test_has_its_project(plaudit_client):
+def test_every_test_has_an_empty_server(plaudit_client):
     assert plaudit_client.count() == 0
 
 def test_async(plaudit_async_client, plaudit_client):

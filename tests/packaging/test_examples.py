@@ -31,18 +31,25 @@ def test_readme_shows_the_two_commands_and_ten_lines_of_python() -> None:
     first_screen = README[: README.index("\n## ")]
 
     assert first_screen.index("make run") < first_screen.index("make test") < first_screen.index("import plaudit")
-    assert len([line for line in _block("python", "import plaudit").splitlines() if line]) <= 11
+    assert len([line for line in _block("python", "plaudit.init").splitlines() if line]) <= 11
+    assert len(README.splitlines()) < 130
 
 
 def test_readme_python_stores_and_finds_feedback() -> None:
     with server() as running:
-        out = _run([sys.executable, "-W", "error", "-c", _block("python", "import plaudit")], running).splitlines()
+        out = _run([sys.executable, "-W", "error", "-c", _block("python", "plaudit.init")], running).splitlines()
 
     assert re.fullmatch(r"[\d :.+-]+ wandb\.reaction\.1 \{'emoji': '👍'.*\}", out[0])
     assert "'note': 'Right, and short.'" in out[1]
     assert "{'score': 0.9}" in out[2]
     assert out[3] == "1 weave:///acme/chat/call/0192"
     assert len(out) == 4
+
+
+def test_readme_python_in_an_event_loop_runs_as_it_stands(running: RunningServer) -> None:
+    out = _run([sys.executable, "-W", "error", "-c", _block("python", "AsyncClient(")], running)
+
+    assert out == "weave:///acme/chat/call/0193 🎉\n"
 
 
 def test_readme_shell_stores_and_finds_feedback() -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of pytest: a real server for the session, and clients of it with a project for each test."""
+"""Fixtures of pytest: a real server for each test, and clients of it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from plaudit_server.testing import RunningServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def plaudit_server() -> Iterator[RunningServer]:
-    """A real server on a free port of this machine, with an empty store of its own; `target` is its address."""
+    """A real server on a free port of this machine, with an empty store, for one test; `target` is its address."""
     try:
         testing = import_module("plaudit_server.testing")
     except ModuleNotFoundError as error:
@@ -29,10 +29,8 @@ def plaudit_server() -> Iterator[RunningServer]:
 
 @pytest.fixture
 def plaudit_project() -> str:
-    """A project that no other test has: `entity/project`."""
-    from plaudit._contract.uuid7 import uuid7
-
-    return f"test/{uuid7()}"
+    """The project of the clients: `entity/project`. Define a fixture with this name to choose another one."""
+    return "test/project"
 
 
 @pytest.fixture
