@@ -1,40 +1,58 @@
-"""What definitions cost a create and a row of a batch: processor time of the server, beside the same without one."""
+"""What definitions cost a create and a row of a batch: processor time of the server, beside the same without one.
+
+Some of what is compared differs by one percent, which is less than two processes of the same code differ by, or one
+process from minute to minute. So all is measured in one server process, in projects that differ in nothing but what is
+defined in them, in turns of a few hundred calls; each figure is a ratio of turns of the same round.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+import signal
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from itertools import count as count_from
+from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
+    CreateFeedbackRequest,
     Definition,
     DefinitionServiceStub,
+    Feedback,
     JsonSchemaRule,
     NumericRule,
     OnRepeat,
     PutDefinitionRequest,
     Unique,
 )
+from plaudit_server.feedback import servicer
+from plaudit_server.feedback.judging import NoJudge
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.bench import rows
 from tests.bench.batches import BATCH_CREATE
-from tests.bench.creates import CREATE, SHAPES, anew, stored
-from tests.bench.figures import Contender, Family, Figure, NotMeasured, Sample, Settings, Target, ratio
-from tests.bench.load import Call, cpu_seconds
-from tests.bench.places import store_directory
-from tests.bench.serving import plaudit_server
+from tests.bench.creates import CREATE, count
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, rotated, shared
+from tests.bench.load import thread_seconds
+from tests.bench.places import measure_on, store_directory
+from tests.bench.serving import serve, served
 
-_IN_FLIGHT = 16
-_ROWS_PER_SECOND = 4_000  # of a window, one in each call; ten times as many in batches
+_CONNECTIONS, _STREAMS = 4, 4
 _BATCH = 100
+_CALLS = {1: 320, _BATCH: 16}
+"""Calls of one turn, by the records of each."""
+_TURNS_PER_SECOND = 6  # of a window
 
 _FIVE = {
     "type": "object",
@@ -54,76 +72,111 @@ _UNIQUE = Definition(feedback_type=rows.TYPE, unique=Unique(by_rater=True, on_re
 _ELSEWHERE = Definition(feedback_type="other", numeric=NumericRule(min=0, max=1))
 
 
-def defined(target: str, definition: Definition | None) -> None:
-    """Define the type that is written, or nothing."""
-    if definition is not None:
-        with grpc.insecure_channel(target) as channel:
-            request = PutDefinitionRequest(project=rows.PROJECT, definition=definition)
-            DefinitionServiceStub(channel).PutDefinition(request)
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Writing to one project: how many records a call has, what is defined, and whether the server asks at all."""
+
+    size: int
+    definition: Definition | None = None
+    asks: bool = True
 
 
-def create_us(target: str, pid: int, definition: Definition | None, seconds: float) -> Sample:
-    """Processor time of one create, in microseconds."""
-    defined(target, definition)
-    sample = stored(target, pid, [Call(CREATE, rows.create_request())], SHAPES[_IN_FLIGHT], seconds)
-    assert sample.cpu_us is not None
-    return Sample(sample.cpu_us)
+_WAYS: Mapping[str, Way] = {
+    "create": Way(1),
+    "create, again": Way(1),
+    "create, nothing asked": Way(1, asks=False),
+    "create, another type defined": Way(1, _ELSEWHERE),
+    "create, number": Way(1, _NUMBER),
+    "create, schema": Way(1, _SCHEMA),
+    "create, unique": Way(1, _UNIQUE),
+    "row": Way(_BATCH),
+    "row, schema": Way(_BATCH, _SCHEMA),
+    "row, unique": Way(_BATCH, _UNIQUE),
+}
 
 
-def row_us(target: str, pid: int, definition: Definition | None, size: int, count: int) -> Sample:
-    """Processor time of one row in calls of `size` records, each about a ref of its own, in microseconds."""
-    defined(target, definition)
-    requests = deque(
-        BatchCreateFeedbackRequest(
-            project=rows.PROJECT,
-            feedback=[rows.feedback(n, id=uuid7(), ref=f"weave:///{rows.PROJECT}/call/{uuid7()}") for n in range(size)],
-        ).SerializeToString()
-        for _ in range(count // size)
-    )
-    calls = len(requests)
-    with grpc.insecure_channel(target) as channel:
-        create: Any = channel.unary_unary(BATCH_CREATE)
-        before, started = cpu_seconds(pid), time.perf_counter()
-        flying = deque(create.future(requests.popleft()) for _ in range(min(_IN_FLIGHT, calls)))
-        while flying:
-            flying.popleft().result()
-            if requests:
-                flying.append(create.future(requests.popleft()))
-        used = cpu_seconds(pid) - before
-    if not used:
-        raise NotMeasured(f"{calls} calls took {time.perf_counter() - started:.3f} s, too little to be measured")
-    return Sample(1e6 * used / (calls * size))
+def _project(name: str) -> str:
+    """Of equal length for each way."""
+    return f"bench/{list(_WAYS).index(name):02d}"
+
+
+def _requests(name: str) -> list[bytes]:
+    """The calls of one turn: records with ids of their own, each about a ref of its own."""
+    project, size = _project(name), _WAYS[name].size
+
+    def record(number: int) -> Feedback:
+        return rows.feedback(number, id=uuid7(), ref=f"weave:///{rows.PROJECT}/call/{uuid7()}")
+
+    if size == 1:
+        return [
+            CreateFeedbackRequest(project=project, feedback=record(number)).SerializeToString()
+            for number in range(_CALLS[1])
+        ]
+    return [
+        BatchCreateFeedbackRequest(project=project, feedback=map(record, range(size))).SerializeToString()
+        for _ in range(_CALLS[size])
+    ]
+
+
+async def _send(methods: Sequence[Any], requests: list[bytes]) -> None:
+    """Make the calls, as many in flight as there are methods."""
+
+    async def one_after_another(method: Any) -> None:
+        with suppress(IndexError):
+            while True:
+                await method(requests.pop())
+
+    await asyncio.gather(*map(one_after_another, methods))
+
+
+async def _turns(target: str, pid: int, turns: int) -> dict[str, list[float]]:
+    """Processor time of a record in microseconds, turn by turn; every turn begins with another way."""
+    used: dict[str, list[float]] = defaultdict(list)
+    channels = [grpc.aio.insecure_channel(target, [("plaudit.connection", n)]) for n in range(_CONNECTIONS)]
+    methods: dict[str, list[Any]] = {
+        path: [channel.unary_unary(path) for channel in channels for _ in range(_STREAMS)]
+        for path in (CREATE, BATCH_CREATE)
+    }
+    for turn in range(-1, turns):  # the first fills caches and is not counted
+        for name in rotated(list(_WAYS), turn + 1):
+            way, requests = _WAYS[name], _requests(name)
+            os.kill(pid, signal.SIGUSR1 if way.asks else signal.SIGUSR2)
+            before = thread_seconds(pid)
+            await _send(methods[CREATE if way.size == 1 else BATCH_CREATE], requests)
+            if turn >= 0:
+                used[name].append(1e6 * (thread_seconds(pid) - before) / (_CALLS[way.size] * way.size))
+    for channel in channels:
+        await channel.close()
+    return used
+
+
+def _round(target: str, pid: int, turns: int) -> dict[str, Sample]:
+    """Each way's processor time of a record; what a turn's ways have in common is as it was in all turns together."""
+    projects = [_project(name) for name in _WAYS]
+    before = count(target, projects)
+    used = measure_on(min(os.sched_getaffinity(0)), pid, lambda: uvloop.run(_turns(target, pid, turns)))
+    sent = (1 + turns) * sum(_CALLS[way.size] * way.size for way in _WAYS.values())
+    if count(target, projects) - before != sent:
+        raise RuntimeError("creates were answered that are not stored")
+    found = {}
+    for name, way in _WAYS.items():
+        control = used["create" if way.size == 1 else "row"]
+        ratios = [one / other for one, other in zip(used[name], control, strict=True)]
+        found[name] = Sample(statistics.median(control) * statistics.median(ratios))
+    return found
 
 
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
-    """A new server for each measurement, with or without a definition."""
-    seconds = settings.seconds
-    count = max(_BATCH * 10, round(_ROWS_PER_SECOND * seconds))
-    with store_directory(settings) as directory:
-        # A store for each: what is defined stays.
-        names = (f"{number}.db" for number in count_from(0))
-        warm = Call(CREATE, rows.create_request("bench/warm"))
-
-        def creating(definition: Definition | None) -> Any:
-            measure = partial(create_us, definition=definition, seconds=seconds)
-            return partial(anew, partial(plaudit_server, directory / next(names)), warm, seconds, measure)
-
-        def filling(definition: Definition | None, size: int, rows_written: int) -> Any:
-            measure = partial(row_us, definition=definition, size=size, count=rows_written)
-            return partial(anew, partial(plaudit_server, directory / next(names)), warm, seconds, measure)
-
-        yield [
-            Contender("create", "µs", creating(None)),
-            Contender("create, another type defined", "µs", creating(_ELSEWHERE)),
-            Contender("create, number", "µs", creating(_NUMBER)),
-            Contender("create, schema", "µs", creating(_SCHEMA)),
-            Contender("one in a call", "µs", filling(None, 1, count)),
-            Contender("one in a call, unique", "µs", filling(_UNIQUE, 1, count)),
-            Contender("row", "µs", filling(None, _BATCH, 10 * count)),
-            Contender("row, schema", "µs", filling(_SCHEMA, _BATCH, 10 * count)),
-            Contender("row, unique", "µs", filling(_UNIQUE, _BATCH, 10 * count)),
-        ]
+    """One server, with a project for each way to write."""
+    turns = max(2, round(_TURNS_PER_SECOND * settings.seconds))
+    with store_directory(settings) as directory, served(__name__, str(directory / "plaudit.db")) as (target, pid):
+        with grpc.insecure_channel(target) as channel:
+            for name, way in _WAYS.items():
+                if way.definition is not None:
+                    request = PutDefinitionRequest(project=_project(name), definition=way.definition)
+                    DefinitionServiceStub(channel).PutDefinition(request)
+        yield shared("µs", list(_WAYS), partial(_round, target, pid, turns))
 
 
 def _figure(key: str, title: str, subject: str, control: str, limit: float | None) -> Figure:
@@ -137,9 +190,37 @@ FAMILY = Family(
         _figure("defined-number", "create of a defined number, CPU", "create, number", "create", 1.02),
         _figure("defined-schema", "create by a schema of five fields, CPU", "create, schema", "create", 1.03),
         _figure("defined-other", "create beside a defined type, CPU", "create, another type defined", "create", 1.02),
-        _figure("unique-create", "create of a unique type, CPU", "one in a call, unique", "one in a call", 1.05),
+        _figure("unique-create", "create of a unique type, CPU", "create, unique", "create", 1.05),
+        _figure("undefined", "create without asking what is defined, CPU", "create, nothing asked", "create", None),
+        _figure("undefined-again", "create, the same once more, CPU", "create, again", "create", None),
         _figure("schema-row", "row of a batch by a schema, CPU", "row, schema", "row", 1.06),
         _figure("unique-row", "row of a batch of a unique type, CPU", "row, unique", "row", None),
     ),
     contenders,
 )
+
+
+async def _serve(path: Path) -> None:
+    """A server that asks what is defined after SIGUSR1, as all servers do, and never asks after SIGUSR2."""
+    made: list[Any] = []
+    changed: Any = servicer
+    original = changed.Writing
+
+    def writing(writer: Any, judge: Any) -> Any:
+        made.append((original(writer, judge), judge))
+        return made[-1][0]
+
+    changed.Writing = writing
+
+    def ask(whom: Any) -> None:
+        for one, judge in made:
+            one._judge = whom or judge
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, ask, None)
+    loop.add_signal_handler(signal.SIGUSR2, ask, NoJudge())
+    await serve(SqliteEngine(path))
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(Path(sys.argv[1])))

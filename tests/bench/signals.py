@@ -22,6 +22,7 @@ from typing import Any
 import grpc
 
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub
+from tests.bench.load import thread_seconds
 from tests.service.process import ServerProcess
 from tests.service.test_tracing import collector
 
@@ -40,12 +41,6 @@ def take_out() -> None:
     changed[0]._begun = lambda self, call: call
     for name in ("observe", "accepted", "committed", "acknowledged"):
         setattr(changed[1], name, lambda self, *args: None)
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has used so far, in all its threads that still run."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 async def creates(target: str, metadata: tuple[tuple[str, str], ...]) -> None:
@@ -88,12 +83,12 @@ def main() -> None:
         names = list(ways)
         for turn in range(ROUNDS + 1):
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                before = cpu_seconds(servers[name].process.pid)
+                before = thread_seconds(servers[name].process.pid)
                 if name == "scraped":
                     urllib.request.urlopen(metrics, timeout=30).read()
                 asyncio.run(creates(servers[name].target, ()))
                 if turn:  # the first one warms up
-                    used[name].append((cpu_seconds(servers[name].process.pid) - before) / CALLS)
+                    used[name].append((thread_seconds(servers[name].process.pid) - before) / CALLS)
     for name, seconds in used.items():
         ratios = [one / bare for one, bare in zip(seconds, used["bare"], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)

@@ -40,6 +40,8 @@ FIGURES = {
         "defined-other",
         "defined-schema",
         "schema-row",
+        "undefined",
+        "undefined-again",
         "unique-create",
         "unique-row",
     },

@@ -103,18 +103,26 @@ class Remote:
         self._definitions: Any = DefinitionServiceStub(channel)
 
     async def define(self, definition: Definition) -> None:
-        await self._definitions.PutDefinition(PutDefinitionRequest(project=PROJECT, definition=definition))
+        request = PutDefinitionRequest(project=PROJECT, definition=definition)
+        await self._until_answered(self._definitions.PutDefinition, request)
 
     async def create(self, record: Feedback) -> bool | None:
-        try:
-            await self._feedback.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=record))
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                return False
-            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return None
-            raise
-        return True
+        request = CreateFeedbackRequest(project=PROJECT, feedback=record)
+        return await self._until_answered(self._feedback.CreateFeedback, request) is grpc.StatusCode.OK
+
+    async def _until_answered(self, method: Any, request: Any) -> grpc.StatusCode:
+        """What became of a call, which is made again, as by every client, while the server cannot say."""
+        while True:
+            try:
+                await method(request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                    return error.code()
+                if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                    raise
+                await asyncio.sleep(EVERY)
+            else:
+                return grpc.StatusCode.OK
 
 
 @asynccontextmanager

@@ -387,6 +387,7 @@ def run_machine(runner: asyncio.Runner, stores: Sequence[Engine], steps: int) ->
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
+                derandomize=False,
                 # Two servers at once are not the same twice, so a failure is shown as it came.
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
