@@ -148,9 +148,9 @@ def test_a_query_purges_what_it_matches(client: Any) -> None:
 def test_records_that_were_read_move_to_another_project(client: Any) -> None:
     client.create_batch([given(payload={"n": n}, creator="ana") for n in range(3)])
     before = list(client.get_feedback())
-    for number, records in enumerate((before, [each.to_dict() for each in before])):
+    for number, moved in enumerate((before, [each.to_dict() for each in before])):
         other = f"{client.project}-{number}"
-        assert client.import_records(records, project=other).stored == 3
+        assert client.import_records(moved, project=other).stored == 3
         after = list(client.get_feedback(project=other))
         assert [one.created_at for one in after] == [one.created_at for one in before]
         assert {one.project for one in after} == {other}
