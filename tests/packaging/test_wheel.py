@@ -54,7 +54,7 @@ def test_client_asks_for_nothing_of_the_server(metadata: Message) -> None:
     requirements: list[str] = metadata.get_all("Requires-Dist", [])
     base = {re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line}
 
-    assert base == {"grpcio", "grpcio-status", "googleapis-common-protos", "protobuf", "rich"}
+    assert base == {"click", "grpcio", "grpcio-status", "googleapis-common-protos", "protobuf", "rich"}
 
 
 def test_licence_and_oldest_python_are_declared(metadata: Message, wheel: ZipFile) -> None:

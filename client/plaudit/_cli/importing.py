@@ -1,0 +1,186 @@
+"""The command `import`: rows of a source into a project, and a report of what became of each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from plaudit._cli.options import flags
+
+if TYPE_CHECKING:
+    from plaudit._core.writing import Existing, Ingested
+    from plaudit._sync.client import Client
+    from plaudit.importers import Record, Source
+
+# More rows than are on their way at any time, so that the place of a refused one is still known.
+_PLACES: Final = 20_000
+_SHOWN: Final = 20
+_KEPT: Final = 100_000
+
+
+@click.command("import")
+@click.argument("path", metavar="FILE")
+@click.option("--from", "system", metavar="SYSTEM", default="plaudit", help="What has exported it.  [plaudit]")
+@click.option(
+    "--existing",
+    type=click.Choice(["update", "keep", "refuse"]),
+    default="update",
+    help="What becomes of a record that is stored with other content.  [update, where the row is newer]",
+)
+@click.option("--skip-definitions", is_flag=True, help="Also store what breaks the definitions in force.")
+@click.option("--apply-purges", is_flag=True, help="Purge here, too, what the rows say was purged there.")
+@click.option("--dry-run", is_flag=True, help="Read and check all rows, and store nothing.")
+@click.option("--report", "report_file", type=click.Path(), help="Write the report to this file, as JSON.")
+@click.option("--no-progress", is_flag=True, help="No bar on a terminal.")
+@flags
+def import_(
+    path: str,
+    system: str,
+    existing: Existing,
+    skip_definitions: bool,
+    apply_purges: bool,
+    dry_run: bool,
+    report_file: str | None,
+    no_progress: bool,
+) -> int:
+    """Import FILE, a folder of files, or `-`, into the project; for administrators of the project.
+
+    Records keep their ids, times, authors and versions. Importing a file twice changes nothing; importing a newer one
+    makes a new version of what has changed. The exit code is 1 when a row was refused.
+    """
+    from plaudit._cli.connection import connect
+    from plaudit.importers import Given, UnusableError, open_source
+
+    with connect() as client:
+        project = client.project_for(None)
+        try:
+            source = open_source(system, Given(path, project))
+            for line in source.lossy:
+                print(f"plaudit: {line}", file=sys.stderr)
+            importing = Importing(source, project)
+            try:
+                if dry_run:
+                    for _ in importing.records():
+                        importing.created += 1
+                else:
+                    is_shown = sys.stderr.isatty() and not no_progress
+                    importing.run(client, existing, skip_definitions, is_shown)
+                    if apply_purges and importing.gone:
+                        importing.purged = client.purge(importing.gone, project=project)
+            finally:
+                importing.report(dry_run, report_file)
+        except UnusableError as error:
+            raise click.UsageError(str(error)) from error
+    return 1 if importing.refused_count else 0
+
+
+class Importing:
+    """One import: what it has read so far, and what became of it."""
+
+    def __init__(self, source: Source, project: str) -> None:
+        self._source = source
+        self._project = project
+        self._places: deque[tuple[int, str]] = deque(maxlen=_PLACES)
+        self._read = 0
+        self._result_seen = 0
+        self.rows = self.created = self.updated = self.kept = self.there = self.purged = self.refused_count = 0
+        self.refused: list[tuple[str, str]] = []
+        self.changed: list[tuple[str, str]] = []
+        self.gone: list[str] = []
+        self.purged_here = 0
+
+    def records(self) -> Iterator[Any]:
+        """The records to send, in the order of the rows; what cannot be sent is noted."""
+        from plaudit.importers import Gone, Refusal
+
+        for row in self._source.read():
+            self.rows += 1
+            match row:
+                case Refusal():
+                    self._refuse(row.place, row.reason)
+                case Gone():
+                    self.gone.append(row.id)
+                case _:
+                    self._note(row)
+                    yield row.fields
+
+    def _note(self, row: Record) -> None:
+        self._places.append((self._read, row.place))
+        self._read += 1
+        if row.changed and len(self.changed) < _KEPT:
+            self.changed += [(row.place, each) for each in row.changed]
+
+    def run(self, client: Client, existing: Existing, skip_definitions: bool, is_shown: bool) -> None:
+        """Store the records."""
+        from plaudit._show.progress import shown
+
+        with shown(is_shown, self) as draw:
+
+            def progress(result: Ingested) -> None:
+                self._take(result)
+                if draw is not None:
+                    draw(result)
+
+            result = client.import_records(
+                self.records(),
+                existing=existing,
+                skip_definitions=skip_definitions,
+                partial=True,
+                project=self._project,
+                progress=progress,
+            )
+        self._take(result)
+
+    def _take(self, result: Ingested) -> None:
+        self.created, self.updated, self.kept = result.created, result.updated, result.kept
+        self.there = result.stored - result.created - result.updated - result.kept
+        for each in result.refused[self._result_seen :]:
+            first = self._places[0][0] if self._places else 0
+            place = self._places[each.position - first][1] if each.position >= first else f"record {each.position}"
+            self.purged_here += each.error.reason == "FEEDBACK_PURGED"
+            wrong = "; ".join(f"{v.field.partition('].')[2]} {v.description}" for v in each.error.violations[:3])
+            self._refuse(place, wrong or each.error.message)
+        self._result_seen = len(result.refused)
+
+    def _refuse(self, place: str, reason: str) -> None:
+        self.refused_count += 1
+        if len(self.refused) < _KEPT:
+            self.refused.append((place, reason))
+
+    def report(self, dry_run: bool, file: str | None) -> None:
+        """Say what became of the rows, on the standard error and in a file."""
+        from plaudit._show.grid import visible
+
+        counts = {
+            "rows": self.rows,
+            "readable" if dry_run else "new": self.created,
+            "there": self.there,
+            "updated": self.updated,
+            "kept": self.kept,
+            "refused": self.refused_count,
+            "purged_there": len(self.gone),
+            "purged": self.purged,
+            "changed_on_the_way": len(self.changed),
+        }
+        shown = {name: count for name, count in counts.items() if count or name in ("rows", "new", "refused")}
+        print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in shown.items()), file=sys.stderr)
+        for title, entries in (("refused", self.refused), ("changed", self.changed)):
+            for place, reason in entries[:_SHOWN]:
+                print(f"{title}: {visible(place)}: {visible(reason)}", file=sys.stderr)
+            if len(entries) > _SHOWN:
+                print(f"… and {len(entries) - _SHOWN} more; --report FILE lists them", file=sys.stderr)
+        if self.purged_here:
+            print(f"{self.purged_here} of these were purged here, and their ids are not used again", file=sys.stderr)
+        if file is not None:
+            lists = {
+                "refused_rows": [{"place": place, "reason": reason} for place, reason in self.refused],
+                "changes": [{"place": place, "change": change} for place, change in self.changed],
+            }
+            with open(file, "w", encoding="utf-8") as out:
+                json.dump(counts | lists | {"dry_run": dry_run, "project": self._project}, out, ensure_ascii=False)
+                out.write("\n")

@@ -1,0 +1,56 @@
+"""The command `watch`: changes of a project, as they happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from plaudit._cli.options import filters, flags
+
+if TYPE_CHECKING:
+    from plaudit._core.changes import Change
+
+
+@click.command()
+@filters
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    metavar="REVISION",
+    help="From after this revision; 0: from the start.  [now]",
+)
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="End after this many changes.  [never]")
+@click.option("-o", "--output", "form", type=click.Choice(["table", "jsonl", "id"]), help="The form of the output.")
+@flags
+def watch(after: int | None, limit: int | None, form: str | None, **given: Any) -> None:
+    """Show changes as they happen: records that match WHERE, and every purge.
+
+    A line of JSON is a record after `change` and `revision`, or a `tombstone`; importing such lines repeats them.
+    """
+    from plaudit._cli.connection import connect
+    from plaudit._cli.output import form_of, harmless, is_terminal, print_line
+    from plaudit._cli.where import query_of
+    from plaudit._core.lines import change_line
+
+    form = form_of(form)
+    asked = query_of(**given)
+    with connect() as client, client.watch(after=after, query=asked) as changes:
+        for number, change in enumerate(changes, 1):
+            match form:
+                case "table":
+                    print_line(_shown(change))
+                case "id":
+                    print_line(change.id)
+                case _:
+                    print(harmless(change_line(change)) if is_terminal() else change_line(change), flush=True)
+            if number == limit:
+                break
+
+
+def _shown(change: Change) -> str:
+    """A change on one line."""
+    what = change.feedback or change.tombstone
+    assert what is not None
+    content = change.feedback.payload_json if change.feedback is not None else ""
+    return f"{change.revision:>8}  {change.kind:<8}  {what.feedback_type}  {what.ref}  {content}"[:2_000]

@@ -1,0 +1,169 @@
+"""Records as lines of JSON: written with the payload's own text, and read back to the character; no I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from json.encoder import encode_basestring
+from typing import Any, Final
+
+from plaudit import v1
+from plaudit._core.changes import Change, Tombstone
+from plaudit._core.errors import InvalidArgumentError, Violation
+from plaudit._core.model import Feedback
+from plaudit._core.records import to_message
+
+# Without a zone, which would be written as +00:00.
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001
+_SPAN_STATUS: Final = {
+    v1.SpanStatusCode.SPAN_STATUS_CODE_OK: '"OK"',
+    v1.SpanStatusCode.SPAN_STATUS_CODE_ERROR: '"ERROR"',
+}
+_scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_BLANKS: Final = " \t\r\n"
+
+
+def line_of(message: v1.Feedback) -> str:
+    """A record as one line of JSON without its end: the fields that have a value, named as in `Feedback.to_dict()`.
+
+    The payload's text is put in as it is, but for ends of lines between its parts; times are to the microsecond.
+    """
+    parts = []
+    for field, value in message.ListFields():
+        text = _WRITERS[field.name](value)
+        if text:
+            parts.append(f'"{_NAMES.get(field.name, field.name)}":{text}')
+    return "{" + ",".join(parts) + "}"
+
+
+def change_line(change: Change) -> str:
+    """A change as one line: the record's fields after `change` and `revision`, or what is left of a purged record."""
+    head = f'{{"change":"{change.kind}","revision":{change.revision},'
+    if change.tombstone is not None:
+        return f'{head}"tombstone":{tombstone_json(change.tombstone)}}}'
+    assert change.feedback is not None
+    message = v1.Feedback()
+    message.CopyFrom(change.feedback._message)
+    message.ClearField("revision")
+    return head + line_of(message)[1:]
+
+
+def tombstone_line(tombstone: Tombstone) -> str:
+    """What is left of a record that was purged, as a line among lines of records."""
+    return f'{{"tombstone":{tombstone_json(tombstone)}}}'
+
+
+def tombstone_json(tombstone: Tombstone) -> str:
+    """What is left of a record, as JSON."""
+    moment = tombstone.purged_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return json.dumps(asdict(tombstone) | {"purged_at": moment}, ensure_ascii=False)
+
+
+def record_of(line: str, *, project: str | None = None) -> Feedback:
+    """The record that a line is, with its payload to the character; to be imported into `project`, if that is given.
+
+    Raises InvalidArgumentError for what is no JSON object, and for every field that is none of a record or has no value
+    that it may have.
+    """
+    fields, texts = members_of(line)
+    payload = fields.pop("payload", None)
+    if payload is not None and not isinstance(payload, Mapping):
+        raise InvalidArgumentError.of([Violation("payload", "must be a JSON object")])
+    if project is not None:
+        fields["project"] = project
+    message = to_message(fields, "record", imported=True)
+    if payload is not None:
+        message.payload_json = texts["payload"]
+    return Feedback(message)
+
+
+def members_of(line: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The members of a JSON object: their values, and their texts. Raises InvalidArgumentError for anything else."""
+    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    try:
+        at = _skip(line, 0)
+        if line[at : at + 1] != "{":
+            raise _refused("is no JSON object")
+        at = _skip(line, at + 1)
+        while line[at] != "}":
+            if values:
+                if line[at] != ",":
+                    raise _refused(f"has no comma at character {at + 1}")
+                at = _skip(line, at + 1)
+            if line[at] != '"':
+                raise _refused(f"has no key at character {at + 1}")
+            key, at = _scan(line, at)
+            at = _skip(line, at)
+            if line[at] != ":":
+                raise _refused(f"has no colon at character {at + 1}")
+            start = _skip(line, at + 1)
+            value, end = _scan(line, start)
+            if key in values:
+                raise _refused(f"has the key {key[:60]!r} twice")
+            values[key], texts[key] = value, line[start:end]
+            at = _skip(line, end)
+        if line[at + 1 :].strip(_BLANKS):
+            raise _refused("has something after its end")
+    except (StopIteration, IndexError, RecursionError):
+        raise _refused("is no whole JSON object") from None
+    except ValueError as error:
+        if isinstance(error, InvalidArgumentError):
+            raise
+        raise _refused(f"is no JSON object: {str(error)[:100]}") from None
+    return values, texts
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at : at + 1] and text[at] in _BLANKS:
+        at += 1
+    return at
+
+
+def _refused(description: str) -> InvalidArgumentError:
+    return InvalidArgumentError.of([Violation("line", description)])
+
+
+def _payload(text: str) -> str:
+    # Within the strings of JSON no line ends: what ends a line is between its parts.
+    return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
+
+
+def _time(value: Any) -> str:
+    moment = _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
+    return f'"{moment.isoformat(timespec="microseconds")}Z"'
+
+
+def _mapping(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), ensure_ascii=False, sort_keys=True)
+
+
+def _texts(value: Any) -> str:
+    return json.dumps(list(value), ensure_ascii=False)
+
+
+def _writers() -> Mapping[str, Callable[[Any], str]]:
+    found: dict[str, Callable[[Any], str]] = {}
+    for field in v1.Feedback.DESCRIPTOR.fields:
+        if field.name == "payload_json":
+            writer: Callable[[Any], str] = _payload
+        elif field.name == "span_status_code":
+            writer = lambda value: _SPAN_STATUS.get(value, "")  # noqa: E731
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            writer = _mapping
+        elif field.message_type is not None:
+            writer = _time
+        elif isinstance(getattr(v1.Feedback(), field.name), str):
+            writer = encode_basestring
+        elif isinstance(getattr(v1.Feedback(), field.name), int):
+            writer = str
+        else:
+            writer = _texts
+        found[field.name] = writer
+    return found
+
+
+_WRITERS: Final = _writers()
+_NAMES: Final = {"payload_json": "payload"}

@@ -1,0 +1,125 @@
+"""Inputs read in pieces: lines of a file, of the standard input, or of the files of a folder, within bounds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from plaudit.importers import UnusableError
+
+LINE_BYTES: Final = 16 * 1024 * 1024
+"""The longest line."""
+MOST_TIMES: Final = 100
+"""How many times its compressed size an input may have."""
+
+_PIECE: Final = 1024 * 1024
+_FREE: Final = 64 * 1024 * 1024  # a small file may be compressed better than that
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Line(NamedTuple):
+    """A line with its place; `text` is None where it cannot be read, and `wrong` says why."""
+
+    place: str
+    text: str | None
+    wrong: str = ""
+
+
+def lines(path: str) -> Iterator[Line]:
+    """The lines of a file, a folder or `-`, without their ends; blank ones are left out.
+
+    Files that end in `.gz` or `.zst` are decompressed (the latter needs pyarrow), links in folders are not followed.
+    Raises OSError for what cannot be opened, UnusableError for what is compressed beyond measure.
+    """
+    if path == "-":
+        yield from _lines(sys.stdin.buffer, "")
+        return
+    if os.path.isdir(path):
+        for file in files(Path(path)):
+            yield from _file(file, f"{file.name}: ")
+        return
+    yield from _file(Path(path), "")
+
+
+def files(folder: Path) -> list[Path]:
+    """The files of a folder by name, those below it too; no links, no hidden ones, no manifests."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in sorted(names):
+            file = Path(parent, name)
+            if not (file.is_symlink() or name.startswith((".", "_")) or name.endswith((".manifest.json", ".state"))):
+                found.append(file)
+    return found
+
+
+def _file(path: Path, prefix: str) -> Iterator[Line]:
+    with path.open("rb") as raw:
+        if path.suffix == ".gz":
+            import gzip
+
+            with gzip.GzipFile(fileobj=raw) as unzipped:
+                yield from _lines(unzipped, prefix, raw)
+        elif path.suffix == ".zst":
+            with _zstd(raw) as unzipped:
+                yield from _lines(unzipped, prefix, raw)
+        else:
+            yield from _lines(raw, prefix)
+
+
+def _zstd(raw: IO[bytes]) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise UnusableError("a .zst file needs pyarrow: pip install plaudit[arrow]") from error
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+
+
+def _lines(source: Any, prefix: str, raw: IO[bytes] | None = None) -> Iterator[Line]:
+    """The lines of a stream, which is read a piece at a time."""
+    number = read = 0
+    rest = b""
+    is_long = False
+    while True:
+        try:
+            piece = source.read(_PIECE)
+        except (EOFError, OSError) as error:
+            yield Line(f"{prefix}line {number + 1}", None, f"cannot be read: {error}")
+            return
+        read += len(piece)
+        if raw is not None and read > max(_FREE, MOST_TIMES * raw.tell()):
+            raise UnusableError(f"the input is more than {MOST_TIMES} times its compressed size")
+        if not piece:
+            break
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            number += 1
+            if is_long:
+                is_long = False
+                yield Line(f"{prefix}line {number}", None, f"has more than {LINE_BYTES} bytes")
+            else:
+                yield from _line(line, number, prefix)
+        if len(rest) > LINE_BYTES:
+            rest, is_long = b"", True
+    if is_long:
+        yield Line(f"{prefix}line {number + 1}", None, f"has more than {LINE_BYTES} bytes")
+    else:
+        yield from _line(rest, number + 1, prefix)
+
+
+def _line(line: bytes, number: int, prefix: str) -> Iterator[Line]:
+    if number == 1:
+        line = line.removeprefix(_BOM)
+    if not line.strip():
+        return
+    place = f"{prefix}line {number}"
+    if len(line) > LINE_BYTES:
+        yield Line(place, None, f"has more than {LINE_BYTES} bytes")
+        return
+    try:
+        yield Line(place, line.decode())
+    except UnicodeDecodeError as error:
+        yield Line(place, None, f"is not UTF-8 at byte {error.start + 1}")
