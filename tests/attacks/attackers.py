@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.attacks import bombs, garbage
+from tests.attacks import bombs, garbage, web_attackers
 from tests.attacks.frames import (
     HEADERS,
     Connection,
@@ -157,12 +157,13 @@ async def babble(attack: Attack) -> None:
     await every(STRINGS_PER_SECOND, act)
 
 
-ATTACKS: dict[str, Callable[[Attack], Coroutine[Any, Any, None]]] = {
+ON_GRPC: dict[str, Callable[[Attack], Coroutine[Any, Any, None]]] = {
     "rapid reset": reset_rapidly,
     "400 idle connections": stay_idle,
     "slow headers": drip,
     "random byte strings": babble,
 }
+ATTACKS = ON_GRPC | web_attackers.ATTACKS
 
 
 async def obey(name: str, target: str) -> None:

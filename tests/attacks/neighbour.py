@@ -85,14 +85,14 @@ def attacker(name: str, target: str) -> Turns:
     return Turns("tests.attacks.attackers", name, target)
 
 
-def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: float) -> Figures:
-    """Time calls in rounds of three phases, each round in another order."""
+def measure(server: ServerProcess, sink: str, name: str, rounds: int, seconds: float, attacked: str) -> Figures:
+    """Time calls in rounds of three phases, each round in another order; `attacked` is the port that is attacked."""
     figures = Figures(name)
     before = victim.mebibytes(server.process.pid)
     with (
         grpc.insecure_channel(server.target) as channel,
         attacker(name, sink) as beside,
-        attacker(name, server.target) as attacking,
+        attacker(name, attacked) as attacking,
     ):
         neighbour = Neighbour(channel)
         neighbour.calls(0.2)

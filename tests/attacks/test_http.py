@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
 
+import grpc
 import pytest
 
 from plaudit_server.testing import RunningServer
+from tests.attacks import attackers, neighbour, victim, web_attackers
+from tests.service.process import web_process
 from tests.service.web import FEEDBACK, JSON, ask, create, head_of, raw, read_all, until, web_server
 
 GET = b"GET /plaudit.v1.FeedbackService/GetServerInfo?encoding=json&message=%7B%7D HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -160,3 +168,42 @@ def _closed(connection: socket.socket) -> bool:
         return True
     except TimeoutError:
         return False
+
+
+def test_all_attacks_at_once_and_a_neighbour_on_each_port(tmp_path: Path) -> None:
+    async def attacked(http: str, calls: Callable[[], int]) -> tuple[int, Counter[int | None]]:
+        attack = attackers.Attack(http)
+        tasks = [asyncio.create_task(act(attack)) for act in web_attackers.ATTACKS.values()]
+        await asyncio.sleep(0.2)
+        done = await asyncio.to_thread(calls)
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return done, attack.codes
+
+    with web_process(tmp_path / "plaudit.db", "--http-head-seconds", "2") as (server, http):
+        # Of a neighbour who has a connection already: how many there may be is a bound on all callers together.
+        kept = HTTPConnection(http, timeout=20)
+        body = b'{"project": "acme/neighbour"}'
+
+        def count() -> int:
+            kept.request("POST", f"{FEEDBACK}CountFeedback", body, {"content-type": JSON})
+            return int(json.loads(kept.getresponse().read()).get("count", 0))
+
+        count()
+
+        def calls() -> int:
+            with grpc.insecure_channel(server.target) as channel:
+                done = len(neighbour.Neighbour(channel).calls(0.5))
+            assert count() * 3 == done
+            return done
+
+        before = victim.mebibytes(server.process.pid)
+        done, codes = asyncio.run(attacked(http, calls))
+        assert done > 0
+        assert {400, 401, 403, 421, 429} <= codes.keys()
+        # 4,096 connections, 20 watches that are read by nobody, and a page of 200 MB that is never made.
+        assert victim.peak_mebibytes(server.process.pid) - before < 150
+        kept.close()
+        victim.assert_well(server)

@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.attacks import attackers, bombs, neighbour, victim
-from tests.service.process import server_process
+from tests.attacks import attackers, bombs, neighbour, victim, web_attackers
+from tests.service.process import web_process
 
 # In `make test` each attack runs for a moment, and no time is checked.
 ROUNDS = int(os.environ.get("PLAUDIT_TEST_ATTACK_ROUNDS", "0"))
@@ -19,7 +19,8 @@ SECONDS = 0.5
 # that is accepted costs more.
 BOMBS = bombs.bombs() if ROUNDS else ()
 NAMES = [
-    *attackers.ATTACKS,
+    # The HTTP port's are run together by another test.
+    *(attackers.ATTACKS if ROUNDS else attackers.ON_GRPC),
     *(name for name in BOMBS if name not in ("a query of depth 33", "513 nodes", "$in of 1,001")),
 ]
 
@@ -27,15 +28,19 @@ NAMES = [
 @pytest.mark.timeout(120 + 300 * ROUNDS)
 def test_a_neighbour_of_an_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = []
-    with server_process(tmp_path / "plaudit.db") as server, neighbour.sink_process() as sink:
+    with (
+        web_process(tmp_path / "plaudit.db") as (server, http),
+        neighbour.sink_process() as sink,
+    ):
         for name in NAMES:
+            attacked = http if name in web_attackers.ATTACKS else server.target
             if not ROUNDS:
                 with grpc.insecure_channel(server.target) as channel:
                     calls = neighbour.Neighbour(channel)
-                    with neighbour.attacker(name, server.target) as attacker, attacker.acting():
+                    with neighbour.attacker(name, attacked) as attacker, attacker.acting():
                         calls.calls(0.2)
                 continue
-            figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS)
+            figures = neighbour.measure(server, sink, name, ROUNDS, SECONDS, attacked)
             table.append(figures)
             with capsys.disabled():
                 print(("" if len(table) > 1 else f"\n{neighbour.HEAD}\n") + figures.line(), flush=True)

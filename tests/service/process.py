@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 READY = re.compile(r"ready on (\S+?)[,\s]")
+HTTP = re.compile(r"http\.listen on ([^\s\"]+)")
 _START_SECONDS = 30.0
 
 
@@ -60,6 +62,14 @@ class ServerProcess:
         assert self.process.stderr is not None
         self.log.extend(self.process.stderr)
 
+    def logged(self, pattern: re.Pattern[str], seconds: float = 20.0) -> str:
+        """The first group of the first match in the log, which is written by a thread of its own."""
+        end = time.monotonic() + seconds
+        while not (found := pattern.search("".join(self.log))):
+            assert time.monotonic() < end, f"{pattern.pattern} is not in the log: {''.join(self.log)}"
+            time.sleep(0.01)
+        return found[1]
+
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Send a signal, wait at most `timeout` seconds, and return the exit code."""
         if self.process.poll() is None:
@@ -86,3 +96,12 @@ def server_process(
     finally:
         code = process.stop()
     assert code == 0, "".join(process.log)
+
+
+@contextmanager
+def web_process(
+    store: Path | str, *flags: str, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[ServerProcess, str]]:
+    """A server process that has an HTTP port, too; and that port's address."""
+    with server_process(store, "127.0.0.1:0", "--http-listen", "127.0.0.1:0", *flags, env=env) as process:
+        yield process, process.logged(HTTP)

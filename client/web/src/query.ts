@@ -45,6 +45,16 @@ export class Operand {
     return made({ kind: { case: "contains", value: { input: this.expression, substring: operandOf(text), caseInsensitive } } });
   }
 
+  /** Whether its text begins with this text. */
+  startsWith(prefix: string | Operand): Condition {
+    return made({ kind: { case: "startsWith", value: { input: this.expression, prefix: operandOf(prefix) } } });
+  }
+
+  /** The kind of a field's value as text: `number`, `text`, `bool`, `null`, `object`, `array`, `time`; unknown where it is missing. */
+  typeOf(): Operand {
+    return new Operand(made({ kind: { case: "typeOf", value: { input: this.expression } } }));
+  }
+
   /** Whether it is there. */
   exists(): Condition {
     return this.converted(ConvertTarget.EXISTS).expression;
