@@ -100,6 +100,7 @@ def all_done(done: dict[str, Any]) -> None:
 
 def test_the_packages_pass_their_own_tests(scripts: Path) -> None:
     npm(ROOT / "client/web", "test")
+    npm(ROOT / "client/web", "run", "sizes", "--", "--check")
 
 
 def test_the_clients_of_node(scripts: Path, running: RunningServer) -> None:

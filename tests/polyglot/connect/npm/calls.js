@@ -1,5 +1,5 @@
 // The calls that every client makes, over whatever transport: each is named, and ends with true or an error's text.
-import { Code, FeedbackService, createClient, describe, field, query, record, rows, watch } from "@plaudit/client";
+import { Code, FeedbackService, createClient, describe, field, query, queryFromText, record, rows, watch } from "@plaudit/client";
 
 export async function calls(transport, project) {
   const client = createClient(FeedbackService, transport);
@@ -32,7 +32,9 @@ export async function calls(transport, project) {
   await check("query", async () => {
     const found = [];
     for await (const row of rows(client, { project, query: query(field("payload.score").gt(0.5)) })) found.push(row.id);
-    return found.includes(id);
+    const text = 'payload.score > 0.5 and ref ^= "urn:"';
+    for await (const row of rows(client, { project, query: queryFromText(text) })) found.push(row.id);
+    return found.filter((one) => one === id).length === 2;
   });
   await check("server stream", async () => {
     let count = 0;
