@@ -17,7 +17,7 @@ from plaudit.v1 import (
 )
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import rules
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.importing import Import
 from plaudit_server.testing import RunningServer
 from tests.analytics import cases
 
@@ -99,4 +99,4 @@ class Served:
         out: list[Violation] = []
         record = rules.new_record(message, project, "alice", out, imported=True)
         assert record is not None, out
-        self.running.run(self.running.server.store.write([Create(project, (record,), imported=True)]))
+        self.running.run(self.running.server.store.write([Import(project, (record,))]))

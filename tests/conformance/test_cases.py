@@ -15,7 +15,7 @@ import plaudit_server.testing
 from plaudit.v1 import Feedback, SpanStatusCode
 from plaudit_server.errors import Violation
 from plaudit_server.feedback import rules
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.importing import Import
 from plaudit_server.testing import RunningServer
 from tests.shared import as_parameters, worked_cases
 
@@ -75,7 +75,7 @@ class Case:
             out: list[Violation] = []
             record = rules.new_record(message, message.project, "alice", out, imported=True)
             assert record is not None, out
-            command = Create(message.project, (record,), imported=True)
+            command = Import(message.project, (record,))
             self.running.run(self.running.server.store.write([command]))
 
     def ids(self, project: str = PROJECT) -> list[str]:

@@ -38,6 +38,8 @@ class AnalyticsDialect:
     """How often the bool `{value}` is true."""
     summed: tuple[str, ...]
     """Aggregates of the number `{value}` of which `total` makes the sum."""
+    averaged: tuple[str, ...]
+    """Those that are needed for the sum alone, which `total` takes, too."""
     total: Callable[[Sequence[Any]], tuple[Fraction, bool]]
     """The sum, and whether all numbers are whole and within 64 bits."""
     share: str
@@ -76,6 +78,14 @@ def _sqlite_total(parts: Sequence[Any]) -> tuple[Fraction, bool]:
     return exact, not reals
 
 
+_SQLITE_SUMMED: Final = (
+    f"sum(case when {_INTEGER} then {{value}} >> 32 end)",
+    f"sum(case when {_INTEGER} then {{value}} & 4294967295 end)",
+    "coalesce(sum(typeof({value}) = 'real'), 0)",
+    "total(case when typeof({value}) = 'real' then {value} end)",
+    "total(case when typeof({value}) = 'real' then {value} * 5.421010862427522e-20 end)",
+)
+
 SQLITE: Final = AnalyticsDialect(
     nulls=dict.fromkeys(("number", "text", "bool", "time"), "null"),
     fence="limit -1",
@@ -87,13 +97,8 @@ SQLITE: Final = AnalyticsDialect(
     key="e.key",
     array="case when json_type({json}, {path}) = 'array' then {json} -> {path} end",
     true_count="coalesce(sum({value}), 0)",
-    summed=(
-        f"sum(case when {_INTEGER} then {{value}} >> 32 end)",
-        f"sum(case when {_INTEGER} then {{value}} & 4294967295 end)",
-        "coalesce(sum(typeof({value}) = 'real'), 0)",
-        "total(case when typeof({value}) = 'real' then {value} end)",
-        "total(case when typeof({value}) = 'real' then {value} * 5.421010862427522e-20 end)",
-    ),
+    summed=_SQLITE_SUMMED,
+    averaged=_SQLITE_SUMMED,
     total=_sqlite_total,
     share="({part} * 1.0 / nullif({whole}, 0))",
     squared=(),
@@ -105,8 +110,8 @@ SQLITE: Final = AnalyticsDialect(
 
 
 def _postgres_total(parts: Sequence[Any]) -> tuple[Fraction, bool]:
-    total, odd = parts
-    return Fraction(total if total is not None else Decimal()), not odd
+    total, *odd = parts
+    return Fraction(total if total is not None else Decimal()), not any(odd)
 
 
 _SPLIT: Final = "split_part(substr({value}, 10), '/', {place})"
@@ -157,6 +162,7 @@ POSTGRES: Final = AnalyticsDialect(
         "count(*) filter (where {value} <> trunc({value})"
         f" or {{value}} not between {FIRST_INTEGER} and {LAST_INTEGER})",
     ),
+    averaged=("sum({value})",),
     total=_postgres_total,
     share="(({part})::float8 / nullif({whole}, 0))",
     squared=("sum({value} * {value})", "max(abs({value}))"),

@@ -152,11 +152,12 @@ class Statements:
                 share = own.share.replace("{part}", true).replace("{whole}", count)
                 return Simple((count, true, share), _share, 2)
             case "sum" | "mean":
-                sums = tuple(part.replace("{value}", name) for part in own.summed)
+                needed = own.summed if measure.function == "sum" else own.averaged
+                sums = tuple(part.replace("{value}", name) for part in needed)
                 read = _total if measure.function == "sum" else _mean
                 return Simple((count, *sums), lambda row: read(row[0], *own.total(row[1:])))
             case "variance" | "stddev" if own.squared:
-                sums = tuple(part.replace("{value}", name) for part in (*own.squared, *own.summed))
+                sums = tuple(part.replace("{value}", name) for part in (*own.squared, *own.averaged))
                 is_root = measure.function == "stddev"
                 return Simple(
                     (count, *sums), lambda row: _variance(row[0], row[1], row[2], own.total(row[3:])[0], is_root)

@@ -24,11 +24,12 @@ def _numeral(text: str) -> str:
     """A numeral as a numeric of its exact value: a 64-bit integer, or the nearest double.
 
     A double goes through its shortest text, which keeps equality and order among doubles; where integers are
-    denser than doubles it becomes the integer that it is.
+    denser than doubles it becomes the integer that it is. A short one without an exponent has this value already.
     """
     double = f"{text}::float8"
     return (
-        f"case when {text} ~ '^[-+]?[0-9]+$' and {text}::numeric {_INT64} then {text}::numeric"
+        f"case when length({text}) < 16 and strpos({text}, 'e') = 0 and strpos({text}, 'E') = 0 then {text}::numeric"
+        f" when {text} ~ '^[-+]?[0-9]+$' and {text}::numeric {_INT64} then {text}::numeric"
         f" when abs({double}) >= 9007199254740992 and {double} between -9223372036854775808 and 9223372036854774784"
         f" then {double}::int8::numeric else {double}::text::numeric end"
     )
