@@ -10,7 +10,7 @@ from plaudit._async.run import ResultT, finish
 from plaudit._core.expr import Expr
 from plaudit._core.grouping import Grouped, Measured
 from plaudit._results.agreement import Agreement
-from plaudit._results.groups import Group, columns_of, grid_of, key_name
+from plaudit._results.groups import Group, grid_of, key_name, table_of
 from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
 from plaudit._show.shown import Shown
 from plaudit._steps.analysis import Analyzed, AskedGroups, top
@@ -18,6 +18,7 @@ from plaudit._steps.step import Steps
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
 
     from plaudit._async.client import AsyncClient
 
@@ -46,11 +47,17 @@ class AsyncGroups(Shown, AskedGroups["AsyncClient"]):
         """As `Groups.count`."""
         return self
 
+    async def to_arrow(self, *, counts: bool = False) -> pyarrow.Table:
+        """As `Groups.to_arrow`."""
+        from plaudit._frames.arrow import table
+
+        return table(*table_of(self._request, await self.execute(), counts))
+
     async def to_pandas(self, *, counts: bool = False) -> pandas.DataFrame:
         """As `Groups.to_pandas`."""
-        from plaudit.frames import columns_to_pandas
+        from plaudit._frames.dataframes import dataframe
 
-        return columns_to_pandas(*columns_of(self._request, await self.execute(), counts))
+        return dataframe(*table_of(self._request, await self.execute(), counts))
 
     async def __aiter__(self) -> AsyncIterator[Group]:
         for group in await self.execute():

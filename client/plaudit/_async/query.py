@@ -23,9 +23,12 @@ from plaudit._steps.step import Steps
 
 if TYPE_CHECKING:
     import pandas
+    import polars
+    import pyarrow
 
     from plaudit._async.client import AsyncClient
     from plaudit._contract.refs import Ref
+    from plaudit._frames.columns import PayloadForm
 
 
 class AsyncFeedbackQuery(Shown, Asked["AsyncClient"], AsyncAnalysis):
@@ -77,9 +80,17 @@ class AsyncFeedbackQuery(Shown, Asked["AsyncClient"], AsyncAnalysis):
         """As `FeedbackQuery.purge`."""
         return await self._finished(self._purged_all(dry_run), call)
 
-    async def to_pandas(self, **call: Unpack[CallArguments]) -> pandas.DataFrame:
+    async def to_arrow(self, payload: PayloadForm = "json", **call: Unpack[CallArguments]) -> pyarrow.Table:
+        """As `FeedbackQuery.to_arrow`."""
+        return (await self.execute(**call)).to_arrow(payload)
+
+    async def to_pandas(self, payload: PayloadForm = "dict", **call: Unpack[CallArguments]) -> pandas.DataFrame:
         """As `FeedbackQuery.to_pandas`."""
-        return (await self.execute(**call)).to_pandas()
+        return (await self.execute(**call)).to_pandas(payload)
+
+    async def to_polars(self, payload: PayloadForm = "json", **call: Unpack[CallArguments]) -> polars.DataFrame:
+        """As `FeedbackQuery.to_polars`."""
+        return (await self.execute(**call)).to_polars(payload)
 
     def stream(self, **call: Unpack[CallArguments]) -> AsyncFeedbackStream:
         """As `FeedbackQuery.stream`: `async for feedback in query.stream()`."""

@@ -5,6 +5,8 @@ Which fields there are, and what they mean, is the table that the body of `model
 
 from __future__ import annotations
 
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from uuid import UUID
 from plaudit import v1
 from plaudit._contract import jsontext
 from plaudit._core.errors import Violation
-from plaudit._core.values import missing_name, plain, plain_json, ref_uri
+from plaudit._core.values import missing_name, plain, plain_json, plain_list, ref_uri
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -37,15 +39,18 @@ class Field(property, Generic[ValueT]):
     """One field of a record, as a read-only attribute; the first argument is what help() says of it."""
 
     origin: ClassVar[Origin] = "client"
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "string"}
+    """What a value is in JSON, for descriptions of web APIs."""
     name: str
 
     def __init__(self, doc: str) -> None:
         super().__init__(doc=doc)
-        self._doc = doc
+        self.meaning = doc
+        """What help() says of it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        super().__init__(self._reader(), doc=self._doc)
+        super().__init__(self._reader(), doc=self.meaning)
 
     if TYPE_CHECKING:
 
@@ -103,6 +108,8 @@ class RefText(Text):
 class OptionalText(_TextField[str | None]):
     """A text that may be None, which is not the same as empty."""
 
+    json_schema: ClassVar[Mapping[str, Any]] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
     def _reader(self) -> Callable[[Any], str | None]:
         name: Any = self.name
 
@@ -123,6 +130,8 @@ class OptionalRef(OptionalText):
 class Payload(Field[dict[str, Any]]):
     """A JSON object, kept as text and decoded once."""
 
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": True}
+
     def _reader(self) -> Callable[[Any], dict[str, Any]]:
         def read(feedback: Any) -> dict[str, Any]:
             payload: dict[str, Any] | None = feedback._payload
@@ -133,17 +142,36 @@ class Payload(Field[dict[str, Any]]):
         return read
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
-        """Set the text of a mapping."""
+        """Set the text of a mapping, or the text itself."""
+        if isinstance(value, str) and value.lstrip()[:1] == "{":
+            _, breaches = jsontext.check(value)
+            if not breaches:
+                message.payload_json = value
+            return _violations(breaches, path)
         if not isinstance(value, Mapping):
             return [Violation(path, f"must be a JSON object, not a {type(value).__name__}")]
         try:
             message.payload_json = _encoded(value)
         except jsontext.InvalidPayloadError as error:
-            return [
-                Violation(f"{path}{'.' if b.path and not b.path.startswith('[') else ''}{b.path}", b.description)
-                for b in error.breaches
-            ]
+            return _violations(error.breaches, path)
         return ()
+
+
+def _violations(breaches: Sequence[jsontext.Breach], path: str) -> list[Violation]:
+    return [
+        Violation(f"{path}{'.' if b.path and not b.path.startswith('[') else ''}{b.path}", b.description)
+        for b in breaches
+    ]
+
+
+def _of_json(value: object, first: str) -> object:
+    """The value of a JSON text that starts with `first`, as a file has it; anything else unchanged."""
+    if not isinstance(value, str) or value.lstrip()[:1] != first:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _encoded(payload: Mapping[str, Any]) -> str:
@@ -156,15 +184,28 @@ def _encoded(payload: Mapping[str, Any]) -> str:
     return jsontext.encode(plain_json(payload))
 
 
+def _of_pairs(value: object) -> object:
+    """A mapping that comes as a list of pairs, or of dicts with `key` and `value`; anything else unchanged."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        if all(isinstance(entry, Mapping) and entry.keys() == {"key", "value"} for entry in value):
+            return {entry["key"]: entry["value"] for entry in value}
+        if all(isinstance(entry, tuple) and len(entry) == 2 for entry in value):
+            return dict(value)
+    return value
+
+
 class Texts(Field[list[str]]):
     """A list of texts."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "array", "items": {"type": "string"}}
 
     def _reader(self) -> Callable[[Any], list[str]]:
         read = super()._reader()
         return lambda feedback: list(read(feedback))
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
-        """Set a list of texts."""
+        """Set a list of texts, also given as its JSON text."""
+        value = plain_list(_of_json(value, "["))
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
             return [Violation(path, f"must be a list of texts, not a {type(value).__name__}")]
         violations = [v for i, text in enumerate(value) for v in wrong_text(text, f"{path}[{i}]")]
@@ -181,7 +222,8 @@ class _Map(Field[dict[str, ValueT]], ABC, Generic[ValueT]):
         return lambda feedback: dict(read(feedback))
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
-        """Set the entries of a mapping."""
+        """Set the entries of a mapping, also given as its JSON text, or as the pairs that Arrow has for it."""
+        value = _of_pairs(_of_json(value, "{"))
         if not isinstance(value, Mapping):
             return [Violation(path, f"must be a mapping, not a {type(value).__name__}")]
         violations: list[Violation] = []
@@ -204,12 +246,16 @@ class _Map(Field[dict[str, ValueT]], ABC, Generic[ValueT]):
 class TextMap(_Map[str]):
     """Texts by a text."""
 
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": {"type": "string"}}
+
     def _wrong_entry(self, entry: object, path: str) -> Sequence[Violation]:
         return wrong_text(entry, path)
 
 
 class NumberMap(_Map[float]):
     """Numbers by a text."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": {"type": "number"}}
 
     def _wrong_entry(self, entry: object, path: str) -> Sequence[Violation]:
         if (name := missing_name(entry)) is not None:
@@ -221,6 +267,8 @@ class NumberMap(_Map[float]):
 
 class SpanStatus(Field[str]):
     """How a span ended: `UNSET`, `OK` or `ERROR`."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "string", "enum": [*_SPAN_STATUS_CODES]}
 
     def _reader(self) -> Callable[[Any], str]:
         # A number that only a newer server knows reads as UNSET.
@@ -245,6 +293,7 @@ class ImportedTime(Field[datetime]):
     """A time in UTC, to the microsecond, that only the server sets, and that an import keeps."""
 
     origin = "import"
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "string", "format": "date-time"}
 
     def _reader(self) -> Callable[[Any], datetime]:
         read = attrgetter(f"_message.{self.name}")
@@ -263,10 +312,15 @@ class ImportedNumber(Field[int]):
     """An integer from 1 that only the server sets, and that an import keeps."""
 
     origin = "import"
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "integer"}
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
-        """Set an integer; 0 is the same as leaving it out."""
+        """Set an integer, also given as its digits; 0 is the same as leaving it out."""
         value = plain(value)
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value):
+            value = int(value)
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)  # what pandas makes of integers in a column where some are missing
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
             return [Violation(path, "must be an integer from 1")]
         setattr(message, self.name, value)
@@ -277,6 +331,7 @@ class ServerNumber(Field[int]):
     """An integer that belongs to the store which holds the record."""
 
     origin = "server"
+    json_schema: ClassVar[Mapping[str, Any]] = {"type": "integer"}
 
 
 class ServerText(Field[str]):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, Literal
 
 from plaudit import v1
+from plaudit._core.dumping import json_schema, json_text, pydantic_schema, time_text
 from plaudit._core.fields import (
     Field,
     IdText,
@@ -117,6 +119,37 @@ class Feedback(Shown):
         values = [(name, self.payload_json if name == "payload" else read(self)) for name, read in _READERS]
         is_set = [(name, value) for name, value in values if value is not None and value not in ("", [], {})]
         return Grid(FIELD_COLUMNS, [field_row(name, value) for name, value in is_set])
+
+    def to_json(self) -> str:
+        """Every field by its name as a JSON object on one line; the payload is its own text, numbers to the digit.
+
+        `import_records(map(json.loads, lines))` takes lines of it. Times are RFC 3339, to the microsecond.
+        """
+        return json_text(self.to_dict(), self.payload_json)
+
+    def model_dump(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+        """As `to_dict`, under the name that models of pydantic have for it; in the mode "json" times are texts."""
+        values = self.to_dict()
+        if mode == "json":
+            values = {name: time_text(v) if isinstance(v, datetime) else v for name, v in values.items()}
+        return values
+
+    # With these two `dict(feedback)` and `{**feedback}` are `to_dict()`; FastAPI calls dict for what has no type.
+    def keys(self) -> Iterable[str]:
+        """The names of the fields."""
+        return FIELDS.keys()
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name. Raises KeyError."""
+        return FIELDS[name].__get__(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return pydantic_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return json_schema(FIELDS)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Feedback):

@@ -12,6 +12,7 @@ from plaudit._contract.uuid7 import uuid7
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.fields import Field
 from plaudit._core.model import ALIASES, CLIENT_FIELDS, FIELDS, SERVER_FIELDS, Feedback
+from plaudit._core.paths import PREFIX, differing, nested
 from plaudit._core.values import is_missing
 
 # Of another one it would be another record.
@@ -28,7 +29,7 @@ def to_message(
     """A record to store as its message, with a new UUIDv7 if it has no id.
 
     What only the server sets is left out, unless `imported`: then all but `revision` is kept as given. A value of None,
-    NaN, or pandas' NA and NaT is the same as leaving the field out.
+    NaN, or pandas' NA and NaT is the same as leaving the field out. Keys such as `payload.score` make up the payload.
 
     Raises InvalidArgumentError with the path of every field that no message can hold, or that cannot be read; `prefix`
     is the start of the paths. Raises NotARecordError, which is a TypeError too, for a record that is not a mapping; a
@@ -43,24 +44,37 @@ def to_message(
     message = v1.Feedback()
     violations: list[Violation] = []
     given: set[str] = set()
+    paths: dict[str, Any] = {}
     for key, value in _entries(record, prefix):
         if not isinstance(key, str):
             violations.append(Violation(f"{prefix}.{str(key)[:100]}", "is no field of a record"))
             continue
         name = ALIASES.get(key, key)
         field = FIELDS.get(name)
-        if name in given:
+        if key.startswith(PREFIX):
+            paths[key] = value
+        elif name in given:
             violations.append(Violation(f"{prefix}.{key}", f"is given twice, also as {name}"))
         elif field is None:
             violations.append(Violation(f"{prefix}.{str(key)[:100]}", "is no field of a record"))
         elif field.origin == "client" or (imported and field.origin == "import"):
             given.add(name)
             violations += _set(field, message, value, f"{prefix}.{name}")
+    if paths and not violations:
+        violations += _set_paths(message, paths, prefix)
     if violations:
         raise InvalidArgumentError.of(violations)
     message.id = message.id or uuid7()
     message.payload_json = message.payload_json or "{}"
     return message
+
+
+def _set_paths(message: v1.Feedback, paths: Mapping[str, Any], prefix: str) -> Sequence[Violation]:
+    """Make the payload of values by path, as a frame has them; beside a payload they must say the same."""
+    if message.payload_json:
+        return differing(paths, jsontext.decode(message.payload_json), prefix)
+    payload, violations = nested(paths, prefix)
+    return violations or _set(FIELDS["payload"], message, payload, f"{prefix}.payload")
 
 
 def edited(

@@ -45,6 +45,12 @@ def plain(value: Any) -> Any:
     return value
 
 
+def plain_list(value: Any) -> Any:
+    """An array of numpy as a list, as Parquet files are read by pandas; every other value unchanged."""
+    is_array = type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
+    return value.tolist() if is_array and value.shape else value
+
+
 def plain_json(value: Any, depth: int = 0) -> Any:
     """A value with its mappings as dicts, its sequences as lists, and scalars of numpy by value; the rest unchanged."""
     if depth > limits.PAYLOAD_DEPTH:

@@ -11,7 +11,10 @@ from plaudit._show.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
+    import polars
+    import pyarrow
 
+    from plaudit._frames.columns import PayloadForm
     from plaudit._show.grid import Grid
 
 
@@ -29,11 +32,23 @@ class Feedbacks(Shown, Sequence[Feedback]):
             counts[feedback.ref] = counts.get(feedback.ref, 0) + 1
         return Refs(counts, counts)
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with a row for each record and a column for each field. Needs pandas."""
+    def to_arrow(self, payload: PayloadForm = "json") -> pyarrow.Table:
+        """A table of Arrow with a row for each record and a column for each field: see `plaudit.frames.to_arrow`."""
+        from plaudit.frames import to_arrow
+
+        return to_arrow(self._feedbacks, payload)
+
+    def to_pandas(self, payload: PayloadForm = "dict") -> pandas.DataFrame:
+        """A DataFrame with a row for each record and a column for each field: see `plaudit.frames.to_pandas`."""
         from plaudit.frames import to_pandas
 
-        return to_pandas(self._feedbacks)
+        return to_pandas(self._feedbacks, payload)
+
+    def to_polars(self, payload: PayloadForm = "json") -> polars.DataFrame:
+        """The same of polars: see `plaudit.frames.to_polars`."""
+        from plaudit.frames import to_polars
+
+        return to_polars(self._feedbacks, payload)
 
     @overload
     def __getitem__(self, index: int) -> Feedback: ...

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from plaudit import v1
 from plaudit._core.measures import Period, result_of, value_of
-from plaudit._show.grid import Column, Grid, cell, shown_time
+from plaudit._frames.columns import Column, Kind, typed
+from plaudit._show.grid import Column as GridColumn
+from plaudit._show.grid import Grid, cell, shown_time
 
 _SHOWN: Final = 200
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Of the others the answers say it: the least value is of any kind, and a sum of integers is one.
+_KINDS: Final[Mapping[int, Kind]] = {
+    v1.MeasureFunction.MEASURE_FUNCTION_COUNT: "integer",
+    v1.MeasureFunction.MEASURE_FUNCTION_COUNT_DISTINCT: "integer",
+    v1.MeasureFunction.MEASURE_FUNCTION_MEAN: "number",
+    v1.MeasureFunction.MEASURE_FUNCTION_VARIANCE: "number",
+    v1.MeasureFunction.MEASURE_FUNCTION_STDDEV: "number",
+    v1.MeasureFunction.MEASURE_FUNCTION_PERCENTILES: "number",
+    v1.MeasureFunction.MEASURE_FUNCTION_SHARE_TRUE: "number",
+}
 _BAR: Final = 16
 
 
@@ -60,43 +74,59 @@ def key_name(key: v1.Grouping) -> str:
             return key.each
 
 
-def columns_of(
+def table_of(
     request: v1.AggregateFeedbackRequest, groups: Sequence[Group], counts: bool
-) -> tuple[dict[str, list[Any]], dict[str, str]]:
-    """The groups as columns for a frame, and the zones of those that are periods, of which the start is given."""
-    columns: dict[str, list[Any]] = {}
-    zones = {}
+) -> tuple[list[Column], dict[str, list[Any]]]:
+    """The groups as the columns of a table, and their values; of periods the start is given."""
+    made: list[tuple[Column, list[Any]]] = []
     for key in request.group_by:
         name = key_name(key)
-        columns[name] = [group[name] for group in groups]
+        values = [group[name] for group in groups]
         if key.WhichOneof("by") == "time":
-            zones[name] = key.time.time_zone or "UTC"
-            columns[name] = [period.start for period in columns[name]]
-    columns["row_count"] = [group.row_count for group in groups]
-    for measure in request.measures:
-        name = measure.name
-        if len(measure.percents) > 1:
-            for percent in measure.percents:
-                columns[f"{name}_{percent:g}"] = [group[name][percent] for group in groups]
+            starts = [None if period is None else _microseconds(period.start) for period in values]
+            made.append((Column(name, "time", zone=key.time.time_zone or "UTC"), starts))
         else:
-            columns[name] = [group[name] for group in groups]
+            made.append(_typed(name, values))
+    made.append((Column("row_count", "integer", is_nullable=False), [group.row_count for group in groups]))
+    for measure in request.measures:
+        name, kind = measure.name, _KINDS.get(measure.function)
+        if len(measure.percents) > 1:
+            made += [
+                (Column(f"{name}_{percent:g}", "number"), [group[name][percent] for group in groups])
+                for percent in measure.percents
+            ]
+        elif kind is None:
+            made.append(_typed(name, [group[name] for group in groups]))
+        else:
+            made.append((Column(name, kind), [group[name] for group in groups]))
         if counts:
-            columns[f"{name}_count"] = [group.value_count(name) for group in groups]
-    return columns, zones
+            made.append((Column(f"{name}_count", "integer"), [group.value_count(name) for group in groups]))
+    return [column for column, _ in made], {column.name: values for column, values in made}
+
+
+def _typed(name: str, values: list[Any]) -> tuple[Column, list[Any]]:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {datetime}:
+        return Column(name, "time"), [None if value is None else _microseconds(value) for value in values]
+    return typed(name, values)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def grid_of(request: v1.AggregateFeedbackRequest, groups: Sequence[Group]) -> Grid:
     """The groups as columns of text, with a small bar for the number of records."""
     names = [*(key_name(key) for key in request.group_by), *(measure.name for measure in request.measures)]
     most = max((group.row_count for group in groups), default=0)
-    columns = [Column(name, 48, 8) for name in names]
+    columns = [GridColumn(name, 48, 8) for name in names]
     rows = [
         [*(cell(_shown(group[name]), 200) for name in names), str(group.row_count), _bar(group.row_count, most)]
         for group in groups[:_SHOWN]
     ]
     hidden = len(groups) - len(rows)
     caption = f"… and {hidden} more, not shown here" if hidden else ""
-    return Grid([*columns, Column("row_count", 12, 9), Column("", _BAR, 4)], rows, caption)
+    return Grid([*columns, GridColumn("row_count", 12, 9), GridColumn("", _BAR, 4)], rows, caption)
 
 
 def _bar(count: int, most: int) -> str:

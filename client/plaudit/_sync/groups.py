@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plaudit._core.expr import Expr
 from plaudit._core.grouping import Grouped, Measured
 from plaudit._results.agreement import Agreement
-from plaudit._results.groups import Group, columns_of, grid_of
+from plaudit._results.groups import Group, grid_of, table_of
 from plaudit._show.grid import Grid
 from plaudit._show.shown import Shown
 from plaudit._steps.analysis import Analyzed, AskedGroups, top
@@ -18,6 +18,7 @@ from plaudit._sync.run import ResultT, finish
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
 
     from plaudit._sync.client import Client
 
@@ -50,15 +51,21 @@ class Groups(Shown, AskedGroups["Client"]):
         """The groups as they are: each has its `row_count`."""
         return self
 
+    def to_arrow(self, *, counts: bool = False) -> pyarrow.Table:
+        """A table of Arrow with the columns of `to_pandas`. Needs pyarrow."""
+        from plaudit._frames.arrow import table
+
+        return table(*table_of(self._request, self.execute(), counts))
+
     def to_pandas(self, *, counts: bool = False) -> pandas.DataFrame:
         """A DataFrame with a column for each key, `row_count`, and one for each measure. Needs pandas.
 
         Of several percentiles each has a column, as `p_50`; `counts` adds how many records had a value, as
         `score_count`.
         """
-        from plaudit.frames import columns_to_pandas
+        from plaudit._frames.dataframes import dataframe
 
-        return columns_to_pandas(*columns_of(self._request, self.execute(), counts))
+        return dataframe(*table_of(self._request, self.execute(), counts))
 
     def __iter__(self) -> Iterator[Group]:
         return iter(self.execute())

@@ -24,7 +24,10 @@ from plaudit._sync.stream import FeedbackStream
 
 if TYPE_CHECKING:
     import pandas
+    import polars
+    import pyarrow
 
+    from plaudit._frames.columns import PayloadForm
     from plaudit._sync.client import Client
 
 
@@ -78,9 +81,17 @@ class FeedbackQuery(Shown, Asked["Client"], Analysis):
         """
         return self._finished(self._purged_all(dry_run), call)
 
-    def to_pandas(self, **call: Unpack[CallArguments]) -> pandas.DataFrame:
-        """A DataFrame with a row for each record and a column for each field. Needs pandas."""
-        return self.execute(**call).to_pandas()
+    def to_arrow(self, payload: PayloadForm = "json", **call: Unpack[CallArguments]) -> pyarrow.Table:
+        """A table of Arrow of the records: see `plaudit.frames.to_arrow`."""
+        return self.execute(**call).to_arrow(payload)
+
+    def to_pandas(self, payload: PayloadForm = "dict", **call: Unpack[CallArguments]) -> pandas.DataFrame:
+        """A DataFrame of pandas of the records: see `plaudit.frames.to_pandas`."""
+        return self.execute(**call).to_pandas(payload)
+
+    def to_polars(self, payload: PayloadForm = "json", **call: Unpack[CallArguments]) -> polars.DataFrame:
+        """A DataFrame of polars of the records: see `plaudit.frames.to_polars`."""
+        return self.execute(**call).to_polars(payload)
 
     def stream(self, **call: Unpack[CallArguments]) -> FeedbackStream:
         """The records, one after the other over one stream of the server, in the same order.

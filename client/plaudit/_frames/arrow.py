@@ -1,0 +1,71 @@
+"""Tables of Arrow, and their schema, of which every frame and every file of columns is made. Needs pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from plaudit._frames.columns import Column, Values
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def imported(what: str) -> Any:
+    """The library. Raises ImportError, which says what to install, without it."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError(f"{what} needs pyarrow: pip install 'plaudit[arrow]'") from error
+    return pyarrow
+
+
+def schema_of(columns: Sequence[Column], what: str = "a schema") -> pyarrow.Schema:
+    """The schema of a table with these columns, the same whatever is in it."""
+    arrow = imported(what)
+    types: dict[str, Callable[[Column], Any]] = {
+        "text": lambda column: arrow.string(),
+        "json": lambda column: arrow.string(),
+        "label": lambda column: arrow.dictionary(arrow.int32(), arrow.string()),
+        "integer": lambda column: arrow.int64(),
+        "number": lambda column: arrow.float64(),
+        "boolean": lambda column: arrow.bool_(),
+        "time": lambda column: arrow.timestamp("us", tz=column.zone),
+        "texts": lambda column: arrow.list_(arrow.string()),
+        "text map": lambda column: arrow.map_(arrow.string(), arrow.string()),
+        "number map": lambda column: arrow.map_(arrow.string(), arrow.float64()),
+    }
+    return arrow.schema([arrow.field(column.name, types[column.kind](column)) for column in columns])
+
+
+def table(columns: Sequence[Column], values: Values, what: str = "to_arrow()") -> pyarrow.Table:
+    """A table of Arrow."""
+    arrow = imported(what)
+    schema = schema_of(columns, what)
+    arrays = []
+    for column, field in zip(columns, schema, strict=True):
+        held = values[column.name]
+        if column.kind == "label":
+            arrays.append(arrow.array(held, arrow.string()).dictionary_encode().cast(field.type))
+        else:
+            arrays.append(arrow.array(_PLAIN.get(column.kind, _same)(held), field.type))
+    return arrow.Table.from_arrays(arrays, schema=schema)
+
+
+def _same(values: list[Any]) -> list[Any]:
+    return values
+
+
+def _lists(values: list[Any]) -> list[Any]:
+    return [list(value) if value else [] for value in values]
+
+
+def _pairs(values: list[Any]) -> list[Any]:
+    return [sorted(value.items()) if value else [] for value in values]
+
+
+_PLAIN: Final[dict[str, Callable[[list[Any]], list[Any]]]] = {
+    "texts": _lists,
+    "text map": _pairs,
+    "number map": _pairs,
+}

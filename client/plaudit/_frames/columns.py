@@ -1,0 +1,119 @@
+"""The columns of tables: names and kinds, and the values of records by column; no library that makes frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from plaudit._core import fields
+from plaudit._core.model import FIELDS, Feedback
+from plaudit._core.paths import flattened
+
+Kind = Literal["text", "label", "integer", "number", "boolean", "time", "json", "texts", "text map", "number map"]
+"""What is in a column. A label is a text of which there are few distinct ones; `json` is any value as a JSON text."""
+
+PayloadForm = Literal["dict", "json", "columns"]
+"""How payloads are shown: decoded, as their JSON text, or as that text and a column for each path in them."""
+
+_FORMS: Final = ("dict", "json", "columns")
+_LABELS: Final = frozenset(("project", "feedback_type", "creator", "user_id", "span_status_code"))
+_KINDS: Final[Mapping[type, Kind]] = {
+    fields.ImportedNumber: "integer",
+    fields.ImportedTime: "time",
+    fields.NumberMap: "number map",
+    fields.Payload: "json",
+    fields.ServerNumber: "integer",
+    fields.TextMap: "text map",
+    fields.Texts: "texts",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    kind: Kind
+    is_nullable: bool = True
+    """Whether a value may be missing."""
+    is_decoded: bool = False
+    """Whether a frame that can shows the values of a `json` column as lists and dicts."""
+    zone: str = "UTC"
+    """The time zone of a time."""
+
+
+Values = Mapping[str, list[Any]]
+"""Values by the names of their columns. Times are microseconds since 1970; lists and maps are themselves."""
+
+
+def record_columns(payload: PayloadForm = "json") -> list[Column]:
+    """The columns of records, in the order of their fields. Raises ValueError for another form of payloads."""
+    if payload not in _FORMS:
+        raise ValueError(f"payload is one of {', '.join(map(repr, _FORMS))}, not {payload!r}")
+    return [
+        Column(
+            name,
+            "label" if name in _LABELS else _KINDS.get(type(field), "text"),
+            is_nullable=isinstance(field, fields.OptionalText),
+            is_decoded=name == "payload" and payload == "dict",
+        )
+        for name, field in FIELDS.items()
+    ]
+
+
+def table_of(records: Sequence[Feedback], payload: PayloadForm) -> tuple[list[Column], Values]:
+    """The columns of these records, and their values.
+
+    Raises ValueError for payloads with more paths than a table has columns.
+    """
+    columns = record_columns(payload)
+    values = {column.name: _values_of(column, records) for column in columns}
+    if payload == "columns":
+        paths = flattened([record.payload for record in records])
+        added = [typed(name, each) for name, each in paths.items()]
+        at = 1 + next(index for index, column in enumerate(columns) if column.name == "payload")
+        columns[at:at] = [column for column, _ in added]
+        values |= {column.name: each for column, each in added}
+    return columns, values
+
+
+def typed(name: str, values: Sequence[Any]) -> tuple[Column, list[Any]]:
+    """A column of values of any kind: of the one kind that they all have, else of their JSON texts."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {str}:
+        return Column(name, "text"), list(values)
+    if kinds == {bool}:
+        return Column(name, "boolean"), list(values)
+    if kinds == {int}:
+        return Column(name, "integer"), list(values)
+    if kinds <= {int, float}:
+        return Column(name, "number"), [None if value is None else float(value) for value in values]
+    are_lists = all(issubclass(kind, list | tuple | dict) for kind in kinds)
+    return Column(name, "json", is_decoded=are_lists), [None if value is None else json_text(value) for value in values]
+
+
+def json_text(value: Any) -> str:
+    """A value as compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def microseconds(message: Any) -> int:
+    """A time of a message, since 1970."""
+    count: int = message.seconds * 1_000_000 + message.nanos // 1_000
+    return count
+
+
+def _values_of(column: Column, records: Sequence[Feedback]) -> list[Any]:
+    name: Any = column.name
+    if name == "payload":
+        return [record.payload_json for record in records]
+    if column.kind == "time":
+        return [microseconds(getattr(record._message, name)) for record in records]
+    if column.kind in ("texts", "text map", "number map"):
+        # Most are empty: nothing is copied of these.
+        return [getattr(record._message, name) for record in records]
+    read: Callable[[Any], Any] | None = FIELDS[name].fget
+    assert read is not None
+    return list(map(read, records))
