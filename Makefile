@@ -13,6 +13,7 @@ STEPS ?= 20000
 STRINGS ?= 100000
 ROUNDS ?= 12
 NEIGHBOUR_ROUNDS ?= 3
+MINUTES ?= 60
 # Where `make proto` writes.
 PROTO_OUT ?= client
 # Languages that `make test-polyglot` must not leave out.
@@ -130,6 +131,10 @@ test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and rest
 	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_AWAY_SECONDS=6 PLAUDIT_TEST_DISK_EVERY=1 \
 		PLAUDIT_TEST_CHANGES=$$(($(KILLS) * 500)) PLAUDIT_TEST_RECONNECTS=$(KILLS) \
 		$(BIN)/python -m pytest tests/faults $(ARGS)
+
+.PHONY: test-watch
+test-watch: $(DEV_READY) ## Run long watches over the HTTP port (MINUTES=60), and one whose link is cut
+	@PLAUDIT_TEST_WATCH_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest -p no:randomly -q tests/faults/test_http_watch.py $(ARGS)
 
 .PHONY: test-attacks
 test-attacks: $(DEV_READY) ## Run the long tests of attacks and overload (STRINGS=100000, ROUNDS=12)
