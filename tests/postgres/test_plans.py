@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from plaudit_server.feedback.batches import SelectBatch
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs
 from plaudit_server.feedback.records import FEEDBACK
 from plaudit_server.query.fields import Column
@@ -141,6 +142,20 @@ def test_changes_merge_both_tables_in_the_order_of_their_indexes(filled: Databas
     assert sorted(node["Index Name"] for node in plan if "Index Name" in node) == [
         "feedback_by_revision",
         "feedback_history_by_revision",
+    ]
+    assert "Sort" not in {node["Node Type"] for node in plan}
+    assert max(node["Actual Rows"] for node in plan) <= 12
+
+
+def test_a_tail_finds_each_replaced_version_by_its_key(filled: Database, statements: Prepared) -> None:
+    revision = 2 * ROWS // PROJECTS
+    read = SelectBatch(PROJECT, revision // 2, ("id", "payload"), 10, 1_000_000)
+    plan = plan_of(filled, read.steps(statements), [[(revision,)]])
+    assert sorted(node["Index Name"] for node in plan if "Index Name" in node) == [
+        "feedback_by_revision",
+        "feedback_history_by_revision",
+        "feedback_history_pkey",
+        "feedback_history_pkey",
     ]
     assert "Sort" not in {node["Node Type"] for node in plan}
     assert max(node["Actual Rows"] for node in plan) <= 12

@@ -21,9 +21,14 @@ import plaudit
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import (
     BatchCreateFeedbackRequest,
+    Comparison,
+    ComparisonOp,
     CreateFeedbackRequest,
+    Expression,
     Feedback,
     FeedbackServiceStub,
+    Literal,
+    Query,
     QueryFeedbackRequest,
     ReplaceFeedbackRequest,
     WatchFeedbackRequest,
@@ -125,6 +130,30 @@ def test_exactly_one_of_racing_replaces_wins(servers: list[FeedbackServiceStub],
     with ThreadPoolExecutor(SERVERS) as pool:
         codes = list(pool.map(replace, range(SERVERS)))
     assert sorted(code.name for code in codes) == ["ABORTED"] * (SERVERS - 1) + ["OK"]
+
+
+def test_a_filtered_watch_on_one_server_sees_what_comes_and_goes_on_another(
+    servers: list[FeedbackServiceStub], empty_database: Database
+) -> None:
+    types = Expression(field="feedback_type"), Expression(literal=Literal(string_value="wanted"))
+    query = Query(
+        expr=Expression(comparison=Comparison(op=ComparisonOp.COMPARISON_OP_EQ, left=types[0], right=types[1]))
+    )
+    stream = servers[0].WatchFeedback(WatchFeedbackRequest(project=PROJECT, query=query), timeout=30)
+    assert next(stream).revision == 0
+    one, other = feedback(uuid7()), feedback(uuid7())
+    one.feedback_type = "wanted"
+    for new in (one, other):
+        servers[1].CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=new), timeout=20)
+    for new, type in ((one, "t"), (one, "u"), (other, "wanted")):
+        new.feedback_type = type
+        servers[1].ReplaceFeedback(ReplaceFeedbackRequest(project=PROJECT, feedback=new), timeout=20)
+    seen: list[int] = []
+    while len(seen) < 3:
+        seen += [change.revision for change in next(stream).changes]
+    stream.cancel()
+    # Revision 2 never was one, and 4 was not one any more.
+    assert seen == [1, 3, 5]
 
 
 def test_a_watch_on_one_server_sees_the_changes_of_another_in_time(

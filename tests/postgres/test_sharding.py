@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from plaudit_server.feedback.aliases import ALIAS
+from plaudit_server.feedback.batches import SelectBatch
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
@@ -119,6 +120,7 @@ async def everything(store: PostgresEngine) -> None:
         await store.read(Get(PROJECT, id_of(1), version))
     await store.read(SelectVersions(PROJECT, id_of(1), 0, 10))
     await store.read(ProjectRevision(PROJECT))
+    await store.read(SelectBatch(PROJECT, 0, ("id", "owner", "payload"), 100, 1_000_000))
     # What a copy does. It also lists the projects, the one statement across projects; no server runs it.
     for table in BY_PROJECT[1:]:
         await store.read(exporting(table))

@@ -26,10 +26,11 @@ from plaudit_server.query.tree import Compare, Convert, Field, Literal, Not, Ope
 from plaudit_server.store.base import Command, Engine, Outcome, Read, WriteFailed
 from plaudit_server.store.engines.memory import MemoryEngine
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
-from plaudit_server.store.ledger import ProjectRevision
+from plaudit_server.store.ledger import ProjectRevision, ProjectRevisions
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.purges import purging
 from tests.store.suite import OTHER, Clock, column, payload
+from tests.store.tails import tailed
 
 T = TypeVar("T")
 
@@ -252,6 +253,8 @@ class Congruence(RuleBasedStateMachine):
             for store in (self.sqlite, self.model)
         )
         assert found == expected
+        if filter is not None:
+            assert self.runner.run(tailed(self.sqlite, project, filter)) == expected
 
     async def every_change(
         self, store: Engine, project: str, filter: Operation | None, limit: int, max_bytes: int
@@ -270,6 +273,8 @@ class Congruence(RuleBasedStateMachine):
         for project in (PROJECT, OTHER):
             found, expected = self.both(ProjectRevision(project))
             assert found == expected
+        revisions, expected_revisions = self.both(ProjectRevisions((PROJECT, OTHER, "acme/none")))
+        assert revisions == {project: revision for project, revision in expected_revisions.items() if revision}
 
 
 @pytest.mark.timeout(3600)

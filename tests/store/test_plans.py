@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
+from plaudit_server.feedback.batches import SelectBatch
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
@@ -150,6 +151,17 @@ def test_changes_merge_both_tables_in_the_order_of_their_indexes(connection: aps
     [plan] = plans(connection, SelectChanges(PROJECT, 5, None, 10, 1000).steps(STATEMENTS))
     assert "SEARCH f USING INDEX feedback_by_revision (project=? AND revision>? AND revision<?)" in plan
     assert "SEARCH h USING INDEX feedback_history_by_revision (project=? AND revision>? AND revision<?)" in plan
+    assert "TEMP B-TREE" not in plan
+    assert "SCAN" not in plan
+
+
+def test_a_tail_finds_each_replaced_version_by_its_key(connection: apsw.Connection) -> None:
+    [plan] = plans(connection, SelectBatch(PROJECT, 5, ("id", "payload"), 10, 1000).steps(STATEMENTS))
+    assert "SEARCH f USING INDEX feedback_by_revision (project=? AND revision>? AND revision<?)" in plan
+    assert "SEARCH h USING INDEX feedback_history_by_revision (project=? AND revision>? AND revision<?)" in plan
+    assert (
+        plan.count("SEARCH o USING INDEX sqlite_autoindex_feedback_history_1 (project=? AND id=? AND version=?)") == 2
+    )
     assert "TEMP B-TREE" not in plan
     assert "SCAN" not in plan
 

@@ -40,7 +40,7 @@ from plaudit_server.feedback.reads import (
 from plaudit_server.feedback.records import CONTENT_COLUMNS, ChangeKind, Record, Row, Tombstone, content_of, seal
 from plaudit_server.query.evaluate import matches, sort_key
 from plaudit_server.query.tree import Operation
-from plaudit_server.store.ledger import ProjectRevision
+from plaudit_server.store.ledger import ProjectRevision, ProjectRevisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,9 @@ class FeedbackModel:
             FindMatches: self.find_matches,
             FindIds: self.find_ids,
             ProjectRevision: lambda read: self._project(read.project).revision,
+            ProjectRevisions: lambda read: {
+                project: self._projects[project].revision for project in read.projects if project in self._projects
+            },
         }
         self.commands: dict[type[Any], Callable[[Any], Any]] = {
             Create: self._create,

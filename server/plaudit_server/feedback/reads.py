@@ -21,7 +21,8 @@ from plaudit_server.store.prepared import Prepared, Traits
 from plaudit_server.store.work import Lane
 
 _PAGE_BYTES: Final = 4_000_000
-_WATCH_WINDOW: Final = 10_000  # revisions looked at in one read, so that a rare filter does not hold a snapshot long
+WATCH_SLICE: Final = 10_000
+"""How many revisions one read looks at, so that a rare filter does not hold a snapshot for long."""
 
 _REPLACED: Final = int(ChangeKind.REPLACED)
 _PURGED: Final = int(ChangeKind.PURGED)
@@ -309,6 +310,7 @@ class SelectChanges(Read[Changes]):
     filter: Operation | None
     limit: int
     max_bytes: int = 4_000_000
+    most_revisions: int = WATCH_SLICE
 
     @property
     def lane(self) -> Lane:
@@ -318,7 +320,7 @@ class SelectChanges(Read[Changes]):
     def steps(self, sql: Prepared) -> Steps[Changes]:
         """Both tables by revision, merged."""
         newest = yield from revision(sql, self.project)
-        upto = min(newest, self.after + _WATCH_WINDOW)
+        upto = min(newest, self.after + self.most_revisions)
         if upto <= self.after or self.limit <= 0:
             return Changes([], min(self.after, newest))
         parts = []
@@ -332,7 +334,7 @@ class SelectChanges(Read[Changes]):
             parts.append(Sql(text + passes.text, (self.project, self.after, upto, *passes.params)))
         found = yield Statement(*sql.traits.merge(parts, "revision", self.limit + 1), self.max_bytes)
         kept, more = within(found, self.limit, self.max_bytes)
-        return Changes([_change(row) for row in kept], kept[-1][2] if more else upto)
+        return Changes([change_of(row) for row in kept], kept[-1][2] if more else upto)
 
 
 def _count(sql: Prepared, project: str, filter: Operation | None) -> Steps[int]:
@@ -342,8 +344,9 @@ def _count(sql: Prepared, project: str, filter: Operation | None) -> Steps[int]:
     return int(rows[0][0])
 
 
-def _change(row: Sequence[Any]) -> Change:
-    head, payload, revision, kind, id, ref, feedback_type, user_id, at = row
+def change_of(row: Sequence[Any]) -> Change:
+    """The change in the first nine columns of a row: see SelectChanges."""
+    head, payload, revision, kind, id, ref, feedback_type, user_id, at = row[:9]
     if kind == _PURGED:
         return Change(revision, ChangeKind.PURGED, None, Tombstone(id, ref, feedback_type, user_id, at, revision))
     return Change(revision, ChangeKind(kind), Row(head, payload), None)

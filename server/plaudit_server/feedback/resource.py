@@ -95,6 +95,7 @@ def _start(parts: Parts) -> Running:
         servicers={SERVICE.name: servicer},
         committed=watches.committed,
         drain=drain,
+        closed=watches.release,
         numbers=lambda: {"watchers": watches.watchers, "failed_watch_reads": watches.failed_reads},
     )
 

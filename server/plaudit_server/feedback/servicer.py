@@ -325,7 +325,8 @@ class FeedbackService:
         after = request.after_revision if request.HasField("after_revision") else None
         question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
         seen = after or 0
-        watch = self._watches.watch(request.project, after, filter, question)
+        work = partial(self._deadlines.read, call, request.project)
+        watch = self._watches.watch(request.project, after, filter, work, question)
         async with aclosing(watch):
             async for found in watch:
                 try:

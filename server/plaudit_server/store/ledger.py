@@ -56,6 +56,13 @@ class LedgerStatements:
         self.revision = traits.sql("SELECT revision FROM project WHERE project = ?")
 
 
+class PollStatements:
+    """The one statement of a server that reads several projects, wherever they are."""
+
+    def __init__(self, traits: Traits) -> None:
+        self.revisions = traits.sql("SELECT project, revision FROM project WHERE project {in}")
+
+
 class TogetherStatements:
     """The statements about the rows of several projects, for engines that write them in one transaction."""
 
@@ -178,6 +185,23 @@ class ProjectRevision(Read[int]):
     def steps(self, sql: Prepared) -> Steps[int]:
         """One row by its key."""
         return revision(sql, self.project)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRevisions(Read[dict[str, int]]):
+    """The revisions of any number of projects, of which those are missing to which nothing was ever written."""
+
+    projects: tuple[str, ...]
+
+    @property
+    def lane(self) -> Lane:
+        """One row by its key for each."""
+        return Lane.POINT
+
+    def steps(self, sql: Prepared) -> Steps[dict[str, int]]:
+        """One statement for all."""
+        rows = yield Statement(sql.of(PollStatements).revisions, (sql.traits.bind_list(self.projects),))
+        return dict(rows)
 
 
 class Ledger:
