@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Unpack, overload
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from uuid import UUID
 
 from plaudit._async import default
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from plaudit._async.client import AsyncClient
     from plaudit._contract.refs import Ref
+    from plaudit._export.run import Exported
     from plaudit._frames.columns import PayloadForm
 
 
@@ -97,6 +99,38 @@ class AsyncFeedbackQuery(Shown, Asked["AsyncClient"], AsyncAnalysis):
         request = self._question.stream_request(self.project_id)
         options = CallOptions.of(**call).over(self._options) if call else self._options
         return AsyncFeedbackStream(self.client.transport, request, options)
+
+    async def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        form: Literal["jsonl", "csv", "parquet"] | None = None,
+        resume: bool = False,
+        excel: bool = False,
+        extract: Sequence[str] = (),
+        progress: bool | Callable[[int], None] = False,
+    ) -> Exported:
+        """As `FeedbackQuery.export`, in a thread and over a connection of its own; cancelling does not stop it.
+
+        Raises TypeError for a client whose `api_key` is a function, or that was given a channel or a transport.
+        """
+        from plaudit._sync.client import Client
+        from plaudit._sync.query import FeedbackQuery
+
+        settings = self.client._settings
+        if callable(settings.api_key) or self.client._given is not None:
+            raise TypeError("an export asks over a connection of its own: with no function for keys, and no channel or transport")
+
+        def run() -> Exported:
+            question = self._question
+            with Client._of(settings) as client:
+                query = FeedbackQuery(
+                    self.entity, self.project, question.query, question.offset, question.limit,
+                    order_by=question.order, client=client,
+                )  # fmt: skip
+                return query.export(path, form=form, resume=resume, excel=excel, extract=extract, progress=progress)
+
+        return await asyncio.to_thread(run)
 
     async def __aiter__(self) -> AsyncIterator[Feedback]:
         """The records, fetched page by page as they are needed. Another iterator starts with the pages kept so far."""

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "aggregate": _Command("analysis:aggregate", "Group records and measure each group."),
     "agreement": _Command("analysis:agreement", "Measure how far raters agree."),
     "import": _Command("importing:import_", "Import an export of plaudit or of another system."),
+    "export": _Command("exporting:export", "Write records to a file, a directory or the standard output."),
     "watch": _Command("watching:watch", "Show changes as they happen."),
     "context": _Command("setup:context", "Keep servers, projects and keys under names."),
     "login": _Command("setup:login", "Keep an API key for a context."),

@@ -20,7 +20,6 @@ from plaudit._show.grid import Column, Grid, cell, visible
 if TYPE_CHECKING:
     from plaudit._core.model import Feedback
 
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 _CELL: Final = 300
 
 
@@ -101,13 +100,6 @@ def print_line(text: str) -> None:
     print(visible(text) if is_terminal() else text, flush=is_terminal())
 
 
-def harmless(text: str) -> str:
-    """A JSON text for a terminal: what could control it is written as JSON's escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
 def value_at(row: Feedback, path: str) -> Any:
     """The value of a field's path, as the query language has it; None where there is none."""
     name, _, rest = path.partition(".")
@@ -168,12 +160,18 @@ def _json_of(row: Feedback, fields: Sequence[str]) -> str:
 
 
 def _print_json(texts: Iterator[str], form: str, single: bool) -> int:
-    made = (harmless(text) for text in texts) if is_terminal() else texts
+    made = map(_for_terminal, texts) if is_terminal() else texts
     if form != "json":
         return _print(made)
     kept = list(made)
     print(kept[0] if single and kept else "[" + ",\n ".join(kept) + "]")
     return len(kept)
+
+
+def _for_terminal(text: str) -> str:
+    from plaudit._core.lines import harmless
+
+    return harmless(text)
 
 
 def _print(texts: Iterable[str]) -> int:
@@ -182,14 +180,6 @@ def _print(texts: Iterable[str]) -> int:
         print_line(text)
         count += 1
     return count
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def _one_line(text: str) -> str:

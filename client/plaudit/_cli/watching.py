@@ -29,9 +29,9 @@ def watch(after: int | None, limit: int | None, form: str | None, **given: Any) 
     A line of JSON is a record after `change` and `revision`, or a `tombstone`; importing such lines repeats them.
     """
     from plaudit._cli.connection import connect
-    from plaudit._cli.output import form_of, harmless, is_terminal, print_line
+    from plaudit._cli.output import form_of, is_terminal, print_line
     from plaudit._cli.where import query_of
-    from plaudit._core.lines import change_line
+    from plaudit._core.lines import change_line, harmless
 
     form = form_of(form)
     asked = query_of(**given)

@@ -61,6 +61,13 @@ def tombstone_json(tombstone: Tombstone) -> str:
     return json.dumps(asdict(tombstone) | {"purged_at": moment}, ensure_ascii=False)
 
 
+def harmless(text: str) -> str:
+    """A JSON text for a terminal: what could control it is written as JSON's escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
 def record_of(line: str, *, project: str | None = None) -> Feedback:
     """The record that a line is, with its payload to the character; to be imported into `project`, if that is given.
 
@@ -124,6 +131,14 @@ def _skip(text: str, at: int) -> int:
 
 def _refused(description: str) -> InvalidArgumentError:
     return InvalidArgumentError.of([Violation("line", description)])
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def _payload(text: str) -> str:

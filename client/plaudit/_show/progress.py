@@ -45,6 +45,35 @@ def shown(progress: bool | Progress, records: Any) -> Iterator[Progress | None]:
 
 
 @contextmanager
+def counted(progress: bool | Callable[[int], None], total: Callable[[], int]) -> Iterator[Callable[[int], None]]:
+    """What to call with the number of records that were read: the caller's function, or what draws a bar on stderr.
+
+    `total` is asked for how many there are, if a bar is drawn.
+    """
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} records"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    expected = total()
+    with bar:
+        task = bar.add_task("Export", total=expected)
+        yield lambda rows: bar.update(task, completed=rows)
+
+
+@contextmanager
 def _on_stderr(total: int | None) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from uuid import UUID
 
 from plaudit._contract.refs import Ref
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
+    from plaudit._export.run import Exported
     from plaudit._frames.columns import PayloadForm
     from plaudit._sync.client import Client
 
@@ -103,6 +105,45 @@ class FeedbackQuery(Shown, Asked["Client"], Analysis):
         request = self._question.stream_request(self.project_id)
         options = CallOptions.of(**call).over(self._options) if call else self._options
         return FeedbackStream(self.client.transport, request, options)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        form: Literal["jsonl", "csv", "parquet"] | None = None,
+        resume: bool = False,
+        excel: bool = False,
+        extract: Sequence[str] = (),
+        progress: bool | Callable[[int], None] = False,
+    ) -> Exported:
+        """Write all records that match to a file, as they are at one revision of the project; see docs/export.md.
+
+        `path` is a file (its end says the form, else it is lines of JSON; `.gz` and `.zst` compress it), a directory,
+        or an address that pyarrow knows, as `s3://bucket/feedback.parquet`. A manifest is put beside it. The order is
+        that of creation. What is unfinished stays beside the file, and `resume` goes on with it. `excel` makes a CSV
+        safe for spreadsheets; `extract=["payload.score:double"]` adds columns to Parquet. `progress`: True draws a bar
+        on stderr; a function is called with the number of records read so far.
+
+        Raises ValueError for a query with a limit, an offset or an order, ImportError for what is not installed.
+        """
+        from plaudit._sync.export import exported
+
+        question = self._question
+        if question.offset or question.limit is not None or question.order:
+            raise ValueError(
+                "an export has all records that match, in the order of creation: no limit, offset or order"
+            )
+        return exported(
+            self.client,
+            self.project_id,
+            question.query,
+            os.fspath(path),
+            form=form,
+            resume=resume,
+            excel=excel,
+            extract=extract,
+            progress=progress,
+        )[0]
 
     def __iter__(self) -> Iterator[Feedback]:
         """The records, fetched page by page as they are needed. Another iterator starts with the pages kept so far."""

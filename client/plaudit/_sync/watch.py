@@ -51,6 +51,16 @@ class Watch(Watched, Closing):
             self._receive_next()
         raise StopIteration
 
+    def _until(self, revision: int) -> Iterator[Change]:
+        """The changes up to a revision that the project has; those after it are lost, so the watch is at its end."""
+        while not self._is_closed and self.revision < revision:
+            change = self._position.take()
+            if change is None:
+                if self.revision < revision:
+                    self._receive_next()
+            elif change.revision <= revision:
+                yield change
+
     def close(self) -> None:
         """End the watch, from any thread; iterating stops."""
         self._watch_line.close()

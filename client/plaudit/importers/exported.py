@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
 
 from plaudit._core.errors import InvalidArgumentError
 from plaudit._core.lines import members_of, record_of
-from plaudit.importers import Given, Gone, Record, Refusal
-from plaudit.importers.pieces import lines
+from plaudit.importers import Given, Gone, Record, Refusal, UnusableError
+from plaudit.importers.pieces import files, lines
+
+FORMAT_VERSION: Final = 1
+"""The version of the format that exports have."""
 
 
 class ExportedSource:
@@ -22,7 +29,15 @@ class ExportedSource:
         return ()
 
     def read(self) -> Iterator[Record | Refusal | Gone]:
-        """The records, in the order of the lines: of the lines of one id the last one counts."""
+        """The records, in the order of the lines: of the lines of one id the last one counts.
+
+        Raises UnusableError for a file that is not what its manifest says.
+        """
+        path = Path(self._given.path)
+        for file in files(path) if path.is_dir() else [path]:
+            if file.suffix in (".csv", ".parquet"):
+                raise UnusableError(f"{file.name} has lost what import needs: export lines of JSON, as FILE.jsonl")
+            check_manifest(file)
         for line in lines(self._given.path):
             if line.text is None:
                 yield Refusal(line.place, line.wrong)
@@ -46,3 +61,26 @@ class ExportedSource:
         if '"id"' not in text:  # then one was made, and another one would be made the next time
             return Refusal(place, "has no id")
         return Record(record, place)
+
+
+def check_manifest(file: Path) -> None:
+    """Compare a file with the manifest beside it, if there is one. Raises UnusableError for any difference."""
+    manifest = file.with_name(f"{file.name}.manifest.json")
+    if not manifest.is_file():
+        return
+    try:
+        said = json.loads(manifest.read_text("utf-8"))
+        version, size, sha256 = said["format_version"], said["bytes"], said["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise UnusableError(f"{manifest.name} is no manifest of an export") from None
+    if version != FORMAT_VERSION:
+        raise UnusableError(f"{file.name} has the version {version} of the format, this plaudit reads {FORMAT_VERSION}")
+    found = hashlib.sha256()
+    with file.open("rb") as content:
+        while piece := content.read(1024 * 1024):
+            found.update(piece)
+    if (file.stat().st_size, found.hexdigest()) != (size, sha256):
+        raise UnusableError(
+            f"{file.name} is not the file that its manifest describes ({file.stat().st_size} bytes, not {size}, or "
+            "other ones): export it again, or remove the manifest to import what is there"
+        )
