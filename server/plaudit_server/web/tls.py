@@ -115,10 +115,17 @@ def _subject(names: Iterable[Iterable[tuple[str, str]]]) -> str:
 
 
 def _escaped(value: str) -> str:
-    text = "".join(f"\\{c}" if c in _ESCAPED else c for c in value)
+    text = "".join(f"\\{c}" if c in _ESCAPED else _visible(c) for c in value)
     if text.startswith(("#", " ")):
         text = f"\\{text}"
     return f"{text[:-1]}\\ " if value.endswith(" ") and len(value) > 1 else text
+
+
+def _visible(character: str) -> str:
+    """Printable ASCII as it is, everything else byte by byte in UTF-8."""
+    if " " <= character <= "~":
+        return character
+    return "".join(f"\\{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _no_password() -> str:
