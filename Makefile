@@ -68,6 +68,12 @@ lint: $(DEV_READY) breaking ## Check style, types, import directions and the pro
 	$(BIN)/buf lint
 	$(BIN)/buf format proto --diff --exit-code
 
+.PHONY: types
+types: $(DEV_READY) ## Check the types of the examples and of the docs' code as users do: mypy and pyright, strict (needs Node)
+	@$(BIN)/python -m tests.packaging.docs_code build/docs
+	@MYPYPATH=client:server $(BIN)/mypy build/docs
+	@$(BIN)/pyright
+
 .PHONY: format
 format: $(DEV_READY) ## Format Python and protos
 	$(BIN)/ruff check --fix

@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES = {
     "python.md": (
-        14,
+        13,
         "wandb.reaction.1 {'emoji': '👍', 'alias': ':thumbs_up:', 'detoned': '👍', "
         "'detoned_alias': ':thumbs_up:'} ana\n"
         "wandb.note.1 {'note': 'Right, and short.'} ana\n"
