@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
 import pytest
 from fastapi.testclient import TestClient
 
 from plaudit_server.testing import RunningServer
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_thumbs_in_a_fastapi_app(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +40,64 @@ def test_thumbs_in_a_fastapi_app(running: RunningServer, monkeypatch: pytest.Mon
 
     ref = running.client("acme/chat").ref("https://chat.acme.dev/answers/7")
     assert {(row.payload.get("emoji"), row.creator) for row in ref} == {("👎", "bob"), (None, "bob")}
+
+
+@pytest.fixture(scope="module")
+def notebook(running: RunningServer) -> Any:
+    """The notebook, executed by a kernel of its own."""
+    from nbclient import NotebookClient
+
+    read: Any = nbformat.read
+    made = read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAUDIT_TARGET", running.target)
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        client = NotebookClient(made, timeout=60, kernel_name="python3")
+        asyncio.run(client.async_execute())
+    return made
+
+
+def _outputs(notebook: Any) -> list[list[Any]]:
+    """What stands below each cell of code."""
+    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_each_cell_of_the_notebook_shows_one_thing_or_nothing(notebook: Any) -> None:
+    outputs = _outputs(notebook)
+
+    assert [[output.output_type for output in below] for below in outputs] == [
+        [],
+        ["display_data"],
+        ["execute_result"],
+        ["execute_result"],
+        ["execute_result"],
+        ["execute_result"],
+        ["execute_result"],
+    ]
+    assert "1,000 stored, 0 refused" in outputs[1][0].data["text/html"]
+    for below in outputs[2:]:
+        data = below[0].data
+        assert data["text/html"].count("<table>") == 1
+        assert data["text/plain"].startswith("┏")
+        assert "Feedback(" not in data["text/plain"]
+
+
+def test_the_notebooks_page_has_its_tables_and_no_empty_output(notebook: Any) -> None:
+    from nbconvert import HTMLExporter
+
+    exporter: Any = HTMLExporter
+    page, _ = exporter(template_name="basic").from_notebook_node(notebook)
+    areas = page.split('<div class="output_area">')[1:]
+    shown = [area.partition("output_subarea")[2].partition(">")[2].partition("<div class=")[0] for area in areas]
+
+    assert len(areas) == 6
+    assert all(re.sub(r"<[^>]*>", "", area).strip() for area in shown)
+    assert page.count("<table>") == page.count("</table>") == 5
+    assert page.count("<progress") == 1
+    good, groups, record, history, tombstone = re.findall(r"<table>.*?</table>", page, re.DOTALL)
+    assert (good.count("<tr>"), "… and" in good) == (201, False)
+    assert '<th style="text-align:left">score</th>' in groups
+    assert "https://chat.acme.dev/answers/" in record
+    assert history.count("<tr>") == 3
+    assert "purged_at" in tombstone
