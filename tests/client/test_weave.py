@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
 from typing import Any
 
@@ -92,7 +93,9 @@ def test_what_is_read_has_weaves_classes_and_names(client: weave.WeaveClient) ->
     first = found[0]
     assert (first.id, first.weave_ref, first.wb_user_id, first.project_id) == (id, CALL, "anonymous", "acme/chat")
     assert list(first.to_dict())[:3] == ["id", "project_id", "weave_ref"]
-    assert first.to_dict()["payload"] == {"note": "Right."}
+    assert first.to_dict() == first.model_dump() == dict(first)
+    assert (first["weave_ref"], "ref" in first.keys()) == (CALL, False)  # noqa: SIM118
+    assert json.loads(first.model_dump_json()).items() >= {"weave_ref": CALL, "payload": {"note": "Right."}}.items()
     assert client.get_feedback(id.upper())[0] == first == pickle.loads(pickle.dumps(first))
     assert client.get_feedback(reaction="👍")[0].payload["emoji"] == "👍"
     limited = client.get_feedback(offset=1, limit=1)

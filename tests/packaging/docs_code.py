@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[2]
 # Those with a word after `python` are expressions, such as those of docs/query.md.
 _BLOCK = re.compile(r"^```python(?P<expression> [^\n]+)?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
+# pandas and pyarrow have no complete types; these rules report nothing else in an example that makes a frame.
+_FRAMES = re.compile(r"\.to_(pandas|arrow|polars)\(")
+_OF_FRAMES = "  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]"
+
 
 def modules() -> dict[str, str]:
     """The modules by their names: a page is one, whose examples continue each other; those of README.md stand alone."""
@@ -37,6 +41,8 @@ def _module(page: str, blocks: Iterable[re.Match[str]]) -> str:
             lines = lines or ["from plaudit import field; _: object"]
             code[0] = f"_ = ({code[0]}"
             code[-1] += ")"
+        elif _FRAMES.search(block["code"]):
+            code = [line + _OF_FRAMES for line in code]
         lines += [""] * (page.count("\n", 0, block.start("code")) - len(lines)) + code
     return "\n".join([*lines, ""])
 

@@ -104,6 +104,20 @@ class Feedback(plaudit.Feedback):
         """Every field that Weave has, by Weave's name; what a record has beyond them is an attribute."""
         return {name: getattr(self, name) for name in _FIELDS}
 
+    def model_dump_json(self) -> str:
+        """As `to_json`: a JSON object with the names of Weave's fields."""
+        return self.to_json()
+
+    def keys(self) -> Iterable[str]:
+        """The names of Weave's fields."""
+        return _FIELDS
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name in Weave. Raises KeyError."""
+        if name not in _FIELDS:
+            raise KeyError(name)
+        return getattr(self, name)
+
 
 class Feedbacks(plaudit.Feedbacks):
     """Records in order."""
