@@ -164,6 +164,32 @@ def aggregates(draw: st.DrawFn) -> Case:
     return case
 
 
+@st.composite
+def served_aggregates(draw: st.DrawFn, paths: tuple[str, ...]) -> Case:
+    """A question about the numbers at one of the paths, by type and time."""
+    path = draw(st.sampled_from(paths))
+    functions = ("sum", "mean", "min", "max", "variance", "stddev", "percentiles", "histogram")
+    asked = draw(st.lists(st.sampled_from(functions), min_size=1, max_size=3, unique=True))
+    measures: list[Case] = [{"name": each, "function": each, "value": {"$getField": path}} for each in asked]
+    more: dict[str, Case] = {"percentiles": {"percents": [25, 99.9]}, "histogram": {"edges": [-1, 0, 1]}}
+    measures = [measure | more.get(measure["name"], {}) for measure in measures]
+    group_by: list[Case] = [
+        {"value": {"$getField": "feedback_type"}},
+        {"name": "month", "time": {"unit": "month", "time_zone": draw(st.sampled_from(ZONES))}},
+    ]
+    case: Case = {
+        "project_id": PROJECT,
+        "measures": measures,
+        "group_by": draw(st.sampled_from(([], group_by[:1], group_by[1:], group_by))),
+        "include_total": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        case["query"] = {
+            "$expr": {"$gte": [{"$getField": "feedback_type"}, {"$literal": draw(strategies.short_texts)}]}
+        }
+    return case
+
+
 def question_of(when: Case) -> Aggregate:
     """The question of a generated case; without its condition on groups where that compares different kinds."""
     out: list[Violation] = []

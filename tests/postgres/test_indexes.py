@@ -340,3 +340,16 @@ def test_the_commands_work_on_a_database_too(made: Database) -> None:
     assert run("index", "list", "--store", made.url).stdout == ""
     refused = run("index", "list", "--store", "postgresql://u:geheim@127.0.0.1:1/db")
     assert (refused.exit_code, "geheim" in refused.output) == (1, False)
+
+
+def test_columns_are_indexed_and_aggregates_are_not(empty_database: Database) -> None:
+    url = empty_database.url
+    for name in ("span_trace_id", "queue_id"):
+        index = declare(name)
+        assert asyncio.run(postgres_indexes.create(url, index))
+        [(made,)] = empty_database.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", (name_of(index),))
+        assert made.endswith(f"(project, {name}, created_at, id)")
+        assert asyncio.run(postgres_indexes.listing(url)) == [(index, State.READY)]
+        assert asyncio.run(postgres_indexes.drop(url, index))
+    with pytest.raises(StoreError, match="gains nothing"):
+        asyncio.run(postgres_indexes.create(url, declare("payload.score", "aggregates")))

@@ -56,10 +56,33 @@ def test_a_path_of_two_indexes_is_dropped_by_its_kind(store: str) -> None:
         run("index", "create", "--path", "payload.score", "--as", kind, "--store", store)
     drop = ("index", "drop", "--path", "payload.score", "--store", store)
     refused = run(*drop)
-    assert (refused.exit_code, "is indexed as number and text; say which with --as" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "is indexed as number and text; say which with --as or --for" in refused.stderr) == (
+        1,
+        True,
+    )
     assert run(*drop, "--as", "text").exit_code == 0
     assert run(*drop).exit_code == 0
     assert run("index", "list", "--store", store).stdout == ""
+
+
+def test_an_index_for_aggregates_and_one_of_a_column(store: str) -> None:
+    create = ("index", "create", "--store", store, "--path")
+    made = run(*create, "payload.score", "--for", "aggregates")
+    assert (made.exit_code, made.stderr) == (0, "")
+    assert made.stdout.startswith("The index for payload.score for aggregates is made and declared (")
+    assert run(*create, "payload.score", "--as", "number").exit_code == 0
+    for column in ("span_trace_id", "creator", "queue_id", "wb_user_id"):
+        assert run(*create, column).exit_code == 0
+    listed = run("index", "list", "--store", store).stdout.splitlines()
+    columns = [f"{name}\tcolumn\tready" for name in ("creator", "queue_id", "span_trace_id", "user_id")]
+    assert sorted(listed) == sorted(["payload.score\taggregates\tready", "payload.score\tnumber\tready", *columns])
+    drop = ("index", "drop", "--store", store, "--path")
+    assert run(*drop, "payload.score").exit_code == 1
+    dropped = run(*drop, "payload.score", "--for", "aggregates")
+    assert dropped.stdout == "The index for payload.score for aggregates is dropped.\n"
+    assert run(*drop, "span_trace_id").stdout == "The index for span_trace_id is dropped.\n"
+    refused = run(*create, "payload.score", "--for", "aggregates", "--as", "text")
+    assert (refused.exit_code, "leave out --as" in refused.stderr) == (1, True)
 
 
 def test_a_hostile_path_is_shown_on_one_line(store: str) -> None:

@@ -8,14 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from plaudit._contract import limits
 from plaudit_server.analytics.buckets import Calendar, calendar
-from plaudit_server.analytics.columns import Columns
+from plaudit_server.analytics.columns import Columns, IndexedColumns
 from plaudit_server.analytics.counting import Counted, Tail
 from plaudit_server.analytics.dialects import DIALECTS
 from plaudit_server.analytics.errors import AggregateTooLarge
 from plaudit_server.analytics.groups import Arranged, Wanted, arranged_from, sorted_groups
 from plaudit_server.analytics.placing import Placing, is_filled, restriction
 from plaudit_server.analytics.records import Aggregate, ByTime, Group
+from plaudit_server.analytics.serving import serving
 from plaudit_server.analytics.statements import EVERYTHING, Prepared, Statements
+from plaudit_server.feedback.matching import declared_indexes
 from plaudit_server.feedback.matching import where as matching
 from plaudit_server.query.compile.fragments import Sql
 from plaudit_server.store.base import Statement, Steps
@@ -117,7 +119,10 @@ def aggregate(sql: Store, question: Aggregate, wanted: Wanted) -> Steps[Unarrang
     at = yield from revision(sql, question.project)
     where = yield from matching(sql, question.project, question.filter)
     calendars = yield from _calendars(sql, question, where)
-    statements = Statements(columns_of(sql), question, where, calendars)
+    columns = columns_of(sql)
+    index = serving(question, (yield from declared_indexes(sql)))
+    indexed = None if index is None else IndexedColumns(columns.dialect, columns.own, index)
+    statements = Statements(columns, question, where, calendars, indexed)
     grouped = yield from _counted_alone(statements, wanted)
     group_count = None
     if grouped is None:

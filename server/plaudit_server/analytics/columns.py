@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from plaudit_server.analytics.buckets import Calendar
 from plaudit_server.analytics.dialects import AnalyticsDialect
 from plaudit_server.analytics.labels import label_sql
 from plaudit_server.analytics.records import ByEach, ByRefPart, ByTime, Grouping, Measure, Value
-from plaudit_server.query.compile.dialect import Dialect
+from plaudit_server.query.compile.dialect import MARK, Dialect
 from plaudit_server.query.compile.filters import compile_filter
-from plaudit_server.query.compile.fragments import Sql, fill
+from plaudit_server.query.compile.fragments import Sql, fill, join
+from plaudit_server.query.compile.indexed import expression
 from plaudit_server.query.compile.operators import Operators
 from plaudit_server.query.compile.paths import Paths
-from plaudit_server.query.fields import Column, PayloadPath
+from plaudit_server.query.fields import Column, MapKey, PayloadPath
+from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.query.kinds import is_null
+from plaudit_server.query.tree import Field
 
 
 class Columns:
@@ -33,7 +36,9 @@ class Columns:
         assert kind != "range"
         if is_null(value.operand):
             return Sql(self.own.nulls[kind])
-        return self._operators.value(value.operand, kind)
+        sql = self._operators.value(value.operand, kind)
+        is_of_map = kind == "number" and isinstance(value.operand, Field) and isinstance(value.operand.ref, MapKey)
+        return fill(self.own.whole, value=sql) if is_of_map else sql
 
     def key(self, grouping: Grouping, calendar: Calendar | None) -> Sql:
         """The key of a record; of a grouping by each entry, what has the entries."""
@@ -53,13 +58,31 @@ class Columns:
             case _:
                 raise AssertionError("a grouping is by one of these")
 
-    def measured(self, measure: Measure) -> Sql | None:
-        """The value of a record that a measure takes; null where it takes none. None: the measure counts records."""
-        value = None if measure.value is None else self.value(measure.value)
+    def measured(self, measure: Measure) -> Sql:
+        """What a measure takes of a record: its value, or 1 where it counts records; null where it takes none."""
+        value = Sql("1") if measure.value is None else self.value(measure.value)
         if measure.where is None:
             return value
         taken = compile_filter(measure.where, self.dialect, "f")
-        return fill("case when {taken} then {value} end", taken=taken, value=value or Sql("1"))
+        return fill("case when {taken} then {value} end", taken=taken, value=value)
+
+
+class IndexedColumns(Columns):
+    """The same, with the numbers of one path as an index for aggregates holds them."""
+
+    def __init__(self, dialect: Dialect, own: AnalyticsDialect, index: DeclaredIndex) -> None:
+        super().__init__(dialect, own)
+        self._operand = Field(index.ref)
+        number = expression(dialect.indexed, index, "f").text
+        self._number = Sql(number)
+        self.exact = Sql(f"typeof({number}) <> 'text'")
+        """Whether the index holds the number of a record, or that it has none."""
+        self.marked = Sql(f"{number} = {MARK}")
+        """Whether the payload must be read for it."""
+
+    def value(self, value: Value) -> Sql:
+        """The value of an expression; null for none."""
+        return self._number if value.operand == self._operand else super().value(value)
 
 
 class Base(NamedTuple):
@@ -91,6 +114,20 @@ def base(
         if isinstance(grouping.by, ByEach):
             sql = _each(columns, sql, grouping.by, f"k{place}", tuple(named))
     return Base(sql, keys)
+
+
+def base_with_index(
+    columns: Columns,
+    indexed: IndexedColumns,
+    where: Sql,
+    groupings: Sequence[tuple[Grouping, Calendar | None]],
+    values: Callable[[Columns], Mapping[str, Sql]],
+) -> Base:
+    """The same, of what an index for aggregates holds; the payloads of the few marked records are read."""
+    held = base(indexed, join("and", (where, indexed.exact)), (), groupings, values(indexed))
+    read = base(columns, join("and", (where, indexed.marked)), (), groupings, values(columns))
+    text = f"select * from ({held.sql.text}) as held union all select * from ({read.sql.text}) as read"
+    return Base(Sql(text, held.sql.params + read.sql.params), held.keys)
 
 
 def _newest(parts: Mapping[str, Sql]) -> dict[str, Sql]:

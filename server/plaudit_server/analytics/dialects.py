@@ -19,6 +19,8 @@ class AnalyticsDialect:
 
     nulls: Mapping[str, str]
     """A null of a kind, where the engine must know of which."""
+    whole: str
+    """The number `{value}` of a map, an integer where it is whole and within 64 bits."""
     fence: str
     """Ends a subquery that must not be merged into the one around it, which would compute values at each use."""
     greatest: str
@@ -88,6 +90,7 @@ _SQLITE_SUMMED: Final = (
 
 SQLITE: Final = AnalyticsDialect(
     nulls=dict.fromkeys(("number", "text", "bool", "time"), "null"),
+    whole="(select case when n = cast(n as integer) then cast(n as integer) else n end from (select {value} as n))",
     fence="limit -1",
     greatest="max",
     ref_parts={part: f"plaudit_ref_{part}({{value}})" for part in get_args(RefPartName)},
@@ -131,6 +134,7 @@ POSTGRES: Final = AnalyticsDialect(
         kind: f"cast(null as {type})"
         for kind, type in (("number", "numeric"), ("text", "text"), ("bool", "boolean"), ("time", "bigint"))
     },
+    whole="{value}",
     fence="offset 0",
     greatest="greatest",
     ref_parts={

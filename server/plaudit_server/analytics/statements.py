@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from plaudit_server.analytics.arithmetic import VARIABLE, root
 from plaudit_server.analytics.buckets import Calendar
-from plaudit_server.analytics.columns import Base, Columns, base
+from plaudit_server.analytics.columns import Base, Columns, IndexedColumns, base, base_with_index
 from plaudit_server.analytics.counting import Counted, counted
 from plaudit_server.analytics.dialects import number, rounded
 from plaudit_server.analytics.labels import bucket_of_label
@@ -51,24 +51,32 @@ class Simple:
 class Statements:
     """The statements of one question about groups, and what their rows mean."""
 
-    def __init__(self, columns: Columns, question: Aggregate, where: Sql, calendars: Mapping[int, Calendar]) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        question: Aggregate,
+        where: Sql,
+        calendars: Mapping[int, Calendar],
+        indexed: IndexedColumns | None = None,
+    ) -> None:
+        """`indexed` are the columns of an index for aggregates that holds all that the question reads."""
         self._columns = columns
+        self._indexed = indexed
         self._question = question
         self._where = where
         self._calendars = calendars
         self._groupings = [(grouping, calendars.get(place)) for place, grouping in enumerate(question.group_by)]
-        self._values: dict[str, Sql] = {}
+        self._measures: dict[str, Measure] = {}
         self._names: list[str | None] = []
         named: dict[str, str] = {}
         for measure in question.measures:
-            sql = columns.measured(measure)
-            if sql is None:
+            if measure.value is None and measure.where is None:
                 self._names.append(None)
                 continue
             # By their text, in which 1, 1.0 and true are not the same.
             name = named.setdefault(repr((measure.value, measure.where)), f"v{len(named)}")
             self._names.append(name)
-            self._values[name] = sql
+            self._measures[name] = measure
 
     @property
     def dialect(self) -> Dialect:
@@ -117,9 +125,14 @@ class Statements:
         return tuple(self._key(place, grouping, row[place]) for place, grouping in groupings)
 
     def _base(self, grouped: bool, names: set[str]) -> Base:
-        values = {name: sql for name, sql in self._values.items() if name in names}
         groupings = self._groupings if grouped else []
-        return base(self._columns, self._where, self._question.newest_of, groupings, values)
+
+        def values(columns: Columns) -> Mapping[str, Sql]:
+            return {name: columns.measured(self._measures[name]) for name in self._measures if name in names}
+
+        if self._indexed is not None and names:
+            return base_with_index(self._columns, self._indexed, self._where, groupings, values)
+        return base(self._columns, self._where, self._question.newest_of, groupings, values(self._columns))
 
     def _key(self, place: int, grouping: Grouping, value: Any) -> Key:
         if value is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KINDS: Final = ("number", "text", "bool")
+_AGGREGATES: Final = "aggregates"
 _MANY_ROWS: Final = 100_000
 
 
@@ -81,9 +82,13 @@ def _place(store: str | None, toml_path: str | None) -> _Place:
     return _SqlitePlace(str(url.path)) if url.is_embedded else _PostgresPlace(url.text)
 
 
-def _declared(path: str, kind: str | None) -> DeclaredIndex:
+def _declared(path: str, kind: str | None, purpose: str) -> DeclaredIndex:
     from plaudit_server.query.indexes.declared import NotIndexable, declare
 
+    if purpose == _AGGREGATES:
+        if kind not in (None, "number"):
+            raise ConfigError("an index for aggregates holds numbers; leave out --as")
+        kind = purpose
     try:
         return declare(path, kind)
     except NotIndexable as error:
@@ -97,16 +102,29 @@ def _of_store(command: F) -> F:
 
 def _of_path(command: F) -> F:
     """Give a command the options that name an index."""
-    path = click.option("--path", required=True, metavar="PATH", help="As in a query: payload.score, scorer_ratings.q.")
-    kind = click.option(
-        "--as", "kind", type=click.Choice(_KINDS), help="How its values are read; not needed for a key of a map."
+    path = click.option(
+        "--path", required=True, metavar="PATH", help="As in a query: payload.score, scorer_ratings.q, span_trace_id."
     )
-    return path(kind(command))
+    kind = click.option(
+        "--as",
+        "kind",
+        type=click.Choice(_KINDS),
+        help="How its values are read; not needed for a key of a map, or a column.",
+    )
+    purpose = click.option(
+        "--for",
+        "purpose",
+        type=click.Choice(("filters", _AGGREGATES)),
+        default="filters",
+        show_default=True,
+        help="What it serves: filters, or sums, means and the like of its numbers (on SQLite).",
+    )
+    return path(kind(purpose(command)))
 
 
 @click.group()
 def index() -> None:
-    """Declare indexes for paths in the payload, and keys of the scorer_* maps, that queries often filter by.
+    """Declare indexes for paths in the payload, keys of the scorer_* maps, and columns, that queries often filter by.
 
     A filter that compares such a path with numbers, texts or bools then finds its records in the index instead of
     reading them all. Each index costs something on every write.
@@ -116,7 +134,7 @@ def index() -> None:
 @index.command("create")
 @_of_path
 @_of_store
-def create_index(path: str, kind: str | None, store: str | None, toml_path: str | None) -> None:
+def create_index(path: str, kind: str | None, purpose: str, store: str | None, toml_path: str | None) -> None:
     """Make an index for a path, and declare it; running servers use it within seconds.
 
     On PostgreSQL reads and writes continue meanwhile. On SQLite reads continue, and writes wait: a server refuses a
@@ -124,7 +142,7 @@ def create_index(path: str, kind: str | None, store: str | None, toml_path: str 
     makes what is missing, and updates the planner's statistics.
     """
     with failures():
-        wanted = _declared(path, kind)
+        wanted = _declared(path, kind, purpose)
         place = _place(store, toml_path)
         if (rows := place.rows()) >= _MANY_ROWS:
             print(f"Making an index over about {rows:,} records; this may take a while.", file=sys.stderr)
@@ -132,9 +150,9 @@ def create_index(path: str, kind: str | None, store: str | None, toml_path: str 
         made = place.create(wanted)
     if made:
         took = time.monotonic() - started
-        click.echo(f"The index for {_shown(path)} as {wanted.kind} is made and declared ({took:.1f} s).")
+        click.echo(f"The index for {_described(wanted)} is made and declared ({took:.1f} s).")
     else:
-        click.echo(f"The index for {_shown(path)} as {wanted.kind} is there already.")
+        click.echo(f"The index for {_described(wanted)} is there already.")
 
 
 @index.command("list")
@@ -152,21 +170,29 @@ def list_indexes(store: str | None, toml_path: str | None) -> None:
 @index.command("drop")
 @_of_path
 @_of_store
-def drop_index(path: str, kind: str | None, store: str | None, toml_path: str | None) -> None:
+def drop_index(path: str, kind: str | None, purpose: str, store: str | None, toml_path: str | None) -> None:
     """Drop the index of a path; filters by it read every record again.
 
     A running server that has not noticed yet is slower for some seconds, never wrong.
     """
     with failures():
         place = _place(store, toml_path)
+        if purpose == _AGGREGATES:
+            kind = purpose
         declared = [found for found, _ in place.listing() if found.path == path and kind in (None, found.kind)]
         if not declared:
             raise ConfigError(f"no such index is declared for {_shown(path)}; `plaudit-server index list` shows all")
         if len(declared) > 1:
             kinds = " and ".join(found.kind for found in declared)
-            raise ConfigError(f"{_shown(path)} is indexed as {kinds}; say which with --as")
+            raise ConfigError(f"{_shown(path)} is indexed as {kinds}; say which with --as or --for")
         place.drop(declared[0])
-    click.echo(f"The index for {_shown(path)} as {declared[0].kind} is dropped.")
+    click.echo(f"The index for {_described(declared[0])} is dropped.")
+
+
+def _described(index: DeclaredIndex) -> str:
+    """An index on one line."""
+    how = {"aggregates": " for aggregates", "column": ""}.get(index.kind, f" as {index.kind}")
+    return f"{_shown(index.path)}{how}"
 
 
 def _shown(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from plaudit_server.query.compile.filters import compile_filter, compile_indexed
 from plaudit_server.query.compile.fragments import Sql
+from plaudit_server.query.indexes.conditions import Indexes
 from plaudit_server.query.tree import Operation
 from plaudit_server.store import declared
 from plaudit_server.store.base import Statement, Steps
@@ -28,7 +29,7 @@ def where(sql: Prepared, project: str, filter: Operation | None, rows_in_time: i
     mine = sql.traits.sql("f.project = ?")
     if filter is None:
         return Sql(mine, (project,))
-    yield from _refresh(sql)
+    yield from declared_indexes(sql)
     dialect = sql.traits.dialect
     compiled = compile_indexed(filter, dialect, "f", sql.indexes)
     if compiled.conditions and sql.traits.counts_first:
@@ -68,9 +69,10 @@ def _pays(rows: int, rows_in_time: int | None) -> int:
     return math.isqrt(rows * (rows_in_time + 1) // _FETCH_COST) + 1
 
 
-def _refresh(sql: Prepared) -> Steps[None]:
-    """Read which indexes are declared, unless that was done a short time ago."""
+def declared_indexes(sql: Prepared) -> Steps[Indexes]:
+    """The declared indexes; they are read unless that was done a short time ago."""
     now = time.monotonic()
     if now - sql.indexes_read >= _INDEXES_SECONDS:
         sql.indexes_read = now  # other reads continue meanwhile with what is known
         sql.indexes = declared.usable(sql.traits.dialect, (yield Statement(declared.READ)))
+    return sql.indexes

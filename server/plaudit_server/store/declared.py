@@ -57,10 +57,13 @@ def declaration(dialect: Dialect, index: DeclaredIndex) -> Declaration:
 def create(dialect: Dialect, declared: Declaration, how: str = "") -> str:
     """The statement that makes an index; like every other it begins with the project."""
     index = declared.index
+    value = expression(dialect.indexed, index).text
+    if index.kind == "aggregates":
+        return f"CREATE INDEX {how}{declared.name} ON feedback (project, feedback_type, {value}, created_at)"
     # Rows with the same value are then in the order of time. Numbers that are looked up as a range are not: there the
     # columns would only take space.
     tail = "" if index.kind == "number" and not dialect.indexed.exact_numbers else ", created_at, id"
-    return f"CREATE INDEX {how}{declared.name} ON feedback (project, {expression(dialect.indexed, index).text}{tail})"
+    return f"CREATE INDEX {how}{declared.name} ON feedback (project, {value}{tail})"
 
 
 def read(rows: Iterable[tuple[Any, ...]]) -> list[Declaration]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+MARK: Final = "''"
+"""What an index for aggregates holds of a number that it cannot hold exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,11 @@ class Indexed:
     """The first `{length}` characters of the text."""
     as_bool: str
     """1 or 0."""
+    exact_number: str | None
+    """The exact number, the text MARK where the payload must be read for it, or null.
+
+    None where an engine cannot answer from an index alone.
+    """
     number_slot: str
     bool_slot: str
     least: tuple[float, str] | None

@@ -22,7 +22,7 @@ def fold(text: str | None) -> str | None:
 
 
 def number(text: str | None) -> int | float | None:
-    """A numeral by its exact value: an integer where it is digits alone within 64 bits, else the closest double.
+    """A numeral by its exact value: an integer where it is whole and within 64 bits, else the closest double.
 
     SQLite's own conversion is off by a bit for one long numeral in many millions. Raises ValueError for other text.
     """
@@ -31,7 +31,9 @@ def number(text: str | None) -> int | float | None:
     # A sign and 40 digits are more than 64 bits; longer texts would only cost time.
     if len(text) <= 41 and text.lstrip("+-").isdigit() and _FIRST_INTEGER <= (integer := int(text)) <= _LAST_INTEGER:
         return integer
-    return float(text)
+    double = float(text)
+    is_whole = double.is_integer() and _FIRST_INTEGER <= double <= _LAST_INTEGER
+    return int(double) if is_whole else double
 
 
 def entries(text: str | None) -> str | None:

@@ -23,7 +23,11 @@ def expression(indexed: Indexed, index: DeclaredIndex, alias: str = "") -> Sql:
 @cache
 def _expression(indexed: Indexed, index: DeclaredIndex, qualifier: str) -> Sql:
     json, path = indexed.json(qualifier + index.column, index.ways)
-    template = {"number": indexed.as_number, "text": indexed.as_text, "bool": indexed.as_bool}[index.kind]
+    if index.kind == "column":
+        return Sql(json)
+    templates = {"number": indexed.as_number, "text": indexed.as_text, "bool": indexed.as_bool}
+    template = templates.get(index.kind, indexed.exact_number)
+    assert template is not None, "this engine has no indexes for aggregates"
     return fill(template, json=Sql(json), path=Sql(path), length=Sql(str(TEXT_CHARACTERS)))
 
 
@@ -50,7 +54,7 @@ class _Condition:
         self._dialect = dialect
         self._kind = index.kind
         self._value = expression(indexed, index, alias)
-        slots = {"number": indexed.number_slot, "text": dialect.text_slot, "bool": indexed.bool_slot}
+        slots: dict[str, str] = {"number": indexed.number_slot, "text": dialect.text_slot, "bool": indexed.bool_slot}
         self._slot = slots[index.kind]
 
     def within(self, spans: tuple[Span, ...]) -> Sql:

@@ -42,6 +42,10 @@ class Indexes:
             (index.ref, index.kind): index for index in declared
         }
 
+    def exact(self, ref: FieldRef) -> DeclaredIndex | None:
+        """The index for aggregates of the numbers at a path or key, if there is one."""
+        return self._found.get((ref, "aggregates"))
+
     def narrowing(self, leaf: Operation, wanted: bool, exact_numbers: bool) -> Narrowing | None:
         """The index that serves a comparison with literals, and where in it the matches are; None where none does.
 

@@ -7,11 +7,15 @@ from itertools import product
 from typing import Final, Literal
 
 from plaudit._contract import limits
-from plaudit_server.query.fields import Column, MapKey, PayloadPath, UnknownField, is_position, resolve
+from plaudit_server.query.fields import PAYLOAD, Column, MapKey, PayloadPath, UnknownField, is_position, resolve
 
-IndexKind = Literal["number", "text", "bool"]
+IndexKind = Literal["number", "text", "bool", "aggregates", "column"]
+"""As what an index holds the values: for filters as a number, text or bool; for aggregates the exact number, or a mark
+where the payload must be read; of a column as they are."""
 
-KINDS: Final[tuple[IndexKind, ...]] = ("number", "text", "bool")
+KINDS: Final[tuple[IndexKind, ...]] = ("number", "text", "bool", "aggregates")
+COLUMNS: Final = ("span_trace_id", "creator", "queue_id", "user_id")
+"""The columns for which an index can be declared."""
 PATH_BYTES: Final = 512
 POSITIONS: Final = 2
 TEXT_CHARACTERS: Final = 256
@@ -27,17 +31,23 @@ class DeclaredIndex:
     """An index over the values of a path, read as a kind."""
 
     path: str
-    ref: MapKey | PayloadPath
+    ref: MapKey | PayloadPath | Column
     kind: IndexKind
 
     @property
     def column(self) -> str:
         """The column that holds the values."""
-        return self.ref.column if isinstance(self.ref, MapKey) else "payload"
+        match self.ref:
+            case MapKey(column=column) | Column(name=column):
+                return column
+            case _:
+                return PAYLOAD
 
     @property
     def ways(self) -> list[list[str | int]]:
         """Every way from the column to the value; an integer is a position. At most one leads to a value in a row."""
+        if isinstance(self.ref, Column):
+            return [[]]
         if isinstance(self.ref, MapKey):
             return [[self.ref.key]]
         first, *later = self.ref.segments
@@ -59,21 +69,29 @@ def declare(path: str, kind: str | None = None) -> DeclaredIndex:
     if size > PATH_BYTES:
         raise NotIndexable(f"the path has {size} bytes; an index takes {PATH_BYTES} at most")
     if isinstance(ref, Column):
-        raise NotIndexable(
-            f"{path} is a column; an index is declared for a path in the payload, such as payload.score, "
-            "or a key of a map, such as scorer_ratings.quality"
-        )
+        return _of_column(path, ref, kind)
     _check_size(path, ref)
     if kind is None:
         if isinstance(ref, PayloadPath):
             raise NotIndexable(f"a value in the payload has no kind of its own: read {path} as number, text or bool")
         kind = ref.kind
-    if isinstance(ref, MapKey) and kind != ref.kind:
+    if isinstance(ref, MapKey) and ref.kind != ("number" if kind == "aggregates" else kind):
         raise NotIndexable(f"the values of {ref.column} are read as {ref.kind}, not as {kind}")
     for known in KINDS:
         if kind == known:
             return DeclaredIndex(path, ref, known)
     raise NotIndexable(f"{kind!r} is no kind of an index: number, text or bool")
+
+
+def _of_column(path: str, column: Column, kind: str | None) -> DeclaredIndex:
+    if column.name not in COLUMNS:
+        raise NotIndexable(
+            f"{path} is a column; an index is declared for a path in the payload, such as payload.score, a key of a "
+            f"map, such as scorer_ratings.quality, or one of the columns {', '.join(COLUMNS)}"
+        )
+    if kind not in (None, "column"):
+        raise NotIndexable(f"{path} is a column, whose values are indexed as they are, not as {kind}")
+    return DeclaredIndex(column.name, column, "column")
 
 
 def _check_size(path: str, ref: MapKey | PayloadPath) -> None:

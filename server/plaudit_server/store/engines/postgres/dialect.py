@@ -122,6 +122,7 @@ _INDEXED: Final = Indexed(
         f" when 'string' then case {_TEXT_AT} when 'true' then 1 when 'false' then 0 end"
         f" when 'number' then case {_TEXT_AT}::float8 when 1 then 1 when 0 then 0 end end)"
     ),
+    exact_number=None,
     number_slot="%s::float8",
     bool_slot="%s::int",
     least=None,

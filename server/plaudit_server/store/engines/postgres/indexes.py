@@ -25,6 +25,8 @@ async def create(url: str, index: DeclaredIndex) -> bool:
     Writes continue meanwhile. The rest of an interrupted build is removed first; the rest of this one, if it fails,
     at the end.
     """
+    if index.kind == "aggregates":
+        raise StoreError("PostgreSQL answers from no index over an expression alone: one for aggregates gains nothing")
     new = declared.declaration(_DIALECT, index)
     async with connected(url) as connection:
         await _check(connection)

@@ -155,6 +155,13 @@ SQLITE: Final = Dialect(
             " when abs(({json} ->> {path}) - 1) < 0.1 then 1 end"
             " when 'text' then case {json} ->> {path} when 'true' then 1 when 'false' then 0 end end)"
         ),
+        # Numerals of up to 15 digits are converted exactly by every version of the engine.
+        exact_number=(
+            "(case json_type({json}, {path}) when 'integer' then case when length({json} -> {path}) < 19"
+            " then {json} ->> {path} else '' end when 'real' then case when length({json} -> {path}) < 17"
+            " and ({json} -> {path}) not glob '*[eE]*' then cast({json} -> {path} as numeric) else '' end"
+            " when 'text' then case when ({json} ->> {path}) glob '[-+.0-9]*' then '' end end)"
+        ),
         number_slot="?",
         bool_slot="?",
         # Between two bounds the planner expects fewer rows than above one, and takes the index.
