@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 _HEAVY = {"apsw", "grpc", "google.protobuf", "numpy", "pandas", "plaudit_server", "rich", "uvloop"}
 _OF_THE_SERVER = {"apsw", "click", "emoji", "grpc_health", "grpc_reflection", "pandas", "plaudit_server", "uvloop"}
 
@@ -19,6 +21,31 @@ def _modules_after(code: str) -> set[str]:
 
 def test_import_plaudit_loads_nothing_heavy() -> None:
     assert _modules_after("import plaudit") & _HEAVY == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["query", "--help"], ["export", "--help"], ["context", "list"]])
+def test_the_command_line_starts_with_little(arguments: list[str]) -> None:
+    """Help, completion and contexts need the standard library and click: so they take less than 80 ms of CPU."""
+    code = f"""
+import sys
+from plaudit._cli.main import main
+sys.argv = ["plaudit", *{arguments!r}]
+sys.stdout = open("/dev/null", "w")
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code == 0
+sys.stdout = sys.__stdout__
+"""
+    modules = _modules_after(code)
+
+    assert "click" in modules
+    assert (
+        modules & (_HEAVY | {"google", "plaudit._core", "plaudit._sync", "plaudit.v1", "subprocess", "asyncio"})
+        == set()
+    )
+    ours = {name for name in modules if name.startswith("plaudit._cli.")}
+    assert len(ours) < 8, "each command is imported when it runs"
 
 
 def test_every_public_name_is_there_without_the_server_installed() -> None:

@@ -119,7 +119,7 @@ class AsyncFeedbackQuery(Shown, Asked["AsyncClient"], AsyncAnalysis):
 
         settings = self.client._settings
         if callable(settings.api_key) or self.client._given is not None:
-            raise TypeError("an export asks over a connection of its own: with no function for keys, and no channel or transport")
+            raise TypeError("an export asks over its own connection: no function for keys, no channel or transport")
 
         def run() -> Exported:
             question = self._question

@@ -73,7 +73,8 @@ def import_(
                     if apply_purges and importing.gone:
                         importing.purged = client.purge(importing.gone, project=project)
             finally:
-                importing.report(dry_run, report_file)
+                if importing.rows or sys.exception() is None:
+                    importing.report(dry_run, report_file)
         except UnusableError as error:
             raise click.UsageError(str(error)) from error
     return 1 if importing.refused_count else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plaudit._cli.options import filters, flags, output
+from plaudit._cli.options import Flags, filters, flags, output
 
 _LIMIT = 20
 
@@ -154,8 +154,7 @@ def on(ref: str, order: str | None, limit: int, fields: str | None, form: str | 
     from plaudit._core.expr import field
 
     names = check_fields(fields)
-    parsed = parse_ref(ref)
-    own = f"{parsed.entity}/{parsed.project}" if parsed.entity else None
+    own = Flags.given().project or parse_ref(ref).project_id
     with connect(needs_project=own is None) as client:
         found = client.get_feedback(field("ref") == ref, limit=limit, order_by=_order(order), project=own)
         show(found, form, names, refs=False)
