@@ -23,11 +23,11 @@ class ListProjectsRequest(google.protobuf.message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     NAME_CONTAINS_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """How many projects at most in this page; 0 means 1,000, and so does more."""
+    """How many projects at most in this page; 0, and any number above 1,000, means 1,000."""
     page_token: builtins.str
     """`next_page_token` of the page before, with all other arguments but `page_size` the same."""
     name_contains: builtins.str
-    """Only projects whose name contains this text, upper and lower case alike; all when empty. At most 128 bytes."""
+    """Only projects whose name contains this text, whatever the case; all when empty. At most 128 bytes."""
     def __init__(
         self,
         *,
@@ -65,7 +65,7 @@ global___ListProjectsResponse = ListProjectsResponse
 
 @typing.final
 class Project(google.protobuf.message.Message):
-    """A project that something was ever stored in."""
+    """A project in which something was ever stored."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -99,7 +99,7 @@ global___Project = Project
 
 @typing.final
 class GetCallerRequest(google.protobuf.message.Message):
-    """Nothing to say: the credential says it."""
+    """Empty: the credential says who calls."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -22,8 +22,8 @@ class SubmitFeedbackRequest(google.protobuf.message.Message):
     FEEDBACK_FIELD_NUMBER: builtins.int
     @property
     def feedback(self) -> plaudit.v1.feedback_pb2.Feedback:
-        """Its type, payload and creator, and nothing else but the token's own ref, which may be left out. The type may be left
-        out when the token names one alone; the payload when the token has it.
+        """Its type, payload and creator, and no other field but the token's own ref, which may be left out. The type may be left
+        out when the token names only one; the payload when the token has it.
         """
 
     def __init__(
@@ -65,7 +65,7 @@ class RetractFeedbackRequest(google.protobuf.message.Message):
 
     FEEDBACK_TYPE_FIELD_NUMBER: builtins.int
     feedback_type: builtins.str
-    """The type; may be left out when the token names one alone."""
+    """The type; may be left out when the token names only one."""
     def __init__(
         self,
         *,
@@ -99,7 +99,7 @@ global___RetractFeedbackResponse = RetractFeedbackResponse
 
 @typing.final
 class GetSubmissionRequest(google.protobuf.message.Message):
-    """Nothing to say: the token says it."""
+    """Empty: the token says which records."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -119,7 +119,7 @@ class GetSubmissionResponse(google.protobuf.message.Message):
     FEEDBACK_TYPES_FIELD_NUMBER: builtins.int
     @property
     def feedback(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[plaudit.v1.feedback_pb2.Feedback]:
-        """The records that are there now, at most one of each type."""
+        """The records that exist now, at most one of each type."""
 
     @property
     def feedback_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

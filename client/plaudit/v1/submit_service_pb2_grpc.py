@@ -59,7 +59,7 @@ class SubmitServiceServicer(object):
     """
 
     def SubmitFeedback(self, request, context):
-        """Stores feedback on the token's ref. Sent again it changes nothing, with another payload it replaces what was sent
+        """Stores feedback on the token's ref. The same again changes nothing; another payload replaces what was sent
         before; when the user has retracted it, a new record is made, as often as the token allows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -27,7 +27,7 @@ class SubmitServiceStub:
         plaudit.v1.submit_service_pb2.SubmitFeedbackRequest,
         plaudit.v1.submit_service_pb2.SubmitFeedbackResponse,
     ]
-    """Stores feedback on the token's ref. Sent again it changes nothing, with another payload it replaces what was sent
+    """Stores feedback on the token's ref. The same again changes nothing; another payload replaces what was sent
     before; when the user has retracted it, a new record is made, as often as the token allows.
     """
 
@@ -52,7 +52,7 @@ class SubmitServiceAsyncStub:
         plaudit.v1.submit_service_pb2.SubmitFeedbackRequest,
         plaudit.v1.submit_service_pb2.SubmitFeedbackResponse,
     ]
-    """Stores feedback on the token's ref. Sent again it changes nothing, with another payload it replaces what was sent
+    """Stores feedback on the token's ref. The same again changes nothing; another payload replaces what was sent
     before; when the user has retracted it, a new record is made, as often as the token allows.
     """
 
@@ -79,7 +79,7 @@ class SubmitServiceServicer(metaclass=abc.ABCMeta):
         request: plaudit.v1.submit_service_pb2.SubmitFeedbackRequest,
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.submit_service_pb2.SubmitFeedbackResponse, collections.abc.Awaitable[plaudit.v1.submit_service_pb2.SubmitFeedbackResponse]]:
-        """Stores feedback on the token's ref. Sent again it changes nothing, with another payload it replaces what was sent
+        """Stores feedback on the token's ref. The same again changes nothing; another payload replaces what was sent
         before; when the user has retracted it, a new record is made, as often as the token allows.
         """
 

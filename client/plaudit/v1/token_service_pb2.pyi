@@ -34,14 +34,14 @@ class FeedbackTokenSpec(google.protobuf.message.Message):
     user: builtins.str
     """Your own name for the user, at most 200 bytes: `user_id` becomes `token:` and this."""
     payload_json: builtins.str
-    """A JSON object that is sent whatever the caller gives, for links in mails: at most 14 days, one record of each type."""
+    """The payload, whatever the caller sends, for links in mails: valid for at most 14 days, one record of each type."""
     @property
     def feedback_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The feedback types that it may send, 1 to 8."""
 
     @property
     def lifetime(self) -> google.protobuf.duration_pb2.Duration:
-        """How long it holds: a day when left out, at most 90 days, or what the signing key allows."""
+        """How long it is valid: a day when left out; at most 90 days, or what the signing key allows."""
 
     @property
     def origins(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -182,7 +182,7 @@ global___RevokeFeedbackTokenRequest = RevokeFeedbackTokenRequest
 
 @typing.final
 class RevokeFeedbackTokenResponse(google.protobuf.message.Message):
-    """Nothing to say: the token has ended, or never was."""
+    """Empty: the token is revoked now, or did not exist."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -59,7 +59,7 @@ class TokenServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeFeedbackToken(self, request, context):
-        """Ends a token before its time; what it has sent stays.
+        """Revokes a token before it expires; what it has sent stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -31,7 +31,7 @@ class TokenServiceStub:
         plaudit.v1.token_service_pb2.RevokeFeedbackTokenRequest,
         plaudit.v1.token_service_pb2.RevokeFeedbackTokenResponse,
     ]
-    """Ends a token before its time; what it has sent stays."""
+    """Revokes a token before it expires; what it has sent stays."""
 
 class TokenServiceAsyncStub:
     """Makes and revokes feedback tokens. A backend that has a signing key makes tokens by itself, without any call."""
@@ -46,7 +46,7 @@ class TokenServiceAsyncStub:
         plaudit.v1.token_service_pb2.RevokeFeedbackTokenRequest,
         plaudit.v1.token_service_pb2.RevokeFeedbackTokenResponse,
     ]
-    """Ends a token before its time; what it has sent stays."""
+    """Revokes a token before it expires; what it has sent stays."""
 
 class TokenServiceServicer(metaclass=abc.ABCMeta):
     """Makes and revokes feedback tokens. A backend that has a signing key makes tokens by itself, without any call."""
@@ -65,6 +65,6 @@ class TokenServiceServicer(metaclass=abc.ABCMeta):
         request: plaudit.v1.token_service_pb2.RevokeFeedbackTokenRequest,
         context: _ServicerContext,
     ) -> typing.Union[plaudit.v1.token_service_pb2.RevokeFeedbackTokenResponse, collections.abc.Awaitable[plaudit.v1.token_service_pb2.RevokeFeedbackTokenResponse]]:
-        """Ends a token before its time; what it has sent stays."""
+        """Revokes a token before it expires; what it has sent stays."""
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

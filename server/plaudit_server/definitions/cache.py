@@ -1,4 +1,4 @@
-"""What is defined in the projects that a server writes to, kept in memory; a commit finds out when it is old."""
+"""The definitions of the projects that a server writes to, in memory; each commit finds out when they are old."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from plaudit_server.store.base import Engine
 
 _PROJECTS: Final = 1_000
 _BYTES: Final = 64 * 1024 * 1024
-# A definition that can be used takes more memory than its bytes: a validator, its texts as objects.
+# A definition ready for use takes more memory than its bytes: it has a validator, and its texts as objects.
 _BYTES_EACH: Final = 2_000
 _BYTES_FACTOR: Final = 20
 
@@ -30,10 +30,10 @@ class Unreadable(Exception):
 
 
 class Cache:
-    """The definitions of projects, those written to last.
+    """The definitions of the projects that were written to last.
 
-    A project that is not in it counts as one in which nothing was ever defined, so that it costs nothing to find that
-    out: the guard of a commit says when that is wrong.
+    A project that is not in it is taken for one without definitions, so that such a project costs nothing; if that is
+    wrong, the guard of the commit reports it.
     """
 
     def __init__(self, store: Engine) -> None:
@@ -42,7 +42,7 @@ class Cache:
         self._size = 0
 
     def known(self, project: str) -> ProjectDefinitions:
-        """What is defined, as far as is known."""
+        """The definitions of a project, as far as they are known."""
         found = self._projects.get(project)
         if found is None:
             return NOTHING_DEFINED
@@ -50,7 +50,7 @@ class Cache:
         return found[0]
 
     async def load(self, project: str) -> ProjectDefinitions:
-        """Read what is defined now. Raises Unreadable, SchemaSupportMissing and StoreUnavailable."""
+        """Read the definitions as they are now. Raises Unreadable, SchemaSupportMissing and StoreUnavailable."""
         before = self._projects.get(project)
         found = await self._store.read(SelectInForce(project))
         if before is not None and before[0].number >= found.number:

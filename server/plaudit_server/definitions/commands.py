@@ -33,7 +33,7 @@ DEFINITIONS: Final = 1_000
 VERSIONS: Final = 1_000
 """How many versions a definition may have."""
 
-# What a put looks at in its transaction of the records stored since they were checked. The span is of all types.
+# How many of the records stored since the check a put looks at in its transaction. The span is of all types.
 _CHECKED_RECORDS: Final = 500
 _CHECKED_BYTES: Final = 4 * 1024 * 1024
 _CHECKED_SECONDS: Final = 0.05
@@ -103,7 +103,7 @@ class PutDefinition(Command[StoredDefinition]):
         return made
 
     def _spec_taken(self, there: Sequence[StoredDefinition]) -> DomainError | None:
-        """A spec's digest never changes, so that what a version asks of its records does not either."""
+        """A spec's digest never changes, so what a version asks of its records must not change, either."""
         spec = self.definition.annotation_ref
         for stored in there if spec is not None else ():
             before = self.read(stored).definition
@@ -113,7 +113,7 @@ class PutDefinition(Command[StoredDefinition]):
         return None
 
     def _breaks_stored(self, ledger: Ledger, there: Sequence[StoredDefinition]) -> Steps[DomainError | None]:
-        """Why records that were stored since they were checked are in the way."""
+        """Why the records that were stored since the check do not allow the put."""
         checked = self.checked_revision
         assert checked is not None
         if ledger.revision - checked > _CHECKED_SPAN:
@@ -143,7 +143,7 @@ def tried(definition: Definition, there: Sequence[Version]) -> Defined:
 
 
 def subject_of(record: StoredRecord, decode: DecodePayload) -> Subject:
-    """What is looked at of a stored record."""
+    """The parts of a stored record that a definition judges."""
     kept = record.feedback_type, record.ref, record.user_id, record.creator, record.annotation_ref
     return Subject(*kept, decode(record.payload), record.payload)
 

@@ -1,7 +1,7 @@
-"""What the definitions in force say of the records of a request: refusals, what finding them costs, and places; pure.
+"""How the definitions in force judge the records of a request: refusals, what finding them costs, places; pure.
 
-A request is looked at as a whole, since what its records cost together is bounded: 10^8, in bytes of payload × checks
-of a schema, which is about a tenth of a second. It is known before any of them is looked at.
+A request is judged as a whole, because the cost of all its records together is bounded: 10^8, in bytes of payload ×
+checks of a schema, which is about a tenth of a second. The cost is known before any record is judged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REQUEST_COST: Final = 100_000_000
 """The most that the records of one request may cost together."""
 
 INLINE_COST: Final = 100_000
-"""What costs more than this belongs into a thread."""
+"""Work that costs more than this is done in a thread."""
 
 REASON_CHARACTERS: Final = 10_000
 
@@ -32,7 +32,7 @@ _MISSING: Final = object()
 
 
 class Finding(NamedTuple):
-    """What is wrong with a record by the definition of its type: who may not write it, or what breaks where."""
+    """What is wrong with a record by the definition of its type: who may not write it, or what it breaks, and where."""
 
     version: int
     denied: bool
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
 
 class TooExpensive(Exception):
-    """Looking at the records of a request would cost more than it may."""
+    """Checking the records of a request would cost more than is allowed."""
 
     def __init__(self, cost: int, limit: int) -> None:
         super().__init__(f"{cost} > {limit}")
@@ -49,7 +49,7 @@ class TooExpensive(Exception):
 
 
 def cost_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> int:
-    """What looking at records costs at most, about in nanoseconds."""
+    """An upper bound of what checking records costs, roughly in nanoseconds."""
     cost = 0
     for subject in subjects:
         defined = definitions.of(subject.feedback_type)
@@ -76,7 +76,7 @@ def examine(
 
 
 class Credit:
-    """What may still be spent on saying exactly what is wrong; without it a breach is reported at the value."""
+    """What may still be spent on finding exactly what is wrong; after that a breach is reported at the value."""
 
     __slots__ = ("left",)
 
@@ -84,7 +84,7 @@ class Credit:
         self.left = left
 
     def take(self, cost: int) -> bool:
-        """Whether this much is left; then it is spent."""
+        """Spend this much if it is left; whether it was."""
         self.left -= cost
         return self.left >= 0
 
@@ -118,7 +118,7 @@ def look_at(
     credit: Credit,
     stored: bool = False,
 ) -> None:
-    """Append what is wrong with a payload; with `stored`, as one from before, in which retired categories are good."""
+    """Append what is wrong with a payload; with `stored`, one from before, in which retired categories are allowed."""
     if definition.feedback_type in BUILT_IN:
         return
     path = definition.value_path
@@ -181,7 +181,7 @@ def may_write(definition: Definition, user_id: str) -> bool:
 
 
 def is_named(pattern: str, user_id: str) -> bool:
-    """Whether a pattern is of a name; `*` stands for any text. Takes time in proportion to the texts."""
+    """Whether a pattern matches a name; `*` stands for any text. Takes time in proportion to the texts."""
     first, *rest = pattern.split("*")
     if not rest:
         return pattern == user_id
@@ -287,7 +287,7 @@ class Trial:
 
     @property
     def exhausted(self) -> bool:
-        """Whether as much has been spent as one call may cost."""
+        """Whether the cost that one call may have is used up."""
         return self._cost_left <= 0
 
     @property

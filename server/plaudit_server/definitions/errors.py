@@ -51,7 +51,7 @@ class CheckedTooEarly(DomainError):
 
 
 class LimitReached(DomainError):
-    """A project has as many of something as it may have."""
+    """A project has the greatest number of something already."""
 
     def __init__(self, project: str, limit: str, most: int) -> None:
         super().__init__(limit)
@@ -61,7 +61,7 @@ class LimitReached(DomainError):
 
 
 class ValidationTooExpensive(DomainError):
-    """Checking the records of a request would cost more than it may, about in nanoseconds."""
+    """Checking the records of a request would cost more than is allowed; roughly in nanoseconds."""
 
     def __init__(self, cost: int, limit: int) -> None:
         super().__init__(f"{cost} > {limit}")

@@ -1,4 +1,4 @@
-"""The judge of records that feedback asks: looks them up in what is known to be defined; heavy looks get a thread."""
+"""The judge whom feedback asks about records: it applies the known definitions; expensive checks run in a thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Subject, Ve
 
 logger = logging.getLogger("plaudit_server")
 
-_THREADS: Final = 1  # one such look at a time: the others wait, and the event loop goes on
+_THREADS: Final = 1  # one such check at a time: the others wait, and the event loop goes on
 
 
 class DefinitionJudge:
@@ -32,7 +32,7 @@ class DefinitionJudge:
         self.breaches = 0
 
     def says_nothing(self, project: str) -> Judgement | None:
-        """The judgement of any record of a project in which nothing is defined, as far as is known; else None."""
+        """The judgement of every record of a project without definitions, as far as is known; else None."""
         definitions = self.cache.known(project)
         if definitions.by_type:
             return None

@@ -16,26 +16,26 @@ PARSE_COST: Final = 2_000
 """What reading one ref costs, in the unit of `Rule.cost`."""
 
 SPAN_COST: Final = 1_000
-"""What looking at one span costs, in the unit of `Rule.cost`."""
+"""What checking one span costs, in the unit of `Rule.cost`."""
 
 
 class Rule(Protocol):
     """What a value must be. Descriptions never hold text of the value: they are the same for all that breaks a rule."""
 
     def cost(self, value: Any, text: str) -> int:
-        """What looking at a value costs at most, about in nanoseconds; `text` is its payload."""
+        """An upper bound of what checking a value costs, roughly in nanoseconds; `text` is its payload."""
 
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
-        """Append what is wrong with a value, whose path is `at`; with `stored`, as a record from before."""
+        """Append what is wrong with a value, whose path is `at`; with `stored`, of a record that is stored already."""
 
 
 class _Cheap:
-    """A rule whose cost is nothing beside that of reading the payload."""
+    """A rule that costs almost nothing, compared with reading the payload."""
 
     __slots__ = ()
 
     def cost(self, value: Any, text: str) -> int:
-        """Nothing that counts."""
+        """Almost nothing."""
         return 0
 
 
@@ -168,7 +168,7 @@ class Text(_Cheap):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A list of ranks, best first; a rank is a list of one ref (of more where `ties`); each ref once."""
+    """A list of ranks, best first; a rank is a list of one ref (with `ties` of several); each ref occurs once."""
 
     least: int
     most: int
@@ -223,14 +223,14 @@ def _wrong_with_ref(ref: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """A list of objects `start`, `end`, `label`, optional `text`: half open, in code points, ordered by `start`."""
+    """A list of objects `start`, `end` (not included), `label`, optional `text`: in code points, ordered by `start`."""
 
     labels: Categories
     most: int
     overlap: bool
 
     def cost(self, value: Any, text: str) -> int:
-        """What looking at the spans costs."""
+        """What checking the spans costs."""
         return SPAN_COST * min(len(value), self.most) if type(value) is list else 0
 
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:

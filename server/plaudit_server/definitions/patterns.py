@@ -1,4 +1,4 @@
-"""What matching a regular expression costs at most, judged by its text; no regular expression is run here."""
+"""An upper bound of what matching a regular expression costs, found from its text; none is run here."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _UNICODE: Final = 3
 def pattern_checks(pattern: str) -> int:
     """How many checks of a value a pattern counts for.
 
-    A pattern that is anchored, and in which nothing varies before its end, is in one place at a time: 1. Otherwise it
-    may be in as many places at once as are left of it, each of which costs, for each byte, when they are too many.
+    An anchored pattern in which nothing repeats before its end is at one place at a time: 1. Any other may be at as
+    many places at once as there are from there to its end; when these are too many, each costs time for every byte.
     """
     total, fixed = _size(pattern)
     spread = total - fixed if pattern.startswith("^") else total

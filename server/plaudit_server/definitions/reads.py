@@ -1,4 +1,4 @@
-"""What is asked of definitions: one, a page of them, what is in force, and stored records to try one on."""
+"""The reads of definitions: one, a page of them, those in force, and the stored records to try one on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DefinitionStatements:
             " WHERE n.project = d.project AND n.feedback_type = d.feedback_type)"
         )
         self.number = sql("SELECT definitions, revision FROM project WHERE project = ?")
-        # Of annotations every version may check records: the one whose spec they name.
+        # Every version of an annotation's definition may check records: the one whose spec they name does.
         self.in_force = sql(
             f"SELECT {_COLUMNS} FROM definition AS d WHERE d.project = ?"
             f" AND (d.feedback_type LIKE ? OR {newest}) ORDER BY d.feedback_type, d.version"
@@ -68,7 +68,7 @@ class GetStored(Read["StoredDefinition | None"]):
 
 
 def versions_that_matter(sql: Prepared, project: str, feedback_type: str) -> Steps[list[StoredDefinition]]:
-    """The versions of a type that can check records: the newest, and of an annotation every one."""
+    """The versions of a type that can check records: the newest, and for an annotation every one."""
     statements = sql.of(DefinitionStatements)
     if feedback_type.startswith(f"{ANNOTATION}."):
         rows = yield Statement(statements.of_type, (project, feedback_type))

@@ -16,12 +16,12 @@ ALL_OTHERS: Final = "*"
 """The type whose definition is that of every type that has none of its own and is not built in."""
 
 BUILT_IN: Final = frozenset((types.REACTION, types.NOTE, types.AGENT_MONITOR, types.AGENT_USER_FEEDBACK))
-"""Types that have their rule already, and that `*` leaves alone."""
+"""Types that already have a rule of their own, to which `*` does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """One record of a type for each ref, and for each of what is named; `replaces`: the last one counts."""
+    """One record of a type for each ref, or each combination of what is named; with `replaces` the last one counts."""
 
     by_rater: bool = False
     by_creator: bool = False
@@ -56,7 +56,7 @@ class Definition:
         return place(self.value_path, "payload")
 
     def judges_as(self, other: Definition) -> bool:
-        """Whether both ask the same of a payload; they may differ in all that is not about the payload."""
+        """Whether both ask the same of a payload; they may differ in everything else."""
         return self._judgement() == other._judgement()
 
     def _judgement(self) -> tuple[object, ...]:
@@ -65,7 +65,7 @@ class Definition:
 
 
 class StoredDefinition(NamedTuple):
-    """A row of `definition`, but its project; `created_at` in microseconds since 1970 UTC."""
+    """A row of `definition` without its project; `created_at` in microseconds since 1970 UTC."""
 
     feedback_type: str
     version: int
@@ -135,7 +135,7 @@ class ProjectDefinitions:
     by_type: Mapping[str, Defined] = field(default_factory=dict)
 
     def of(self, feedback_type: str) -> Defined | None:
-        """The definition that a type has, or shares with all others; None for a type that means nothing."""
+        """The definition of a type, its own or that of all other types; None for a type without one."""
         found = self.by_type.get(feedback_type)
         if found is None and self.by_type and feedback_type not in BUILT_IN:
             found = self.by_type.get(ALL_OTHERS)

@@ -1,4 +1,4 @@
-"""Definitions as a resource: what each RPC declares, its commands and table, what it answers feedback."""
+"""Definitions as a resource: what each RPC declares, its commands and table, what it answers to feedback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFINITION: Final = (Bounded("definition", None),)
 
 
 def _tried_rows(request: CheckDefinitionRequest) -> int:
-    """A check looks at as many rows as it may answer for, and a project's quota counts them as if it wrote them."""
+    """How many rows a check may look at; a project's quota counts them like rows that are written."""
     return min(max(request.page_size, 0) or TRIED_RECORDS, TRIED_RECORDS)
 
 

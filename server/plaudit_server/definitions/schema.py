@@ -1,8 +1,8 @@
-"""JSON Schema 2020-12 as a rule of a value: vetted, so that it is fast for any value, then left to jsonschema-rs.
+"""JSON Schema 2020-12 as a rule of a value: vetted, so that it is fast for any value, then given to jsonschema-rs.
 
-Nothing is fetched, nothing loops, and what a schema costs is known before it is used. `is_valid` decides. What is
-wrong is asked of a second validator, in which anyOf and oneOf are written so that no errors of their branches are
-collected: an error that holds those of 900 branches for each of 500 elements took 13 s.
+Nothing is fetched, nothing loops, and what a schema costs is known before it is used. `is_valid` decides. What is wrong
+is found by a second validator, in which anyOf and oneOf are written so that no errors of their branches are collected:
+an error that holds those of 900 branches for each of 500 elements took 13 s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCHEMA_PARTS: Final = 2_000
 SCHEMA_CHECKS: Final = 10_000
 
 VALUE_COST: Final = 10_000_000
-"""The most that looking at one value may cost: bytes of its payload × checks of the schema."""
+"""The most that checking one value may cost: bytes of its payload × checks of the schema."""
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -62,7 +62,7 @@ _ANNOTATIONS: Final = frozenset(
 
 
 class BadSchema(ValueError):
-    """A schema that is not taken: where in it (a JSON pointer), and why."""
+    """A schema that is not accepted: where in it (a JSON pointer), and why."""
 
     def __init__(self, pointer: str, why: str) -> None:
         super().__init__(f"{pointer or 'the schema'} {why}")
@@ -185,7 +185,7 @@ class Vetting:
         self.patterns[at] = pattern
 
     def _count(self, pointer: str, level: int = 1) -> tuple[int, int]:
-        """The checks of the schema at a place, and the cost of its numbers, each reference unfolded."""
+        """The checks of the schema at a place, and the cost of its numbers, with what its references name."""
         if pointer in self._counted:
             counted = self._counted[pointer]
             if counted is None:
@@ -283,7 +283,7 @@ def _target(ref: Any, at: str) -> str:
 
 
 class JsonSchema:
-    """What a schema takes."""
+    """A compiled schema, which decides about values."""
 
     def __init__(self, text: str) -> None:
         """Vet and compile a schema. Raises BadSchema, and SchemaSupportMissing."""
@@ -297,12 +297,12 @@ class JsonSchema:
         self._validator = _compiled(schema, vetting.patterns)
 
     def cost(self, value: Any, text: str) -> int:
-        """Bytes × checks, and what comparing numbers costs; nothing for a value that is refused without a look."""
+        """Bytes × checks, and what comparing numbers costs; nothing for a value that is refused without a check."""
         cost = self._full_cost(text)
         return cost if cost <= VALUE_COST else 0
 
     def fits(self, text: str) -> bool:
-        """Whether a value in a payload of this text is looked at."""
+        """Whether a value in a payload of this text is small enough to be checked."""
         return self._full_cost(text) <= VALUE_COST
 
     def _full_cost(self, text: str) -> int:
@@ -319,12 +319,12 @@ class JsonSchema:
         return valid
 
     def first_breach(self, value: Any, at: str) -> Breach:
-        """What is wrong first with a value that is not valid; costs about as much again as the decision."""
+        """The first thing that is wrong with a value that is not valid; costs about as much again as the decision."""
         try:
             self._explainer.validate(value)
         except _library().ValidationError as error:
             return Breach(place(error.instance_path, at), self._description(list(error.schema_path)))
-        # Valid for the explainer, which takes one branch of oneOf or more for one.
+        # The explainer finds it valid: it accepts several branches of oneOf, too.
         return Breach(at, "is valid for more than one branch of a oneOf of the schema")
 
     @cached_property

@@ -83,7 +83,7 @@ class DefinitionService:
             self._deadlines.write(call, request.project),
         )
         stored = accepted(await self._writer.submit(command))
-        # What the next record here would find out at its commit; other servers find it out so.
+        # The next record here would find this out at its commit, as those on other servers do.
         await self._cache.load(request.project)
         return PutDefinitionResponse(definition=_message(stored))
 
@@ -189,7 +189,7 @@ class DefinitionService:
 
 
 def _try(trial: Trial, found: Records) -> int:
-    """Try a definition on records, until it has cost enough; how many were looked at."""
+    """Try a definition on records, until the cost of one call is used up; how many were checked."""
     for index, record in enumerate(found.records):
         trial.add(record.id, subject_of(record, jsontext.decode), record.owner)
         if trial.exhausted:

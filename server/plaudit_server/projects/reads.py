@@ -28,7 +28,7 @@ class ProjectRow(NamedTuple):
 class SelectProjects(Read[list[ProjectRow]]):
     """At most `limit` of the projects above `after` that a pattern covers and whose name contains a text.
 
-    Each pattern is a range of names in SQL; what is left of it, and the text in any case, is decided here.
+    Each pattern is a range of names in SQL; the rest of it, and the text in any case, are decided here.
     """
 
     patterns: Sequence[str]

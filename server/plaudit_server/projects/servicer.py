@@ -22,7 +22,7 @@ from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.resource import Parts
 from plaudit_server.rpc.wire import set_timestamp
 
-# What a certificate, or nobody, may do is in the server's settings: it is not shown.
+# What certificates and anonymous callers may do is in the server's settings: it is not shown.
 _SHOWN_TO: Final = frozenset({"api_key", "jwt"})
 _CONTAINS_BYTES: Final = 128
 
@@ -42,7 +42,7 @@ class ProjectService:
         if out:
             raise InvalidFields(out)
         patterns = _readable(call)
-        # Of another caller, or after a change of what this one may read, a token would leave projects out.
+        # The page token of another caller, or of one who might read other projects then, would leave projects out.
         scope = paging.scope_of(request, f"{call.user_id}\0{patterns}")
         after = ""
         if request.page_token:

@@ -45,7 +45,7 @@ class Submit(Command[Row]):
         return sum(len(record.body) + len(record.payload) for record in self.records)
 
     def stored(self, outcome: Any) -> int:
-        """One, if it is stored, or was so already."""
+        """One, if it is stored, now or before."""
         return int(type(outcome) is Row)
 
     def steps(self, ledger: Ledger) -> Steps[Row | DomainError]:
@@ -86,7 +86,7 @@ class Retracted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Retract(Command[Retracted]):
-    """Purge what a token has sent of a type: whichever of its `slots` is there. Outcome: Retracted."""
+    """Purge what a token has sent of a type, under whichever of its `slots` it is. Outcome: Retracted."""
 
     kind: ClassVar[str] = "retract"
     adds: ClassVar[bool] = False
@@ -106,7 +106,7 @@ class Retract(Command[Retracted]):
         return outcome.purged if isinstance(outcome, Retracted) else 0
 
     def steps(self, ledger: Ledger) -> Steps[Retracted]:
-        """Look which ids are there, and purge those."""
+        """Find out which ids exist, and purge those."""
         held = yield from look_up(ledger, self.slots)
         alive = [id for id in self.slots if held.get(id) is not None]
         if alive:

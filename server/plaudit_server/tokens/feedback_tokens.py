@@ -1,4 +1,4 @@
-"""The feedback tokens of a server that runs: keys read again and again, tokens checked, their rates kept."""
+"""Feedback tokens on a running server: it reads the keys regularly, checks tokens, and limits their rates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FeedbackTokens:
 
     @property
     def stored(self) -> StoredTokens:
-        """Where keys and revoked tokens are. Raises Unauthenticated where tokens are not accepted."""
+        """Where keys and revoked tokens are stored. Raises Unauthenticated where tokens are not accepted."""
         if self._ring is None or not isinstance(self._store, SqlEngine):
             raise Unauthenticated("this server accepts no feedback tokens")
         return StoredTokens(self._store)

@@ -25,7 +25,7 @@ class KeyScope:
     types: tuple[str, ...]
     """Feedback types."""
     max_days: int
-    """For how many days a token may hold."""
+    """For how many days a token may be valid."""
     per_minute: int
     """How many writes all its tokens together may make in a minute; 0 for any number."""
     created_at: int
@@ -47,7 +47,7 @@ class KeyScope:
         return any(matches(pattern, project) for pattern in self.projects)
 
     def excess(self, claims: Claims, now: float) -> str | None:
-        """What of a token goes beyond the key, as a sentence for its bearer; None when nothing does."""
+        """In what a token goes beyond its key, as a sentence for its bearer; None when it does not."""
         if not self.covers(claims.project):
             return "the token is for a project that its signing key does not cover"
         if not set(claims.types) <= set(self.types):
@@ -63,7 +63,7 @@ def signing_key(master: bytes, id: str) -> SigningKey:
 
 
 def read_master(path: str) -> bytes:
-    """The master secret of a file: its first 32 bytes as hex, on one line. Raises OSError and ValueError."""
+    """The master secret from a file: its first 32 bytes as hex, on one line. Raises OSError and ValueError."""
     text = Path(path).read_text(encoding="ascii").strip()
     master = bytes.fromhex(text)
     if len(master) != MASTER_BYTES:
@@ -72,7 +72,7 @@ def read_master(path: str) -> bytes:
 
 
 class Keyring:
-    """The keys in force at a moment, and the tokens that were ended before their time."""
+    """The keys in force at a moment, and the tokens that were revoked."""
 
     def __init__(self, master: bytes, scopes: Iterable[KeyScope], revoked: Iterable[tuple[str, str]] = ()) -> None:
         """`revoked` are the ids of signing keys and tokens."""
@@ -98,5 +98,5 @@ class Keyring:
         return None
 
     def is_revoked(self, key_id: str, token_id: str) -> bool:
-        """Whether a token was ended."""
+        """Whether a token was revoked."""
         return (key_id, token_id) in self._revoked

@@ -1,4 +1,4 @@
-"""What a feedback token has sent: the records under its ids that are there now."""
+"""What a feedback token has sent: the records under its ids that exist now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plaudit_server.store.work import SERVER, Lane, Work
 
 @dataclass(frozen=True, slots=True)
 class Submitted(Read[list[Row]]):
-    """The records of some ids, those that are there."""
+    """The records of some ids, as far as they exist."""
 
     project: str
     ids: Sequence[str]

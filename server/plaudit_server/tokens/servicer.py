@@ -166,7 +166,7 @@ class TokenService:
 
 
 def _token(call: Call) -> verifier.FeedbackToken:
-    """The call's token, once it is known that the page that sends it may."""
+    """The token of a call, after a check that the page which sends it may use it."""
     token: verifier.FeedbackToken = call.token
     origin = call.metadata("origin")
     if origin and token.claims.origins and origin not in token.claims.origins:

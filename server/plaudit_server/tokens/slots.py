@@ -14,7 +14,7 @@ _PURPOSE: Final = b"plaudit feedback slot"
 def slot_id(key: SigningKey, claims: Claims, feedback_type: str, number: int) -> str:
     """The id of a token's record of a type, the given one from 0: UUIDv8, the same on every server and at every retry.
 
-    Nobody without the key can tell the id beforehand, so that none can take it.
+    Nobody without the key can predict the id, so nobody can take it.
     """
     digest = hmac.new(key.secret, digestmod="sha256")
     parts = (_PURPOSE, key.id.encode(), claims.id.encode(), claims.ref.encode(), feedback_type.encode())

@@ -1,4 +1,4 @@
-"""Signing keys and revoked tokens in the store: their tables, and what is read and written of them."""
+"""Signing keys and revoked tokens in the store: their tables, and how these are read and written."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class StoredTokens:
         return await self._store.transact(steps)
 
     async def revoke_token(self, key_id: str, token_id: str, expires_at: int, now: int) -> None:
-        """End a token until `expires_at`, when it ends by itself; forget those that have, at `now`. Unix seconds."""
+        """Revoke a token until it ends, at `expires_at`; forget those that have ended at `now`. Unix seconds."""
 
         def steps(sql: Prepared) -> Steps[None]:
             text = "INSERT INTO revoked_token (key_id, token_id, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"

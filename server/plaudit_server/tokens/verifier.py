@@ -18,7 +18,7 @@ _CACHED_TOKENS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class FeedbackToken:
-    """A token that holds, with the key that signed it."""
+    """A valid token, with the key that signed it."""
 
     claims: Claims
     scope: KeyScope
@@ -29,7 +29,7 @@ class FeedbackTokenVerifier:
     """Verifies tokens with the current keys; a valid token is remembered until it expires."""
 
     def __init__(self, keys: Callable[[], Keyring]) -> None:
-        """`keys` gives the keys at once."""
+        """`keys` returns the keys without waiting."""
         self._keys = keys
         self._known: OrderedDict[bytes, FeedbackToken] = OrderedDict()
         self._known_for: Keyring | None = None
@@ -60,13 +60,13 @@ class FeedbackTokenVerifier:
         try:
             header: Any = jwt.get_unverified_header(token)
             found = keys.find(header.get("kid"))
-            # The type keeps tokens of others out, and ours out of other places.
+            # By their type, tokens of other issuers are refused here, and ours elsewhere.
             if header.get("typ") != TYPE or header.get("alg") != ALGORITHM or "crit" in header:
                 raise Unauthenticated(f"the token is no feedback token: its header must say {TYPE} and {ALGORITHM}")
             if found is None:
                 raise Unauthenticated("the feedback token's key is not one of those in force here")
             scope, key = found
-            # What the claims mean is ours to say; of them the library is to check none but that there are some.
+            # What the claims mean is checked by us; the library checks only that the required ones are there.
             options: Any = {"verify_exp": False, "verify_sub": False, "verify_jti": False, "verify_aud": False}
             claims = Claims.parse(jwt.decode(token, key.secret, algorithms=[ALGORITHM], options=options))
         except (jwt.PyJWTError, RecursionError):
@@ -82,7 +82,7 @@ class FeedbackTokenVerifier:
 
 
 def unchecked(token: str) -> tuple[Claims, str]:
-    """The claims of a token and the id of its key, whether or not it holds. Raises Unauthenticated for what is none."""
+    """The claims of a token and the id of its key, valid or not. Raises Unauthenticated for other text."""
     if len(token) > TOKEN_BYTES:
         raise Unauthenticated(f"the feedback token has more than {TOKEN_BYTES} bytes")
     import jwt
@@ -96,7 +96,7 @@ def unchecked(token: str) -> tuple[Claims, str]:
 
 
 def signed(claims: Claims, key: SigningKey) -> str:
-    """The token of the claims."""
+    """The token with these claims."""
     import jwt
 
     return jwt.encode(claims.as_mapping(), key.secret, ALGORITHM, {"typ": TYPE, "kid": key.id})

@@ -37,7 +37,7 @@ _TEXT: Final = ("content-type", "text/plain; charset=utf-8")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer that is no call's."""
+    """An answer that belongs to no call."""
 
     status: int
     body: bytes = b""
@@ -67,7 +67,7 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """What the port serves: methods by path with their handlers, and pages, the most special ones first."""
+    """What the port serves: methods by path with their handlers, and pages, the most specific ones first."""
 
     methods: Mapping[str, tuple[Method, grpc.RpcMethodHandler[bytes, bytes]]]
     pages: tuple[Pages, ...] = ()
@@ -174,7 +174,7 @@ class Bridge:
     async def _outcome(
         self, handler: grpc.RpcMethodHandler[bytes, bytes], requests: _Requests, context: Any, method: Method
     ) -> Outcome:
-        """Run the handler; how the call ended."""
+        """Run the handler, and return how the call ended."""
         seconds = context.exchange.timeout
         try:
             if seconds is None:
@@ -225,7 +225,7 @@ class _Requests:
         fault: Callable[[WebFault], Exception],
         whole: bool,
     ) -> None:
-        """With `whole` the body is there already: no time needs to be watched, and no piece waited for."""
+        """With `whole` the body has been read already, so nothing is waited for."""
         self._whole = whole
         self._exchange = exchange
         self._receive = receive

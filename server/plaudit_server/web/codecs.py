@@ -43,7 +43,7 @@ class Codec(Protocol):
 
 
 class ProtobufCodec:
-    """Passes bytes on: whether they are a message is asked where gRPC's are."""
+    """Passes bytes on; they are parsed where those of gRPC are."""
 
     name = "proto"
 
@@ -57,7 +57,7 @@ class ProtobufCodec:
 
 
 class JsonCodec:
-    """Reads and writes the JSON form of protobuf; a field that is not known is refused, and named."""
+    """Reads and writes the JSON form of protobuf; an unknown field is refused, and named."""
 
     name = "json"
 

@@ -1,4 +1,4 @@
-"""Status codes: gRPC's numbers, Connect's names for them, and the HTTP status that each stands beside."""
+"""Status codes: gRPC's numbers, Connect's names for them, and the HTTP status that goes with each."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ DEADLINE_EXCEEDED: Final = 4
 
 
 def code_of(number: int) -> Code:
-    """The code of a number of gRPC; `unknown` for one that there is not."""
+    """The code of a number of gRPC; `unknown` for any other number."""
     return CODES[number] if 0 <= number < len(CODES) else CODES[UNKNOWN]

@@ -1,4 +1,4 @@
-"""What can be wrong with a request before it is a message of ours: no error of a method."""
+"""What can be wrong with a request before it is a message; not the errors of methods."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BadRequest(WebFault):
 
 
 class TooLarge(WebFault):
-    """A message that is larger than the server takes; sizes in bytes, `size` is a lower bound."""
+    """A message that is larger than the server accepts; sizes in bytes, `size` is a lower bound."""
 
     code = RESOURCE_EXHAUSTED
 
@@ -61,7 +61,7 @@ class UnexpectedCompression(WebFault):
 
 
 class WrongCount(WebFault):
-    """More or fewer messages than a method takes that takes exactly one."""
+    """More or fewer messages than one, for a method that takes exactly one."""
 
     code = UNIMPLEMENTED
 

@@ -1,7 +1,7 @@
 """Links in mails, `/f/<token>`: GET shows a page with one button, and only POST, which the button sends, writes.
 
-Scanners of mails follow every link: they must change nothing. The link is a secret, so that the page says so, is kept
-nowhere, and is not passed on as a referrer.
+Mail scanners follow every link, and must change nothing. The link is a secret, so the page says so, is not cached, and
+does not pass the link on as a referrer.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class PageContext:
         """A page has no deadline of its own."""
 
     def set_trailing_metadata(self, metadata: Any) -> None:
-        """A page shows none."""
+        """A page shows no trailers."""
 
     def add_done_callback(self, callback: Any) -> None:
         """An answer of a page is small, and has been taken when it is made."""

@@ -21,7 +21,7 @@ logger = logging.getLogger("plaudit_server")
 _BACKLOG: Final = 512
 _TLS_SECONDS: Final = 10.0
 _FILES_SECONDS: Final = 2.0
-# How much may wait in the kernel beyond what is on its way: a caller that takes nothing is seen sooner.
+# How much may wait in the kernel beyond what is on its way: a caller that reads nothing is noticed sooner.
 _NOT_SENT_BYTES: Final = 128 * 1024
 
 TlsContext = Callable[[], ssl.SSLContext | None]
@@ -41,7 +41,7 @@ class HttpServer:
         tls: TlsContext | None = None,
         auth_context: Callable[[asyncio.Transport], AuthContext] = lambda _: {},
     ) -> None:
-        """With `user_timeout_seconds`, a connection ends when its peer acknowledges nothing for this time."""
+        """With `user_timeout_seconds`, a connection ends when its peer has acknowledged nothing for this time."""
         self._config = Config(
             app,
             http=Connection,

@@ -85,7 +85,7 @@ def auth_context(transport: asyncio.Transport) -> AuthContext:
         return _NOBODY
     uris = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
     found = {
-        # Its bytes are asked for by nobody: that there is one is what counts.
+        # Nobody asks for its bytes: what counts is that there is one.
         "x509_pem_cert": [b"certificate"],
         "peer_uri": [uri.encode() for uri in uris],
         "x509_subject": [_subject(certificate.get("subject", ())).encode()],
