@@ -144,7 +144,9 @@ class Server:
                     running.drain()
             await self._draining.begin()
             with self._draining.grace(grace):
-                await asyncio.gather(self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)]))
+                await asyncio.gather(
+                    self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)])
+                )
         elif self._http is not None:
             await self._http.stop(0)
         self._checks.close()

@@ -49,6 +49,14 @@ class InvalidPageToken(DomainError):
     """The page token was changed, or belongs to another query, store or version."""
 
 
+class StoreChanged(DomainError):
+    """A page token, or a watch's position, belongs to what the store was before a restore or a copy."""
+
+    def __init__(self, store_id: str) -> None:
+        super().__init__(store_id)
+        self.store_id = store_id
+
+
 class MalformedMessage(DomainError):
     """The bytes are not a message of the method's type."""
 

@@ -70,6 +70,7 @@ NAMES = [
     "RetryPolicy",
     "ServerInfo",
     "Spans",
+    "StoreChangedError",
     "Text",
     "Tombstone",
     "Transport",
@@ -103,7 +104,7 @@ def test_tree_of_exceptions() -> None:
     errors = [value for name in NAMES if name.endswith("Error") and name != "InvalidRefError"
               for value in [getattr(plaudit, name)]]  # fmt: skip
 
-    assert len(errors) == 13
+    assert len(errors) == 14
     assert all(issubclass(error, plaudit.PlauditError) for error in errors)
     assert issubclass(plaudit.InvalidRefError, ValueError)
 

@@ -293,6 +293,11 @@ def check(reason: str, refused: Refusal) -> None:
     assert (refused.reason, refused.code.name, set(refused.metadata)) == (reason, code, keys)
 
 
+def store_changed(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    request = WatchFeedbackRequest(project=PROJECT, after_revision=0, store_id="another")
+    return refusal(lambda: next(stub.WatchFeedback(request)))
+
+
 PRODUCED: dict[str, Produce] = {
     "INVALID_FIELD": invalid_field,
     "INVALID_QUERY": invalid_query,
@@ -304,6 +309,7 @@ PRODUCED: dict[str, Produce] = {
     "FEEDBACK_PURGED": feedback_purged,
     "VERSION_MISMATCH": version_mismatch,
     "REVISION_OUT_OF_RANGE": revision_out_of_range,
+    "STORE_CHANGED": store_changed,
     "AGGREGATE_TOO_LARGE": aggregate_too_large,
     "DEFINITION_NOT_FOUND": definition_not_found,
     "DEFINITION_BREAKS_STORED": definition_breaks_stored,

@@ -16,6 +16,7 @@ from plaudit.v1 import ListRefsRequest, QueryFeedbackRequest
 from plaudit_server.config import SETTINGS
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.declare import OTHER
+from plaudit_server.store.identity import StoreId
 from plaudit_server.store.migrate import migrations
 from plaudit_server.testing import server
 from tests.service.operators import scrape, with_admin
@@ -173,10 +174,10 @@ def test_page_tokens_of_before_are_read_and_are_what_is_written() -> None:
     kept = Path(__file__).with_name("wire") / "QueryFeedbackRequest.binpb"
     request = QueryFeedbackRequest.FromString(kept.read_bytes())
     cursor = paging.Cursor(("call/ü", 1_700_000_000_000_001, "018f8f2e-0000-7000-8000-000000000002"), 7)
-    assert paging.unseal(QUERY_TOKEN, paging.scope_of(request), STORE_ID) == cursor
-    assert paging.seal(cursor, paging.scope_of(request), STORE_ID) == QUERY_TOKEN
+    assert paging.unseal(QUERY_TOKEN, paging.scope_of(request), StoreId(STORE_ID)) == cursor
+    assert paging.seal(cursor, paging.scope_of(request), StoreId(STORE_ID)) == QUERY_TOKEN
 
     refs = ListRefsRequest(project="acme/chat")
     after = paging.Cursor(("weave:///acme/chat/call/1",), None)
-    assert paging.unseal(REFS_TOKEN, paging.scope_of(refs), STORE_ID) == after
-    assert paging.seal(after, paging.scope_of(refs), STORE_ID) == REFS_TOKEN
+    assert paging.unseal(REFS_TOKEN, paging.scope_of(refs), StoreId(STORE_ID)) == after
+    assert paging.seal(after, paging.scope_of(refs), StoreId(STORE_ID)) == REFS_TOKEN

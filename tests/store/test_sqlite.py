@@ -27,6 +27,7 @@ from plaudit_server.store.engines.sqlite import erasing
 from plaudit_server.store.engines.sqlite.connection import APPLICATION_ID
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.engines.sqlite.reading import drive
+from plaudit_server.store.identity import StoreId
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.migrate import migrations
 from tests.faults.disk import Disk, faulty_disk
@@ -71,7 +72,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_closed_store_is_one_file_that_opens_again(tmp_path: Path) -> None:
-    seen: list[bytes] = []
+    seen: list[StoreId] = []
 
     async def first(store: SqliteEngine) -> None:
         await create(store, 1, 2)
@@ -89,7 +90,7 @@ def test_a_closed_store_is_one_file_that_opens_again(tmp_path: Path) -> None:
     assert list(files_of(tmp_path)) == ["plaudit.db"]
     with_store(tmp_path / "plaudit.db", second)
     assert seen[0] == seen[1]
-    assert len(seen[0]) == 32
+    assert len(seen[0].secret) == 32
 
 
 def test_two_stores_have_two_ids(tmp_path: Path) -> None:

@@ -275,10 +275,13 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         *,
         after: int | None = None,
         query: QueryLike | None = None,
+        store_id: str = "",
         **call: Unpack[CallArguments],
     ) -> AsyncWatch:
         """As `Client.watch`: `async for change in await client.watch(…)`."""
-        return await AsyncWatch._opened(self.transport, self._position(project, after, query), CallOptions.of(**call))
+        return await AsyncWatch._opened(
+            self.transport, self._position(project, after, query, store_id), CallOptions.of(**call)
+        )
 
     async def purge(
         self,

@@ -4,6 +4,7 @@ Each means something to do:
 
 PlauditError
 ├── InvalidArgumentError (also ValueError)   change the request: `violations` name the fields
+│   └── StoreChangedError                    the store was restored or copied: read again from the beginning
 ├── NotFoundError (also LookupError)         there is no such record
 ├── AlreadyExistsError                       the id is taken, or was purged
 ├── AbortedError                             read again and try again
@@ -111,6 +112,16 @@ class InvalidArgumentError(PlauditError, ValueError):
         shown = "; ".join(f"{v.field}: {v.description}" for v in found[:2])
         more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""
         return cls(f"not sent: {shown}{more}", violations=found, metadata={"violation_count": str(len(found))})
+
+
+class StoreChangedError(InvalidArgumentError):
+    """The store was restored from a backup, or copied, since the position of this watch, or this page token, was given.
+
+    What came after that position may have been lost, and its revisions may be those of other changes now: read again
+    from the beginning. `metadata["store_id"]` is the store's id now.
+    """
+
+    default_code = grpc.StatusCode.OUT_OF_RANGE
 
 
 class NotFoundError(PlauditError, LookupError):

@@ -11,11 +11,13 @@ from plaudit._core.changes import Change
 class Position:
     """What a watch has given out, what it has read ahead, and what it asks on a new stream."""
 
-    __slots__ = ("_project", "_query", "_read_to", "_ready", "revision")
+    __slots__ = ("_project", "_query", "_read_to", "_ready", "revision", "store_id")
 
-    def __init__(self, project: str, after: int | None, query: v1.Query | None) -> None:
+    def __init__(self, project: str, after: int | None, query: v1.Query | None, store_id: str = "") -> None:
         self.revision = after
         """All changes up to this one were given out; None until the server has said which revision is the newest."""
+        self.store_id = store_id
+        """The id of the store that `revision` is of; empty until the server has said it, for an older one always."""
         self._project = project
         self._query = query
         self._ready: deque[Change] = deque()
@@ -23,10 +25,13 @@ class Position:
 
     def request(self) -> v1.WatchFeedbackRequest:
         """What to ask on a new stream."""
-        return v1.WatchFeedbackRequest(project=self._project, after_revision=self.revision, query=self._query)
+        return v1.WatchFeedbackRequest(
+            project=self._project, after_revision=self.revision, query=self._query, store_id=self.store_id
+        )
 
     def received(self, response: v1.WatchFeedbackResponse) -> None:
         """Take in an answer of the stream."""
+        self.store_id = self.store_id or response.store_id
         if self.revision is None and not response.changes:
             self.revision = response.revision
         self._ready.extend(map(Change.from_proto, response.changes))

@@ -19,6 +19,7 @@ from plaudit._core.errors import (
     PermissionDeniedError,
     PlauditError,
     ResourceExhaustedError,
+    StoreChangedError,
     UnauthenticatedError,
     UnavailableError,
     Violation,
@@ -46,6 +47,9 @@ _CLASSES: Final[Mapping[grpc.StatusCode, type[PlauditError]]] = {
     grpc.StatusCode.UNKNOWN: InternalError,
     grpc.StatusCode.DATA_LOSS: InternalError,
 }
+_REASONS: Final[Mapping[str, type[PlauditError]]] = {"STORE_CHANGED": StoreChangedError}
+"""Reasons that have a class of their own."""
+
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -69,7 +73,7 @@ def from_details(code: grpc.StatusCode, message: str, status: status_pb2.Status)
                 _ = detail.Unpack(info) or detail.Unpack(bad_request) or detail.Unpack(request)
         except DecodeError:
             continue
-    return _CLASSES.get(code, PlauditError)(
+    return (_REASONS.get(info.reason) or _CLASSES.get(code, PlauditError))(
         message or code.name,
         code=code,
         reason=info.reason,

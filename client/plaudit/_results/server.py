@@ -23,6 +23,8 @@ class ServerInfo:
     """The limits in force, by name; bytes, characters or counts."""
     erasure_pending: bool
     """Whether bytes of purged content may still be in the store's files."""
+    store_id: str = ""
+    """The id of the store, another one after a restore or a copy; empty when the server is older than that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,8 +211,8 @@ class Operations(Generic[TransportT]):
         project_of = self._project_of(project)
         return method, Ingestion(method.request, project_of, partial, importing, progress, check_key(key))
 
-    def _position(self, project: str | None, after: int | None, query: QueryLike | None) -> Position:
-        return Position(self.project_for(project), after, query_message(query))
+    def _position(self, project: str | None, after: int | None, query: QueryLike | None, store_id: str) -> Position:
+        return Position(self.project_for(project), after, query_message(query), store_id)
 
     def _update(
         self,

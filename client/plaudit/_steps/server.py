@@ -12,7 +12,7 @@ from plaudit._wire.methods import CALLER, LIST_PROJECTS, SERVER_INFO
 def server_info() -> Steps[ServerInfo]:
     """The server's version, store and limits."""
     info = yield from Call(SERVER_INFO, v1.GetServerInfoRequest())
-    return ServerInfo(info.version, info.store, dict(info.limits), info.erasure_pending)
+    return ServerInfo(info.version, info.store, dict(info.limits), info.erasure_pending, info.store_id)
 
 
 def projects(name_contains: str) -> Steps[list[Project]]:

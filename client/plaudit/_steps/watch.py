@@ -27,6 +27,14 @@ class Watched(ABC):
         return self._position.revision or 0
 
     @property
+    def store_id(self) -> str:
+        """The id of the store that `revision` is of: keep both, and give them as `after` and `store_id` later.
+
+        Empty when the server is older than that.
+        """
+        return self._position.store_id
+
+    @property
     @abstractmethod
     def _is_closed(self) -> bool:
         """Whether the watch was closed."""

@@ -366,17 +366,19 @@ class Client(ProjectOperations, Closing):
         *,
         after: int | None = None,
         query: QueryLike | None = None,
+        store_id: str = "",
         **call: Unpack[CallArguments],
     ) -> Watch:
         """The changes of a project from now on, or after a revision (0: from the start), as an endless iterator.
 
         Each `Change` comes once, in the order of the revisions. With a `query`, a replace comes when the old or the new
         version matches, a creation when the record does, a purge always. It connects before it returns, and reconnects
-        by itself whenever the server was away. Keep `revision` to go on later.
+        by itself whenever the server was away. Keep its `revision` and `store_id` to go on later.
 
-        Raises InvalidArgumentError for a revision above the project's.
+        Raises InvalidArgumentError for a revision above the project's; StoreChangedError when the store is not the one
+        of `store_id` any more, since a backup was restored: also later, when it reconnects.
         """
-        return Watch(self.transport, self._position(project, after, query), CallOptions.of(**call))
+        return Watch(self.transport, self._position(project, after, query, store_id), CallOptions.of(**call))
 
     def purge(
         self,

@@ -25,7 +25,8 @@ class Watch(Watched, Closing):
 
     When the server goes away the watch reconnects by itself, for as long as it takes, and goes on where it was. It also
     goes on by itself in a forked child. Iterate it in one thread; `close()`, from any thread, ends it. Iterating raises
-    PlauditError for what does not pass by itself: the right to read is gone, the store is older than `revision`.
+    PlauditError for what does not pass by itself: the right to read is gone, the store is older than `revision`;
+    StoreChangedError when the store was restored or copied meanwhile, so that changes may have been missed.
     """
 
     def __init__(self, transport: Transport, position: Position, options: CallOptions = NONE) -> None:

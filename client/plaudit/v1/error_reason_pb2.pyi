@@ -115,6 +115,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         {"seconds": "10"}
     """
+    ERROR_REASON_STORE_CHANGED: _ErrorReason.ValueType  # 19
+    """OUT_OF_RANGE: a watch or a page token belongs to what the store was before a backup was restored, or before it was
+    copied; read again from the beginning. `store_id` is the store's id now.
+
+        {"store_id": "5f0c…"}
+    """
     ERROR_REASON_AGGREGATE_TOO_LARGE: _ErrorReason.ValueType  # 20
     """RESOURCE_EXHAUSTED: a question about many records needs more than a limit allows, which only the data shows: groups
     after filling, values of an agreement, fields of a description. There is no RetryInfo.
@@ -248,6 +254,12 @@ ERROR_REASON_QUERY_TOO_EXPENSIVE: ErrorReason.ValueType  # 18
 its paths, or narrow its filter. There is no RetryInfo.
 
     {"seconds": "10"}
+"""
+ERROR_REASON_STORE_CHANGED: ErrorReason.ValueType  # 19
+"""OUT_OF_RANGE: a watch or a page token belongs to what the store was before a backup was restored, or before it was
+copied; read again from the beginning. `store_id` is the store's id now.
+
+    {"store_id": "5f0c…"}
 """
 ERROR_REASON_AGGREGATE_TOO_LARGE: ErrorReason.ValueType  # 20
 """RESOURCE_EXHAUSTED: a question about many records needs more than a limit allows, which only the data shows: groups

@@ -1013,10 +1013,16 @@ class WatchFeedbackRequest(google.protobuf.message.Message):
     PROJECT_FIELD_NUMBER: builtins.int
     AFTER_REVISION_FIELD_NUMBER: builtins.int
     QUERY_FIELD_NUMBER: builtins.int
+    STORE_ID_FIELD_NUMBER: builtins.int
     project: builtins.str
     """`entity/project`, required."""
     after_revision: builtins.int
     """The revision after which to start; 0 means from the beginning, absent means from now on."""
+    store_id: builtins.str
+    """The id of the store that `after_revision` is of, as an earlier watch was given it. When the store has another one
+    by now, since a backup was restored or the store was copied, the watch ends with OUT_OF_RANGE, reason
+    STORE_CHANGED: revisions after that one may be other changes than those that the watcher missed. Absent: not asked.
+    """
     @property
     def query(self) -> plaudit.v1.query_pb2.Query:
         """Which changes to send: a replace when its old or its new version matches, a purge always."""
@@ -1027,9 +1033,10 @@ class WatchFeedbackRequest(google.protobuf.message.Message):
         project: builtins.str = ...,
         after_revision: builtins.int | None = ...,
         query: plaudit.v1.query_pb2.Query | None = ...,
+        store_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "query", b"query"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "project", b"project", "query", b"query"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "project", b"project", "query", b"query", "store_id", b"store_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_after_revision", b"_after_revision"]) -> typing.Literal["after_revision"] | None: ...
 
 global___WatchFeedbackRequest = WatchFeedbackRequest
@@ -1078,8 +1085,11 @@ class WatchFeedbackResponse(google.protobuf.message.Message):
 
     CHANGES_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    STORE_ID_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """Every change up to this revision has been sent; a new watch continues after it."""
+    store_id: builtins.str
+    """The id of the store, in the first message of each watch: keep it beside the revision, for `store_id` of a new watch."""
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]:
         """The changes, in the order of their revisions."""
@@ -1089,8 +1099,9 @@ class WatchFeedbackResponse(google.protobuf.message.Message):
         *,
         changes: collections.abc.Iterable[global___Change] | None = ...,
         revision: builtins.int = ...,
+        store_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "revision", b"revision", "store_id", b"store_id"]) -> None: ...
 
 global___WatchFeedbackResponse = WatchFeedbackResponse
 
@@ -1132,6 +1143,7 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     STORE_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
     ERASURE_PENDING_FIELD_NUMBER: builtins.int
+    STORE_ID_FIELD_NUMBER: builtins.int
     HTTP_URL_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The version of plaudit."""
@@ -1139,6 +1151,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     """The kind of store: `sqlite` or `postgresql`."""
     erasure_pending: builtins.bool
     """Whether bytes of purged content may still be in the store's files: an open read delays their erasure."""
+    store_id: builtins.str
+    """The id of the store, new whenever it does not simply go on from what it was: after `plaudit-server store renew`,
+    which follows the restore of a backup, and after a copy. Revisions and page tokens belong to one id.
+    """
     http_url: builtins.str
     """The address of the server's HTTP port for browsers; empty when it has none, or none that it knows."""
     @property
@@ -1152,8 +1168,9 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         store: builtins.str = ...,
         limits: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
         erasure_pending: builtins.bool = ...,
+        store_id: builtins.str = ...,
         http_url: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["erasure_pending", b"erasure_pending", "http_url", b"http_url", "limits", b"limits", "store", b"store", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["erasure_pending", b"erasure_pending", "http_url", b"http_url", "limits", b"limits", "store", b"store", "store_id", b"store_id", "version", b"version"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse

@@ -11,7 +11,7 @@ from plaudit_server.cli.health import health
 from plaudit_server.cli.index import index
 from plaudit_server.cli.keys import keys
 from plaudit_server.cli.serve import serve, show_config
-from plaudit_server.cli.store import copy, migrate
+from plaudit_server.cli.store import copy, migrate, store
 from plaudit_server.cli.tokens import tokens
 
 
@@ -26,5 +26,5 @@ def cli() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
-for command in (serve, show_config, health, keys, tokens, migrate, copy, index):
+for command in (serve, show_config, health, keys, tokens, migrate, copy, store, index):
     cli.add_command(command)

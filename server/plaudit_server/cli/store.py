@@ -1,4 +1,4 @@
-"""The commands about whole stores: `migrate` brings a schema up to date, `copy` copies a store to another place."""
+"""The commands about whole stores: `migrate` brings one up to date, `copy` copies it, `store renew` follows a restore."""
 
 from __future__ import annotations
 
@@ -135,3 +135,37 @@ async def _copy(source_url: str, target_url: str) -> None:
         f"copied and verified: {copied.rows} rows and {others} of {copied.projects} projects, "
         f"checksum {copied.checksum[:16]}"
     )
+
+
+@click.group()
+def store() -> None:
+    """The identity of a store."""
+
+
+@store.command()
+@store_option
+@config_option
+def renew(store: str | None, toml_path: str | None) -> None:
+    """Give a store a new id, after it was restored from a backup, and before a server serves it again.
+
+    Revisions are given out again after a restore, for other changes. With a new id, watches and page tokens from before
+    end with STORE_CHANGED, and do not miss changes without an error. Stop the servers of the store first.
+    """
+    with failures():
+        from plaudit_server.store.url import parse_url
+
+        url = parse_url(load(toml_path, {"store": store}).store)
+        click.echo(f"{url.shown}: the store's id is now {asyncio.run(_renew(url))}")
+
+
+async def _renew(url: StoreUrl) -> str:
+    from plaudit_server.store import identity
+    from plaudit_server.store.base import StoreError
+    from plaudit_server.store.engines.sqlite.connection import applied
+    from plaudit_server.store.url import opened
+
+    if url.is_embedded and not applied(url.path):
+        raise StoreError(f"there is no store {url.shown}")
+    async with opened(url.text) as engine:
+        engine.claim()
+        return (await engine.transact(identity.renew)).public

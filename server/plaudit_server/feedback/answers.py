@@ -51,7 +51,7 @@ def batch_response(results: Iterable[Row | DomainError | None]) -> bytes:
     return b"".join(map(element, items))
 
 
-def watch_response(found: Changes) -> bytes:
+def watch_response(found: Changes, store_id: str = "") -> bytes:
     """A WatchFeedbackResponse; a row is already field 1 of a Change."""
     parts = []
     for change in found.changes:
@@ -60,7 +60,7 @@ def watch_response(found: Changes) -> bytes:
             facts.tombstone.CopyFrom(tombstone(change.tombstone))
         whole = facts.SerializeToString() if change.row is None else encoded(change.row) + facts.SerializeToString()
         parts.append(element(whole))
-    parts.append(WatchFeedbackResponse(revision=found.revision).SerializeToString())
+    parts.append(WatchFeedbackResponse(revision=found.revision, store_id=store_id).SerializeToString())
     return b"".join(parts)
 
 

@@ -33,7 +33,7 @@ from plaudit.v1 import (
     StreamFeedbackRequest,
     WatchFeedbackRequest,
 )
-from plaudit_server.errors import DomainError, InvalidFields, Violation
+from plaudit_server.errors import DomainError, InvalidFields, StoreChanged, Violation
 from plaudit_server.feedback import ingest, rules
 from plaudit_server.feedback.answers import (
     batch_response,
@@ -322,6 +322,9 @@ class FeedbackService:
         filter = filter_of(request, out)
         rules.check_version(request.after_revision, out, "after_revision")
         refuse(out)
+        store_id = self._store.store_id.public
+        if request.store_id and request.store_id != store_id:
+            raise StoreChanged(store_id)
         after = request.after_revision if request.HasField("after_revision") else None
         question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
         seen = after or 0
@@ -330,10 +333,11 @@ class FeedbackService:
         async with aclosing(watch):
             async for found in watch:
                 try:
-                    yield watch_response(found)
+                    yield watch_response(found, store_id)
                 except SlowReader:
                     raise WatcherTooSlow(request.project, seen) from None
                 seen = found.revision
+                store_id = ""  # which only the first answer has
 
     async def PurgeFeedback(self, call: Call, request: PurgeFeedbackRequest) -> PurgeFeedbackResponse:
         out: list[Violation] = []
@@ -377,5 +381,6 @@ class FeedbackService:
             store=self._store.name,
             limits=limits.as_mapping(),
             erasure_pending=self._store.erasure_pending,
+            store_id=self._store.store_id.public,
             http_url=self._parts.config.http.public_url,
         )

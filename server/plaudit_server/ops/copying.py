@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from plaudit_server.store import transfer
-from plaudit_server.store.base import Placement, Reading, SqlEngine, StoreError, Table
+from plaudit_server.store.base import Placement, Reading, SqlEngine, Steps, StoreError, Table
+from plaudit_server.store.identity import StoreId, renew
+from plaudit_server.store.prepared import Prepared
 from plaudit_server.store.transfer import Standing, Stored, key_of
 
 _BATCH_ROWS: Final = 1_000
@@ -65,7 +67,10 @@ class Copy:
                     self._progress("copying", done, total)
         for table in self._of_all:
             await self._target.transact(_putting_whole(table, await _whole(self._source, table)))
-        return await self._verify(standings, total)
+        copied = await self._verify(standings, total)
+        # Tokens of the source are known as such, and positions of watches are of another store.
+        await self._target.transact(_renewing(self._source.store_id))
+        return copied
 
     async def _missing(self, table: Table, standing: Standing) -> AsyncIterator[list[Stored]]:
         """The rows of a table that the target does not have yet."""
@@ -157,6 +162,10 @@ def _beginning(standing: Standing) -> transfer.Writing:
 
 def _putting(table: Table, standing: Standing, rows: list[Stored]) -> transfer.Writing:
     return lambda sql: transfer.put(sql, table, standing, rows)
+
+
+def _renewing(source: StoreId) -> Callable[[Prepared], Steps[StoreId]]:
+    return lambda sql: renew(sql, source)
 
 
 def _putting_whole(table: Table, rows: list[Stored]) -> transfer.Writing:

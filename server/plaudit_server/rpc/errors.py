@@ -23,6 +23,7 @@ from plaudit_server.errors import (
     QueryTooExpensive,
     QuotaExceeded,
     Stopping,
+    StoreChanged,
     StoreUnavailable,
     Unauthenticated,
     UnreadableRequest,
@@ -170,6 +171,16 @@ def _invalid_page_token(error: InvalidPageToken) -> Problem:
         "page_token was changed, or is of another query or store; start again without it",
         {"field": "page_token"},
         (Violation("page_token", "is not a token of this query"),),
+    )
+
+
+@describe.register
+def _store_changed(error: StoreChanged) -> Problem:
+    return Problem(
+        grpc.StatusCode.OUT_OF_RANGE,
+        reason(ErrorReason.ERROR_REASON_STORE_CHANGED),
+        "the store was restored from a backup, or copied, since; read again from the beginning",
+        {"store_id": error.store_id},
     )
 
 

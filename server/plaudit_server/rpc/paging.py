@@ -8,11 +8,13 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from plaudit_server.errors import InvalidPageToken
+from plaudit_server.errors import InvalidPageToken, StoreChanged
 from plaudit_server.query.tree import SortValue
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    from plaudit_server.store.identity import StoreId
 
 _VERSION: Final = b"\x01"
 _MAC_BYTES: Final = 16
@@ -42,14 +44,17 @@ def scope_of(request: Message, caller: str = "") -> bytes:
     return digest.digest()
 
 
-def seal(cursor: Cursor, scope: bytes, store_id: bytes) -> str:
+def seal(cursor: Cursor, scope: bytes, store_id: StoreId) -> str:
     """An opaque, URL-safe token for `cursor`."""
     body = _VERSION + json.dumps(cursor, separators=(",", ":"), ensure_ascii=False).encode()
-    return urlsafe_b64encode(body + _mac(body, scope, store_id)).decode()
+    return urlsafe_b64encode(body + _mac(body, scope, store_id.secret)).decode()
 
 
-def unseal(token: str, scope: bytes, store_id: bytes) -> Cursor:
-    """The cursor of a token. Raises InvalidPageToken for anything that `seal` did not make for this scope."""
+def unseal(token: str, scope: bytes, store_id: StoreId) -> Cursor:
+    """The cursor of a token. Raises InvalidPageToken for anything that `seal` did not make for this scope.
+
+    Raises StoreChanged when it was made before the store was restored or copied.
+    """
     try:
         if len(token) > _TOKEN_CHARACTERS:
             raise InvalidPageToken
@@ -60,12 +65,16 @@ def unseal(token: str, scope: bytes, store_id: bytes) -> Cursor:
     if urlsafe_b64encode(sealed) != token.encode():
         raise InvalidPageToken
     body, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
-    if not compare_digest(mac, _mac(body, scope, store_id)) or body[:1] != _VERSION:
+    if not compare_digest(mac, _mac(body, scope, store_id.secret)):
+        if any(compare_digest(mac, _mac(body, scope, secret)) for secret in store_id.former):
+            raise StoreChanged(store_id.public)
+        raise InvalidPageToken
+    if body[:1] != _VERSION:
         raise InvalidPageToken
     # The seal proves that this server's code wrote the text, so its shape needs no check.
     after, remaining = json.loads(body[1:])
     return Cursor(tuple(after), remaining)
 
 
-def _mac(body: bytes, scope: bytes, store_id: bytes) -> bytes:
-    return blake2b(body + scope, key=store_id, digest_size=_MAC_BYTES).digest()
+def _mac(body: bytes, scope: bytes, secret: bytes) -> bytes:
+    return blake2b(body + scope, key=secret, digest_size=_MAC_BYTES).digest()

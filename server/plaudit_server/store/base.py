@@ -12,6 +12,7 @@ from plaudit_server.errors import DomainError
 from plaudit_server.store.work import SERVER, Lane, Work
 
 if TYPE_CHECKING:
+    from plaudit_server.store.identity import StoreId
     from plaudit_server.store.lanes import LaneUse
     from plaudit_server.store.ledger import Ledger
     from plaudit_server.store.prepared import Prepared
@@ -219,8 +220,8 @@ class Engine(ABC):
     poll_seconds: ClassVar[float | None] = None
     """How often to look for what other servers wrote; None when no other server can."""
 
-    store_id: bytes
-    """Random, made with the store: what page tokens are bound to."""
+    store_id: StoreId
+    """What revisions and page tokens are bound to; known once the store is open."""
 
     @abstractmethod
     async def open(self) -> None:

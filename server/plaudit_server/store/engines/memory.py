@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from plaudit_server.store.base import Command, Engine, Outcome, Read, WriteFailed, Written
+from plaudit_server.store.identity import StoreId
 from plaudit_server.store.work import SERVER, Work
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class MemoryEngine(Engine):
     name = "memory"
 
     def __init__(self, *models: Model) -> None:
-        self.store_id = os.urandom(32)
+        self.store_id = StoreId.new()
         self._models = models
 
     async def open(self) -> None:

@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from plaudit_server.config import without_password
 from plaudit_server.errors import StoreUnavailable
+from plaudit_server.store import identity
 from plaudit_server.store.base import (
     Command,
     Read,
@@ -38,6 +39,7 @@ from plaudit_server.store.engines.postgres.schema import (
     migrate,
 )
 from plaudit_server.store.engines.postgres.writing import Groups
+from plaudit_server.store.identity import StoreId
 from plaudit_server.store.lanes import LaneUse
 from plaudit_server.store.ledger import microseconds
 from plaudit_server.store.migrate import migrations, pending
@@ -119,8 +121,8 @@ class PostgresEngine(SqlEngine):
                 )
             await self._check_durability(connection)
             read_traits = await traits_of(connection)
-            cursor = await connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
-            [(self.store_id,)] = await cursor.fetchall()
+            cursor = await connection.execute(identity.SELECT)
+            self.store_id = StoreId.of(await cursor.fetchall())
             if self._side_by_side is None:
                 cursor = await connection.execute("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")
                 [(on_citus,)] = await cursor.fetchall()

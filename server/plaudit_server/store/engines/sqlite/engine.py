@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from plaudit_server.errors import StoreUnavailable
+from plaudit_server.store import identity
 from plaudit_server.store.base import (
     Command,
     Outcome,
@@ -39,6 +40,7 @@ from plaudit_server.store.engines.sqlite.erasing import Eraser, truncate
 from plaudit_server.store.engines.sqlite.readers import Readers
 from plaudit_server.store.engines.sqlite.reading import STATEMENTS_CACHED, Asked, drive
 from plaudit_server.store.engines.sqlite.threads import Threads
+from plaudit_server.store.identity import StoreId
 from plaudit_server.store.lanes import LaneUse
 from plaudit_server.store.ledger import microseconds, write_group
 from plaudit_server.store.migrate import LEDGER, migrations, newer, pending
@@ -244,7 +246,7 @@ class SqliteEngine(SqlEngine):
             raise
         if connection.pragma("journal_mode", "wal") != "wal":
             raise StoreError(f"the store {self._path} cannot keep a write-ahead log: is it on a network file system?")
-        [(self.store_id,)] = connection.execute("SELECT value FROM meta WHERE key = 'store_id'")
+        self.store_id = StoreId.of(connection.execute(identity.SELECT))
 
     def _close(self) -> None:
         if self._connection is None:
