@@ -25,7 +25,7 @@ _KEPT: Final = 100_000
 
 @click.command("import")
 @click.argument("path", metavar="FILE")
-@click.option("--from", "system", metavar="SYSTEM", default="plaudit", help="What has exported it.  [plaudit]")
+@click.option("--from", "system", metavar="SYSTEM", default="auto", help="What has exported it; see below.  [auto]")
 @click.option(
     "--existing",
     type=click.Choice(["update", "keep", "refuse"]),
@@ -35,6 +35,18 @@ _KEPT: Final = 100_000
 @click.option("--skip-definitions", is_flag=True, help="Also store what breaks the definitions in force.")
 @click.option("--apply-purges", is_flag=True, help="Purge here, too, what the rows say was purged there.")
 @click.option("--dry-run", is_flag=True, help="Read and check all rows, and store nothing.")
+@click.option("--instance", metavar="NAME", help="Which installation of the system it was: a part of refs and ids.")
+@click.option("--source-project", metavar="NAME", help="The project there, where the export does not name it.")
+@click.option("--rename", metavar="FROM=TO", help="Weave: refs into the project FROM are refs into TO here.")
+@click.option("--ref-template", metavar="URI", help="Your own URI of what was judged: https://app.example/{trace}")
+@click.option("--ref-field", metavar="FIELD", help="Label Studio: the field of a task with its URI, as data.ref.")
+@click.option("--type-prefix", metavar="TEXT", help="What the names of types begin with here.")
+@click.option("--created-at", metavar="TIME", help="When rows were made, in exports without times.")
+@click.option("--only", metavar="STATUS", help="Argilla: only responses of this status, as submitted.")
+@click.option(
+    "--map", "map", type=click.Path(), metavar="FILE", help="Generic: a TOML file, what columns are."
+)
+@click.option("--derived-ids", is_flag=True, help="Generic: make ids of whole rows, where no columns name one.")
 @click.option("--report", "report_file", type=click.Path(), help="Write the report to this file, as JSON.")
 @click.option("--no-progress", is_flag=True, help="No bar on a terminal.")
 @flags
@@ -47,19 +59,28 @@ def import_(
     dry_run: bool,
     report_file: str | None,
     no_progress: bool,
+    **options: Any,
 ) -> int:
     """Import FILE, a folder of files, or `-`, into the project; for administrators of the project.
 
     Records keep their ids, times, authors and versions. Importing a file twice changes nothing; importing a newer one
     makes a new version of what has changed. The exit code is 1 when a row was refused.
+
+    SYSTEM is plaudit, weave, langfuse, langsmith, phoenix, mlflow, opik, argilla, label-studio, braintrust, or generic
+    for a table of your own, which needs --map; auto finds out by the first row.
     """
     from plaudit._cli.connection import connect
     from plaudit.importers import Given, UnusableError, open_source
+    from plaudit.importers.recognise import recognised
 
     with connect() as client:
         project = client.project_for(None)
         try:
-            source = open_source(system, Given(path, project))
+            given = Given(path, project, {name: value for name, value in options.items() if value})
+            if system == "auto":
+                system = recognised(path)
+                print(f"plaudit: {path} is taken for an export of {system}", file=sys.stderr)
+            source = open_source(system, given)
             for line in source.lossy:
                 print(f"plaudit: {line}", file=sys.stderr)
             importing = Importing(source, project)
@@ -75,6 +96,8 @@ def import_(
             finally:
                 if importing.rows or sys.exception() is None:
                     importing.report(dry_run, report_file)
+                    for note in getattr(source, "notes", ()):
+                        print(f"plaudit: {note}", file=sys.stderr)
         except UnusableError as error:
             raise click.UsageError(str(error)) from error
     return 1 if importing.refused_count else 0
@@ -129,7 +152,7 @@ class Importing:
 
             result = client.import_records(
                 self.records(),
-                existing=existing,
+                existing=getattr(self._source, "existing", None) or existing,
                 skip_definitions=skip_definitions,
                 partial=True,
                 project=self._project,

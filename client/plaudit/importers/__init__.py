@@ -76,6 +76,16 @@ class UnusableError(ValueError):
 
 SOURCES: Final[dict[str, str]] = {
     "plaudit": "plaudit.importers.exported:ExportedSource",
+    "weave": "plaudit.importers.weave:WeaveSource",
+    "langfuse": "plaudit.importers.langfuse:LangfuseSource",
+    "langsmith": "plaudit.importers.langsmith:LangsmithSource",
+    "phoenix": "plaudit.importers.phoenix:PhoenixSource",
+    "mlflow": "plaudit.importers.mlflow:MlflowSource",
+    "opik": "plaudit.importers.opik:OpikSource",
+    "argilla": "plaudit.importers.argilla:ArgillaSource",
+    "label-studio": "plaudit.importers.label_studio:LabelStudioSource",
+    "braintrust": "plaudit.importers.braintrust:BraintrustSource",
+    "generic": "plaudit.importers.generic:GenericSource",
 }
 """The class of each system's source, as `module:name`; it is made with a Given."""
 

@@ -34,14 +34,18 @@ def lines(path: str) -> Iterator[Line]:
     Files that end in `.gz` or `.zst` are decompressed (the latter needs pyarrow), links in folders are not followed.
     Raises OSError for what cannot be opened, UnusableError for what is compressed beyond measure.
     """
+    for prefix, pieces in inputs(path):
+        yield from _lines(pieces, prefix)
+
+
+def inputs(path: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The inputs that a path stands for, each read in pieces, with how the places in it begin; see `lines`."""
     if path == "-":
-        yield from _lines(sys.stdin.buffer, "")
+        yield "", _pieces(sys.stdin.buffer)
         return
-    if os.path.isdir(path):
-        for file in files(Path(path)):
-            yield from _file(file, f"{file.name}: ")
-        return
-    yield from _file(Path(path), "")
+    is_folder = os.path.isdir(path)
+    for file in files(Path(path)) if is_folder else [Path(path)]:
+        yield f"{file.name}: " if is_folder else "", _file(file)
 
 
 def files(folder: Path) -> list[Path]:
@@ -56,18 +60,18 @@ def files(folder: Path) -> list[Path]:
     return found
 
 
-def _file(path: Path, prefix: str) -> Iterator[Line]:
+def _file(path: Path) -> Iterator[bytes]:
     with path.open("rb") as raw:
         if path.suffix == ".gz":
             import gzip
 
             with gzip.GzipFile(fileobj=raw) as unzipped:
-                yield from _lines(unzipped, prefix, raw)
+                yield from _pieces(unzipped, raw)
         elif path.suffix == ".zst":
             with _zstd(raw) as unzipped:
-                yield from _lines(unzipped, prefix, raw)
+                yield from _pieces(unzipped, raw)
         else:
-            yield from _lines(raw, prefix)
+            yield from _pieces(raw)
 
 
 def _zstd(raw: IO[bytes]) -> Any:
@@ -78,20 +82,28 @@ def _zstd(raw: IO[bytes]) -> Any:
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
 
 
-def _lines(source: Any, prefix: str, raw: IO[bytes] | None = None) -> Iterator[Line]:
-    """The lines of a stream, which is read a piece at a time."""
-    number = read = 0
+def _pieces(source: Any, raw: IO[bytes] | None = None) -> Iterator[bytes]:
+    """What a stream holds, without a mark of its encoding at the start; `raw` is what it is decompressed from."""
+    read = 0
+    while piece := source.read(_PIECE):
+        if not read:
+            piece = piece.removeprefix(_BOM)
+        read += len(piece)
+        if raw is not None and read > max(_FREE, MOST_TIMES * raw.tell()):
+            raise UnusableError(f"the input is more than {MOST_TIMES} times its compressed size")
+        yield piece
+
+
+def _lines(pieces: Iterator[bytes], prefix: str) -> Iterator[Line]:
+    number = 0
     rest = b""
     is_long = False
     while True:
         try:
-            piece = source.read(_PIECE)
+            piece = next(pieces, b"")
         except (EOFError, OSError) as error:
             yield Line(f"{prefix}line {number + 1}", None, f"cannot be read: {error}")
             return
-        read += len(piece)
-        if raw is not None and read > max(_FREE, MOST_TIMES * raw.tell()):
-            raise UnusableError(f"the input is more than {MOST_TIMES} times its compressed size")
         if not piece:
             break
         *whole, rest = (rest + piece).split(b"\n")
@@ -111,8 +123,6 @@ def _lines(source: Any, prefix: str, raw: IO[bytes] | None = None) -> Iterator[L
 
 
 def _line(line: bytes, number: int, prefix: str) -> Iterator[Line]:
-    if number == 1:
-        line = line.removeprefix(_BOM)
     if not line.strip():
         return
     place = f"{prefix}line {number}"
