@@ -59,7 +59,7 @@ def weave(records: Sequence[Stored]) -> list[Any]:
         {
             names.get(key, key): value
             for key, value in record.items()
-            if key not in left_out and value not in ({}, [], "", "UNSET")
+            if key not in left_out and (key == "payload" or value not in ({}, [], "", "UNSET"))
         }
         for record in records
     ]

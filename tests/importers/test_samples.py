@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import click
-import grpc
 import pytest
-from click.testing import CliRunner
 
-import plaudit
-import plaudit_server.testing
-from plaudit._cli.main import cli
-from plaudit.v1 import FeedbackServiceStub, QueryFeedbackRequest
+from tests.importers.conftest import Store
 from tests.importers.originals import original
-from tests.importers.reverse import REVERSES, comparable, stored
+from tests.importers.reverse import REVERSES, comparable
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -46,77 +40,35 @@ def sample(name: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def target() -> Iterator[str]:
-    """A server for this module's tests, each of which has a project of its own."""
-    with plaudit_server.testing.server() as running:
-        yield running.target
-
-
 @pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    """A project that no other test uses; Weave's refs are of the project that they name."""
+def store(request: pytest.FixtureRequest, new_store: Callable[[str], Store]) -> Store:
+    """A project for a sample; Weave's refs are of the project that they name."""
     id = request.node.callspec.id
-    return "acme/chat" if id == "weave/feedback_query.json" else f"import/{id.replace('/', '.')}"
-
-
-class Done(NamedTuple):
-    """How a command ended, and all that it wrote."""
-
-    exit_code: int
-    output: str
-
-
-def run(target: str, project: str, *arguments: str) -> Done:
-    """`plaudit import` with these arguments, into a project of the server."""
-    variables = {"PLAUDIT_TARGET": target, "PLAUDIT_PROJECT": project, "PLAUDIT_CONFIG_FILE": os.devnull}
-    done = CliRunner().invoke(cli, ["import", *arguments], env=variables, standalone_mode=False)
-    if isinstance(done.exception, click.UsageError):
-        return Done(2, done.exception.message)
-    if done.exception is not None:
-        raise done.exception
-    return Done(int(done.return_value or 0), done.output)
-
-
-def records(target: str, project: str) -> list[Any]:
-    """What is stored."""
-    with plaudit.Client(project, target=target) as client:
-        return [stored(record.payload_json, record.to_dict()) for record in client.get_feedback()]
-
-
-def revision(target: str, project: str) -> int:
-    """The project's revision."""
-    with grpc.insecure_channel(target) as channel:
-        request = QueryFeedbackRequest(project=project, page_size=1)
-        return FeedbackServiceStub(channel).QueryFeedback(request).revision
+    return new_store("acme/chat" if id == "weave/feedback_query.json" else f"import/{id.replace('/', '.')}")
 
 
 @pytest.mark.parametrize("name", REVERSES)
-def test_an_export_comes_out_as_it_went_in_and_a_second_import_changes_nothing(
-    target: str, project: str, name: str
-) -> None:
+def test_an_export_comes_out_as_it_went_in_and_a_second_import_changes_nothing(store: Store, name: str) -> None:
     path = sample(name)
-    first = run(target, project, str(path))
+    first = store.run(str(path))
     assert first.exit_code == 0, first.output
-    found = records(target, project)
-    expected = [comparable(row) for row in original(path)]
-    made = [comparable(row) for row in REVERSES[name](found)]
-    assert in_order(made) == in_order(expected)
-    before = revision(target, project)
-    second = run(target, project, str(path))
+    found = store.records
+    assert in_order(REVERSES[name](found)) == in_order(original(path))
+    before = store.revision
+    second = store.run(str(path))
     assert second.exit_code == 0, second.output
-    assert revision(target, project) == before
+    assert store.revision == before
     assert f"there {len(found)}" in second.output
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_form_that_loses_data_is_refused_with_the_right_one(target: str, project: str, name: str) -> None:
-    done = run(target, project, str(sample(name)))
+def test_a_form_that_loses_data_is_refused_with_the_right_one(store: Store, name: str) -> None:
+    done = store.run(str(sample(name)))
     assert done.exit_code == 2
     assert REFUSED[name] in done.output
-    assert not records(target, project)
+    assert not store.records
 
 
 def in_order(rows: list[Any]) -> list[str]:
     """Rows in one order, as texts: that of the export is not kept."""
-    return sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
+    return sorted(json.dumps(comparable(row), sort_keys=True, ensure_ascii=False) for row in rows)

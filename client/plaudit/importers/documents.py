@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +11,7 @@ from plaudit.importers import UnusableError
 from plaudit.importers.exact import decoder, loads
 from plaudit.importers.pieces import LINE_BYTES, inputs
 
-_BLANKS: Final = " \t\r\n"
+_INK: Final = re.compile(r"[^ \t\r\n]")
 
 
 class Row(NamedTuple):
@@ -43,6 +44,7 @@ class _Reader:
         self._at = 0
         self._ended = False
         self._count = 0
+        self._size = 0
 
     def rows(self) -> Iterator[Row]:
         try:
@@ -70,6 +72,8 @@ class _Reader:
         whole = self._whole()
         if whole is not None:
             held = next((whole[name] for name in self._lists if isinstance(whole.get(name), list)), None)
+            if held is not None:
+                self._size = 0  # of each there is no more than all of it has
             for value in [whole] if held is None else held:
                 yield self._row(value)
             return
@@ -101,7 +105,7 @@ class _Reader:
             value, end = decoder.raw_decode(self._text, self._at)
         except (ValueError, RecursionError):
             return None
-        self._at = end
+        self._size, self._at = end - self._at, end
         return value if isinstance(value, dict) else None
 
     def _elements(self) -> Iterator[Row]:
@@ -117,6 +121,8 @@ class _Reader:
 
     def _row(self, value: Any) -> Row:
         self._count += 1
+        if self._size > LINE_BYTES:
+            return Row(f"{self._prefix}row {self._count}", None, f"has more than {LINE_BYTES} bytes")
         return Row(f"{self._prefix}row {self._count}", value)
 
     def _place(self) -> str:
@@ -137,18 +143,17 @@ class _Reader:
             # A number at the end of what was read may go on.
             if end == len(self._text) and self._more():
                 continue
-            self._at = end
+            self._size, self._at = end - self._at, end
             return value
 
     def _next(self) -> str:
         """The next character that is no blank; empty at the end of the input."""
         while True:
-            text, at = self._text, self._at
-            while at < len(text) and text[at] in _BLANKS:
-                at += 1
-            self._at = at
-            if at < len(text):
-                return text[at]
+            found = _INK.search(self._text, self._at)
+            if found is not None:
+                self._at = found.start()
+                return found[0]
+            self._at = len(self._text)
             if not self._more():
                 return ""
 

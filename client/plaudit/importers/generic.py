@@ -69,19 +69,15 @@ class Part:
             missing = [name for name, value in values.items() if not value]
             if missing:
                 raise RowError(f"has no {', '.join(missing)}")
-            value = string.Formatter().vformat(self.template, (), _Flat(values))
+            # Not `format`, which takes dots for attributes.
+            value = "".join(
+                literal + values.get(name or "", "") for literal, name, _, _ in string.Formatter().parse(self.template)
+            )
         else:
             value = self.value
         if value is None:
             return None
         return _timed(value, self.unit) if self.unit else _as(value, self.kind)
-
-
-class _Flat(dict[str, str]):
-    """Columns for a template, whose names may have dots in them."""
-
-    def __missing__(self, key: str) -> str:
-        raise RowError(f"has no {key}")
 
 
 class GenericSource:
