@@ -47,7 +47,7 @@ class Measuring:
     statements: Statements
     prepared: Prepared
     rows: Sequence[Any] | None
-    """None where no measure is simple: what is counted, with the records that have no value, is all there is."""
+    """None where no measure is simple: then the counted values, and the records without one, give everything."""
     counted: list[tuple[Counted, list[Any]]]
 
     @property
@@ -87,20 +87,20 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Unarranged:
-    """What a store answered. To make groups of it is work for a thread: there may be a great many rows."""
+    """What a store answered. Making groups of it is work for a thread, because there may be very many rows."""
 
     question: Aggregate
     wanted: Wanted
     calendars: Mapping[int, Calendar]
     grouped: Measuring
     group_count: int | None
-    """How many groups having kept, where the engine has arranged them; then the groups are those that are wanted."""
+    """How many groups `having` kept, where the engine has put them in order; then only those asked for are here."""
     total: Measuring | None
     revision: int
 
     @property
     def is_small(self) -> bool:
-        """Whether the groups can as well be made at once."""
+        """Whether there are so few rows that the groups can be made at once, without a thread."""
         return self.grouped.row_count < _FEW_ROWS
 
     def answer(self) -> Aggregated:
@@ -145,7 +145,7 @@ def columns_of(sql: Store) -> Columns:
 
 
 def _counted_alone(statements: Statements, wanted: Wanted) -> Steps[Measuring | None]:
-    """Where every measure is counted, their statements also count the records: a pass over them less.
+    """Where every measure is counted, their statements also count the records, which saves a pass over them.
 
     None where a measure is simple, or there turn out to be many groups.
     """
@@ -165,7 +165,7 @@ def _counted_alone(statements: Statements, wanted: Wanted) -> Steps[Measuring | 
 def _placed(
     statements: Statements, question: Aggregate, wanted: Wanted, calendars: Mapping[int, Calendar]
 ) -> Steps[tuple[Measuring, int | None]]:
-    """Groups that the engine has arranged, with how many having kept; or, with None, all of them in no order."""
+    """Groups that the engine has put in order, and how many `having` kept; or, with None, all of them in no order."""
     prepared = statements.groups(grouped=True)
     placing = Placing(statements.dialect, question, prepared.terms)
     having = None if is_filled(question) else placing.having()
@@ -217,7 +217,7 @@ def _calendars(sql: Store, question: Aggregate, where: Sql) -> Steps[dict[int, C
             continue
         instants = [bound for bound in (by.start, by.end) if bound is not None]
         if by.column.name == "created_at":
-            # Of the whole project, for an index has its first and its last record.
+            # Of the whole project, because an index has its first and its last record.
             each = "select created_at from feedback where project = ? order by created_at"
             text = f"select * from ({each} limit 1) as a union all select * from ({each} desc limit 1) as b"
             found = yield Statement(sql.traits.sql(text), (question.project, question.project))

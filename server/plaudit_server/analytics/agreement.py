@@ -1,7 +1,7 @@
 """How far raters agree: coefficients from one value by each rater on each unit; not how the values were read.
 
-A value of a scale other than nominal has a coordinate, of which differences are taken: its place among the categories
-on an ordinal scale, itself (from the least value on) on the others.
+On every scale but the nominal one a value has a coordinate, from which differences are computed: on an ordinal scale
+its place among the categories, on the others its distance from the least value.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _coordinates(question: AgreementQuestion, categories: Sequence[Any]) -> dict
     if question.scale == "ordinal":
         return {value: float(place) for place, value in enumerate(categories)}
     # From 0 for the least value to 1 for the greatest: nothing is lost where values are far from zero and near to each
-    # other, and no square leaves the doubles. Halves, for the span of two doubles may be beyond them.
+    # other, and no square is too large for a double. Halves, because two doubles may be further apart than any double.
     if not categories:
         return {}
     least, greatest = categories[0], categories[-1]
@@ -215,7 +215,7 @@ def _squared_distances(counts: Counter[Any], coordinates: Mapping[Any, float] | 
 
 
 def _ratio_distances(counts: Counter[Any], _: Mapping[Any, float] | None) -> float:
-    # Halves, for the sum of two doubles may be beyond them.
+    # Halves, because the sum of two doubles may be larger than any double.
     halves = [(value / 2, times) for value, times in counts.items()]
     return 2 * fsum(((a - b) / (a + b)) ** 2 * m * n for (a, m), (b, n) in combinations(halves, 2))
 

@@ -1,4 +1,4 @@
-"""Exact arithmetic over integers of 64 bits and finite doubles; each result is the double that is nearest to it.
+"""Exact arithmetic over integers of 64 bits and finite doubles; each result is the double that is closest to it.
 
 Numbers come as distinct values with how often each occurs. Every double is a whole multiple of 2^-1074, so sums and
 squares are done in integers, and rounded once. A result beyond the doubles is None.
@@ -23,7 +23,7 @@ LAST_INTEGER: Final = 2**63 - 1
 _SCALE: Final = 1074
 
 VARIABLE: Final = 1e154
-"""The square of a larger one, let alone a sum of such squares, is near the end of the doubles."""
+"""The square of a larger one, let alone a sum of such squares, is near the largest double."""
 
 
 def plain(value: Number) -> Number:

@@ -125,5 +125,5 @@ def _first_day_of_month(month: int) -> int:
 
 
 def _bounded(start: int, end: int) -> Bucket:
-    """A period within what a Timestamp holds: the ends of the first and last one may lie outside."""
+    """A period, cut to what a Timestamp can hold: the ends of the first and last one may lie outside."""
     return Bucket(max(start, FIRST), min(end, LAST))

@@ -41,7 +41,7 @@ class Columns:
         return fill(self.own.whole, value=sql) if is_of_map else sql
 
     def key(self, grouping: Grouping, calendar: Calendar | None) -> Sql:
-        """The key of a record; of a grouping by each entry, what has the entries."""
+        """The key of a record; for a grouping by each entry, the value that has the entries."""
         match grouping.by:
             case Value() as value:
                 return self.value(value)
@@ -59,7 +59,7 @@ class Columns:
                 raise AssertionError("a grouping is by one of these")
 
     def measured(self, measure: Measure) -> Sql:
-        """What a measure takes of a record: its value, or 1 where it counts records; null where it takes none."""
+        """What a measure uses of a record: its value, or 1 where it counts records; null where it uses none."""
         value = Sql("1") if measure.value is None else self.value(measure.value)
         if measure.where is None:
             return value

@@ -27,7 +27,7 @@ from plaudit_server.query.compile.literals import bound
 Tail = Sequence[Any]
 """What a row has after its keys."""
 
-# How far the ranks that are returned may be off, for positions are computed in doubles there.
+# How far the ranks that are returned may be off, because positions are computed in doubles there.
 _MARGIN: Final = 3
 
 
@@ -154,7 +154,7 @@ class Deviations(Counted):
     """Variances: a row with counts, the least and the greatest value, and sums of deviations and of their squares.
 
     Deviations are from a number near the mean, and in units of the distance from the least to the greatest value: so
-    nothing is lost where values are far from zero, and no square leaves the doubles.
+    nothing is lost where values are far from zero, and no square is too large for a double.
     """
 
     __slots__ = ()

@@ -107,7 +107,8 @@ def _differences(rated: Rated) -> dict[str, float | None]:
     largest = max(map(abs, differences))
     if isinf(largest):
         return dict.fromkeys(("mae", "rmse", "mean_difference"))
-    # As shares of a power of two near the largest, which loses nothing: neither sums nor squares leave the doubles.
+    # As shares of a power of two near the largest, which loses nothing: neither sums nor squares are too large for a
+    # double.
     power = ldexp(1, frexp(largest)[1] - 1)
     shares = [difference / power for difference in differences]
     count = len(shares)

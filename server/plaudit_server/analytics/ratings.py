@@ -1,4 +1,4 @@
-"""Who rated what how: from one value after the other to one by each rater on each unit; not how far they agree."""
+"""Who rated what, and how: one value by each rater on each unit, taken from records; not how far raters agree."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class RatingsTable:
         )
 
     def _keep(self, given: list[Any], value: Any) -> None:
-        """One more value of one rater on one unit, of which there may be some."""
+        """Add a value of one rater on one unit, who may have given others before."""
         if given:
             self._repeated += 1
         if not given or self._question.repeats == "mean":

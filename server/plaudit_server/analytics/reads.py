@@ -28,7 +28,7 @@ from plaudit_server.store.base import Read, Statement, Steps
 from plaudit_server.store.ledger import revision
 from plaudit_server.store.prepared import Prepared
 
-# How much is read at a time: what is done with it is done on the event loop where an engine has no threads.
+# How many records are read at a time: an engine without threads processes them on the event loop.
 _BYTES: Final = 4_000_000
 _DESCRIBED_BYTES: Final = 256_000
 _DESCRIBED_ROWS: Final = 250
@@ -43,11 +43,11 @@ _REF: Final = Grouping("ref", Value(Field(COLUMNS["ref"]), "text"))
 
 
 class Answering(Protocol):
-    """Groups that may still have to be made of rows, which is work for a thread unless it is little."""
+    """Groups that may still have to be made of rows, which is work for a thread unless they are few."""
 
     @property
     def is_small(self) -> bool:
-        """Whether it is little."""
+        """Whether they are so few that no thread is needed."""
 
     def answer(self) -> Aggregated:
         """The groups in the order asked for. Raises AggregateTooLarge."""
