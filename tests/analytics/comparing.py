@@ -64,7 +64,7 @@ def check_pages(table: Engine, question: Aggregate, rows: Sequence[dict[str, Any
         keys += [group.keys for group in page]
         if len(found.arranged.groups) <= size:
             break
-        after = tuple(json.loads(json.dumps(sort_values(question.order, page[-1]))))
+        after = tuple(json.loads(json.dumps(sort_values(question, page[-1]))))
     assert keys == [group.keys for group in expected.arranged.groups]
 
 

@@ -172,9 +172,19 @@ class Measurable:
             raise ValueError(f"a ref has no part {part!r}: kind, project, name, digest, id, base")
         return Key(v1.Grouping(ref_part=v1.RefPartOf(field=self._path("part"), part=number)))
 
-    def each(self) -> Key:
-        """Each entry of `scorer_tags`, each key of a map, each entry of an array in the payload."""
-        return Key(v1.Grouping(each=self._path("each")))
+    def each(self, *, categories: bool = False) -> Key:
+        """Each entry of `scorer_tags`, each key of a map, each entry of an array in the payload.
+
+        `categories`: each category that the definition gives for these entries is a group, see `categories()`.
+        """
+        return Key(v1.Grouping(each=self._path("each"), fill_categories=categories))
+
+    def categories(self) -> Key:
+        """A value of the payload, with a group for each category that the definition gives, used or not.
+
+        In the definition's order, without those that are retired. The query must be for one feedback type.
+        """
+        return Key(v1.Grouping(value=v1.Expression(field=self._path("categories")), fill_categories=True))
 
     def _measure(self, function: str, **more: Any) -> Measure:
         return Measure(v1.Measure(function=FUNCTIONS[function], value=self._message, **more))

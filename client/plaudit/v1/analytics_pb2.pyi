@@ -287,7 +287,10 @@ class Grouping(google.protobuf.message.Message):
     record is in one group for each of its different entries. At most one grouping may use this.
     """
     fill_categories: builtins.bool
-    """If the feedback type defines categories for the value: adds a group for each category, in their order."""
+    """Of a path in the payload, in a query for one feedback_type: if its definition gives categories for this value, adds
+    a group for each category that is not retired, with row_count 0 if no record has it. Groups then sort by the order
+    of the categories, and come before those of other values.
+    """
     @property
     def value(self) -> plaudit.v1.query_pb2.Expression:
         """A field, a Convert or an operation. A payload path by itself is read as text."""

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from plaudit._contract import limits
 from plaudit_server.analytics.buckets import Calendar, calendar
+from plaudit_server.analytics.categories import with_categories
 from plaudit_server.analytics.columns import Columns, IndexedColumns
 from plaudit_server.analytics.counting import Counted, Tail
 from plaudit_server.analytics.dialects import DIALECTS
@@ -38,6 +39,8 @@ class Aggregated(NamedTuple):
     arranged: Arranged
     total: Group | None
     revision: int
+    question: Aggregate
+    """With the categories that a definition gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,13 @@ class Unarranged:
             arranged = Arranged(sorted_groups(self.question, groups), self.group_count)
         else:
             arranged = arranged_from(self.question, groups, self.calendars, self.wanted)
-        return Aggregated(arranged, total, self.revision)
+        return Aggregated(arranged, total, self.revision, self.question)
 
 
 def aggregate(sql: Store, question: Aggregate, wanted: Wanted) -> Steps[Unarranged]:
     """The rows of every statement that the question needs. Raises AggregateTooLarge."""
     at = yield from revision(sql, question.project)
+    question = yield from with_categories(sql, question)
     where = yield from matching(sql, question.project, question.filter)
     calendars = yield from _calendars(sql, question, where)
     columns = columns_of(sql)

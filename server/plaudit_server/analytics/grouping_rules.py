@@ -13,6 +13,7 @@ from plaudit.v1 import RefPart, TimeUnit
 from plaudit.v1 import RefPartOf as RefPartMessage
 from plaudit.v1 import TimeBucket as TimeMessage
 from plaudit_server.analytics.buckets import Unit
+from plaudit_server.analytics.categories import path_of
 from plaudit_server.analytics.expressions import Expressions, bounded, check_name
 from plaudit_server.analytics.records import ByEach, ByRefPart, ByTime, Grouping, Value
 from plaudit_server.analytics.zones import FIRST, LAST, UnknownZone, check_zone
@@ -76,9 +77,12 @@ def _check_grouping(
         out.append(Violation(f"{at}.name", "is required: only a plain field has a name of its own"))
     elif message.name:
         check_name(name, f"{at}.name", out)
-    if message.fill_categories:
-        out.append(Violation(f"{at}.fill_categories", "needs a value for which a definition gives categories"))
-    return Grouping(name, by) if by is not None and name else None
+    if by is None or not name:
+        return None
+    grouping = Grouping(name, by, message.fill_categories)
+    if message.fill_categories and (path_of(grouping) is None or grouping.kind != "text"):
+        out.append(Violation(f"{at}.fill_categories", "needs a path in the payload, or the entries of one"))
+    return grouping
 
 
 def _check_time(message: TimeMessage, at: str, out: list[Violation]) -> tuple[ByTime | None, str]:

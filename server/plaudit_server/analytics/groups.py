@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from plaudit._contract import limits
 from plaudit_server.analytics.buckets import Bucket, Calendar
 from plaudit_server.analytics.errors import AggregateTooLarge
 from plaudit_server.analytics.measures import NOTHING, measure, single
-from plaudit_server.analytics.records import ROW_COUNT, Aggregate, ByTime, Group, Key, Sort
+from plaudit_server.analytics.records import ROW_COUNT, Aggregate, ByTime, Group, Grouping, Key, Sort
 from plaudit_server.query.evaluate import Descending, matches
 
 SortKey = tuple[Any, ...]
@@ -57,7 +58,7 @@ def arranged_from(
 
 def sorted_groups(question: Aggregate, groups: Iterable[Group]) -> list[Group]:
     """The groups in the order asked for."""
-    return sorted(groups, key=lambda group: sort_key(question.order, group))
+    return sorted(groups, key=lambda group: sort_key(question, group))
 
 
 def groups_after(question: Aggregate, groups: list[Group], values: Sequence[Any]) -> list[Group]:
@@ -65,51 +66,71 @@ def groups_after(question: Aggregate, groups: list[Group], values: Sequence[Any]
     if not values:
         return groups
     last = _directed(question.order, values)
-    return [group for group in groups if sort_key(question.order, group) > last]
+    return [group for group in groups if sort_key(question, group) > last]
 
 
-def sort_key(order: Sequence[Sort], group: Group) -> SortKey:
+def sort_key(question: Aggregate, group: Group) -> SortKey:
     """What groups sort by: by the order, then by their keys; what has no value comes last in both directions."""
-    return _directed(order, sort_values(order, group))
+    return _directed(question.order, sort_values(question, group))
 
 
-def sort_values(order: Sequence[Sort], group: Group) -> tuple[Any, ...]:
-    """The values that a group sorts by, whatever the directions are; a period by its start."""
-    keys = [key.start if isinstance(key, Bucket) else key for key in group.keys]
-    return (*(_sorted_by(sort, group) for sort in order), *keys)
+def sort_values(question: Aggregate, group: Group) -> tuple[Any, ...]:
+    """The values that a group sorts by, whatever the directions are: a period by its start, a category by its place."""
+    keys = [_comparable(grouping, key) for grouping, key in zip(question.group_by, group.keys, strict=True)]
+    return (*(_sorted_by(sort, group, keys) for sort in question.order), *keys)
+
+
+@lru_cache(maxsize=16)
+def _places(categories: tuple[str, ...]) -> Mapping[str, int]:
+    return {category: place for place, category in enumerate(categories)}
+
+
+def _comparable(grouping: Grouping, key: Key) -> Any:
+    if isinstance(key, Bucket):
+        return key.start
+    if key is None or not grouping.categories:
+        return key
+    places = _places(grouping.categories)
+    place = places.get(str(key), len(places))
+    return f"{place:04d}{key}"
 
 
 def fill(question: Aggregate, groups: list[Group], calendars: Mapping[int, Calendar]) -> list[Group]:
-    """The groups, and one without records for each period and combination of other keys that is not among them."""
-    places = [place for place, grouping in enumerate(question.group_by) if _fills(grouping.by)]
-    if not places or places[0] not in calendars:
-        return groups
-    place, calendar = places[0], calendars[places[0]]
-    by = question.group_by[place].by
-    assert isinstance(by, ByTime)
-    buckets = {group.keys[place] for group in groups}
+    """The groups, and one without records for each category or period and combination of other keys, if it is asked."""
+    for place, grouping in enumerate(question.group_by):
+        if grouping.categories:
+            groups = _filled(question, groups, place, list(grouping.categories))
+    for place, grouping in enumerate(question.group_by):
+        if isinstance(by := grouping.by, ByTime) and by.fill and place in calendars:
+            groups = _filled(question, groups, place, _periods(by, calendars[place], groups, place))
+    return groups
+
+
+def _periods(by: ByTime, calendar: Calendar, groups: Sequence[Group], place: int) -> Iterable[Key]:
+    """From the first to the last that occurs, or is asked for."""
+    buckets = [group.keys[place] for group in groups]
     if by.start is not None:
-        buckets.add(calendar.bucket(by.start))
+        buckets.append(calendar.bucket(by.start))
     if by.end is not None:
-        buckets.add(calendar.bucket(by.end - 1))
-    others = {(): ()} if len(question.group_by) == 1 else {_without(group.keys, place): None for group in groups}
-    if not buckets or not others:
-        return groups
+        buckets.append(calendar.bucket(by.end - 1))
+    return calendar.between(min(buckets), max(buckets)) if buckets else ()  # type: ignore[type-var, arg-type]
+
+
+def _filled(question: Aggregate, groups: Sequence[Group], place: int, keys: Iterable[Key]) -> list[Group]:
+    """The groups, and those of these keys in a place that are not among them. Raises AggregateTooLarge."""
+    alone = len(question.group_by) == 1
+    others = {(): None} if alone else {_without(group.keys, place): None for group in groups}
     there = {group.keys for group in groups}
     nothing = tuple(measure(each, NOTHING) for each in question.measures)
     filled = list(groups)
-    for count, bucket in enumerate(calendar.between(min(buckets), max(buckets)), 1):  # type: ignore[type-var, arg-type]
+    for count, key in enumerate(keys, 1):
         if count * len(others) > limits.AGGREGATE_FILLED_GROUPS:
             raise AggregateTooLarge(FILLED, limits.AGGREGATE_FILLED_GROUPS, count * len(others))
         for other in others:
-            keys = (*other[:place], bucket, *other[place:])
-            if keys not in there:
-                filled.append(Group(keys, 0, nothing))
+            made = (*other[:place], key, *other[place:])
+            if made not in there:
+                filled.append(Group(made, 0, nothing))
     return filled
-
-
-def _fills(by: object) -> bool:
-    return isinstance(by, ByTime) and by.fill
 
 
 def _without(keys: tuple[Key, ...], place: int) -> tuple[Key, ...]:
@@ -126,13 +147,12 @@ def _named(question: Aggregate, group: Group) -> dict[str, Any]:
     return row
 
 
-def _sorted_by(sort: Sort, group: Group) -> Any:
+def _sorted_by(sort: Sort, group: Group, keys: Sequence[Any]) -> Any:
     match sort.of:
         case "row_count":
             return group.row_count
         case "grouping":
-            key = group.keys[sort.place]
-            return key.start if isinstance(key, Bucket) else key
+            return keys[sort.place]
         case "measure":
             return single(group.measures[sort.place])
 

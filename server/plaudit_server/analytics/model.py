@@ -54,7 +54,7 @@ class AnalyticsModel:
     def _groups(self, read: SelectGroups) -> _Answered:
         project = read.question.project
         found = evaluate.aggregate(read.question, self._feedback.rows(project), read.wanted)
-        return _Answered(Aggregated(found.arranged, found.total, self.revision(project)))
+        return _Answered(Aggregated(found.arranged, found.total, self.revision(project), read.question))
 
     def _fields(self, read: SelectFields) -> Described:
         project = read.question.project

@@ -35,7 +35,7 @@ def fitting(items: Iterable[T], message: Callable[[T], M]) -> list[M]:
 
 def cursor_after(question: Aggregate, group: Group, remaining: int | None) -> Cursor:
     """The place after a group, the last of a page."""
-    return Cursor(sort_values(question.order, group), remaining)
+    return Cursor(sort_values(question, group), remaining)
 
 
 def after_fields(fields: Sequence[Any], cursor: Cursor) -> Sequence[Any]:

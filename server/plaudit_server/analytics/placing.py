@@ -150,7 +150,9 @@ def restriction(dialect: Dialect, groupings: Sequence[Grouping], rows: Sequence[
 
 def is_filled(question: Aggregate) -> bool:
     """Whether groups without records are added before having, which is not the engine's work."""
-    return any(isinstance(grouping.by, ByTime) and grouping.by.fill for grouping in question.group_by)
+    return any(
+        grouping.categories or (isinstance(grouping.by, ByTime) and grouping.by.fill) for grouping in question.group_by
+    )
 
 
 def _is_text(operand: Operand) -> bool:

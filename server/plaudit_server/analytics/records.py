@@ -80,6 +80,9 @@ class Grouping:
 
     name: str
     by: Value | ByTime | ByRefPart | ByEach
+    fill_categories: bool = False
+    categories: tuple[str, ...] = ()
+    """Those that a definition gives, in its order: each one is a group, and comes before what is none of them."""
 
     @property
     def kind(self) -> Kind:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from plaudit._contract import limits
 from plaudit.v1 import AggregateFeedbackRequest, AggregateOrder
+from plaudit_server.analytics.categories import type_of
 from plaudit_server.analytics.expressions import Expressions, Names, bounded, check_distinct
 from plaudit_server.analytics.grouping_rules import check_groupings
 from plaudit_server.analytics.measure_rules import check_measures
@@ -26,6 +27,10 @@ def check_aggregate(request: AggregateFeedbackRequest, out: list[Violation]) -> 
         for index, message in bounded(request.newest_of, limits.AGGREGATE_NEWEST_OF, "newest_of", out)
     ]
     groupings = check_groupings(request.group_by, expressions, out)
+    for index, grouping in enumerate(groupings):
+        if grouping is not None and grouping.fill_categories and type_of(filter) is None:
+            at = f"group_by[{index}].fill_categories"
+            out.append(Violation(at, "needs a query for one feedback_type, whose definition gives the categories"))
     measures = check_measures(request.measures, expressions, out, limits.AGGREGATE_MEASURES)
     seen: set[str] = set()
     check_distinct(groupings, "group_by", seen, out)

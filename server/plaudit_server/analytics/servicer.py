@@ -59,7 +59,7 @@ class AnalyticsService:
         response = AggregateFeedbackResponse(groups=groups, revision=answer.revision)
         if len(groups) < len(wanted):
             remaining = None if cursor.remaining is None else cursor.remaining - len(groups)
-            place = cursor_after(question, wanted[len(groups) - 1], remaining)
+            place = cursor_after(answer.question, wanted[len(groups) - 1], remaining)
             response.next_page_token = paging.seal(place, scope, self._store.store_id)
         if answer.total is not None:
             response.total.CopyFrom(group_message(question, answer.total))
