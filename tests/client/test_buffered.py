@@ -87,6 +87,14 @@ def add_and_leave(client: plaudit.Client, count: int) -> None:
             writer.add(record(number))
 
 
+def add_and_fail(client: plaudit.Client, error: BaseException) -> None:
+    """Add some records, and leave the context by an error."""
+    with client.buffered(linger=60) as writer:
+        for number in range(1500):
+            writer.add(record(number))
+        raise error
+
+
 def stored(transport: FakeTransport) -> list[int]:
     return [int(row.payload_json.removeprefix('{"n":').removesuffix("}")) for row in transport.rows]
 
@@ -244,6 +252,27 @@ def test_error_of_the_body_is_not_hidden(client: plaudit.Client, transport: Slow
     with pytest.raises(KeyError) as raised:
         add_and_fail()
     assert raised.value.__notes__ == ["records are not stored: 1 could not be sent"]
+
+
+def test_what_was_added_is_stored_when_the_block_fails_and_the_note_says_where_to_go_on(
+    client: plaudit.Client, transport: SlowTransport
+) -> None:
+    for error in (RuntimeError("no more"), KeyboardInterrupt()):
+        transport.rows.clear()
+        with pytest.raises(type(error)) as raised:
+            add_and_fail(client, error)
+        assert stored(transport) == list(range(1500))
+        assert raised.value.__notes__ == ["1500 records are stored; go on at position 1500."]
+
+
+def test_a_key_makes_a_rerun_safe(running: RunningServer, project: str) -> None:
+    with plaudit.Client(project, target=running.target) as client:
+        for count in (3, 5):
+            with client.buffered(key=("ref", "payload")) as writer:
+                ids = [writer.add(record(number)) for number in range(count)]
+        assert sorted(ids) == sorted(row.id for row in client.get_feedback())
+        with pytest.raises(ValueError, match="is no field of a record"):
+            client.buffered(key=("nope",))
 
 
 def test_closed_buffer_takes_nothing(client: plaudit.Client) -> None:

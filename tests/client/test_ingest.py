@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -366,3 +369,160 @@ def test_an_import_says_what_it_did_with_what_was_there(running: RunningServer, 
     ]
     with pytest.raises(ValueError, match="one of refuse, keep, update"):
         client.import_records([new], existing="merge")  # type: ignore[arg-type]
+
+
+def test_of_a_slow_input_nothing_waits_for_more(running: RunningServer, project: str) -> None:
+    """Each record is read by others before the next one comes, though none of them fills a request."""
+    others = running.client(project)
+    waits = []
+
+    def slow() -> Iterator[dict[str, Any]]:
+        for number in range(8):
+            yield record(number)
+            waits.append(wait_until(partial(counts, others, number + 1)))
+
+    with plaudit.Client(project, target=running.target) as client:
+        assert client.ingest(slow(), linger=0.02).stored == 8
+    assert waits == [True] * 8
+    assert [row.payload["n"] for row in others.get_feedback()] == list(range(8))
+
+
+def test_of_a_slow_asynchronous_input_nothing_waits_for_more(running: RunningServer, project: str) -> None:
+    others = running.client(project)
+    waits = []
+
+    async def slow() -> AsyncIterator[dict[str, Any]]:
+        for number in range(8):
+            yield record(number, created_at="2025-01-01")
+            waits.append(await asyncio.to_thread(wait_until, partial(counts, others, number + 1)))
+
+    async def run() -> int:
+        async with plaudit.AsyncClient(project, target=running.target) as client:
+            return (await client.import_records(slow(), linger=0.02)).stored
+
+    assert asyncio.run(run()) == 8
+    assert waits == [True] * 8
+
+
+def counts(client: plaudit.Client, count: int) -> bool:
+    return client.count() == count
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def test_a_slow_input_over_a_network_that_breaks(running: RunningServer, project: str) -> None:
+    others = running.client(project)
+    with Network(running.target).running() as network, plaudit.Client(project, target=network.target) as client:
+
+        def slow() -> Iterator[dict[str, Any]]:
+            for number in range(30):
+                yield record(number)
+                if number % 10 == 3:
+                    wait_until(lambda: others.count() > 0)
+                    network.cut()
+                    time.sleep(0.05)  # two times the linger: what is sent now has no connection
+
+        assert client.ingest(slow(), linger=0.02).stored == 30
+    assert others.count() == 30
+
+
+def test_a_refusal_ends_a_slow_input(running: RunningServer, project: str) -> None:
+    read = []
+
+    def slow() -> Iterator[dict[str, Any]]:
+        for number in range(100):
+            read.append(number)
+            yield record(number, ref="no uri" if number == 2 else REF)
+            time.sleep(0.02)
+
+    with plaudit.Client(project, target=running.target) as client:
+        with pytest.raises(plaudit.InvalidArgumentError, match=r"feedback\[2\].ref"):
+            client.ingest(slow(), linger=0.01)
+        assert len(read) < 100
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+def test_what_progress_raises_ends_a_slow_input(running: RunningServer, project: str, kind: str) -> None:
+    def tell(done: plaudit.Ingested) -> None:
+        raise RuntimeError(f"{done.stored} are enough")
+
+    def slow() -> Iterator[dict[str, Any]]:
+        for number in range(100):
+            yield record(number)
+            time.sleep(0.02)
+
+    async def slow_too() -> AsyncIterator[dict[str, Any]]:
+        for number in range(100):
+            yield record(number)
+            await asyncio.sleep(0.02)
+
+    async def run_too() -> None:
+        async with plaudit.AsyncClient(project, target=running.target) as client:
+            await client.ingest(slow_too(), linger=0.01, progress=tell)
+
+    def run() -> None:
+        running.client(project).ingest(slow(), linger=0.01, progress=tell)
+
+    with pytest.raises(RuntimeError, match="are enough") as raised:
+        asyncio.run(run_too()) if kind == "asyncio" else run()
+    assert running.client(project).count() < 100
+    assert "records are stored" in raised.value.__notes__[0]
+
+
+def test_linger_is_above_zero(client: plaudit.Client) -> None:
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="linger is a number of seconds above 0"):
+            client.ingest(records(1), linger=wrong)
+
+
+@pytest.mark.parametrize("key", [None, ("ref", "payload")])
+def test_an_interrupted_batch_says_where_to_go_on(client: plaudit.Client, transport: FakeTransport, key: Any) -> None:
+    answer = transport.BatchCreateFeedback
+
+    def interrupted(request: v1.BatchCreateFeedbackRequest) -> v1.BatchCreateFeedbackResponse:
+        if transport.calls == 3:
+            raise Stop
+        return answer(request)
+
+    transport.BatchCreateFeedback = interrupted  # type: ignore[method-assign]
+
+    with pytest.raises(Stop) as raised:
+        client.create_batch(records(2500), key=key)
+    [note] = raised.value.__notes__
+    assert note.startswith("2000 records are stored, 500 more may be; go on at position 2000.")
+    assert ("is safe" in note) == (key is not None)
+
+
+def test_a_server_that_goes_away_in_a_batch_says_where_to_go_on(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    transport.failures += [DOWN]
+    with pytest.raises(plaudit.UnavailableError) as raised:
+        client.create_batch(records(5))
+    assert raised.value.__notes__ == [
+        "0 records are stored, 5 more may be; go on at position 0. "
+        "Some came without an id: sending these again stores them twice."
+    ]
+
+
+def test_an_input_that_raises_an_error_of_plaudit_is_an_input_that_fails(
+    client: plaudit.Client, transport: FakeTransport
+) -> None:
+    def failing() -> Iterator[dict[str, Any]]:
+        yield from records(1200)
+        raise plaudit.NotFoundError("of another server")
+
+    for operation in (client.create_batch, client.ingest):
+        transport.rows.clear()
+        with pytest.raises(plaudit.NotFoundError) as raised:
+            operation(failing())
+        assert len(transport.rows) == 1200
+        assert raised.value.__notes__[0].startswith("1200 records are stored; go on at position 1200.")

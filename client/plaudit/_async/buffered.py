@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from plaudit._core.errors import NotStoredError, UnavailableError
+from plaudit._core.keys import Key
 from plaudit._core.options import NONE, CallOptions
 from plaudit._core.retry import Retry
 from plaudit._core.writing import Report
@@ -37,6 +38,7 @@ class AsyncBufferedWriter:
         max_bytes: int,
         linger: float,
         patience: float,
+        key: Key | None = None,
         options: CallOptions = NONE,
     ) -> None:
         through: Any = _ThroughLoop(transport, asyncio.get_running_loop())
@@ -48,6 +50,7 @@ class AsyncBufferedWriter:
             max_bytes=max_bytes,
             linger=linger,
             patience=patience,
+            key=key,
             options=options,
         )
 
@@ -76,6 +79,8 @@ class AsyncBufferedWriter:
             report = await self.close()
             if report.refused or report.pending:
                 raise NotStoredError.of(report)
+            if error is not None:
+                error.add_note(self._inner._note(report))
         except Exception as failure:
             if error is None:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 from uuid import UUID
 
@@ -15,7 +15,6 @@ from plaudit._async.query import AsyncFeedbackQuery, AsyncRefFeedbackQuery
 from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._async.watch import AsyncWatch
 from plaudit._contract import limits
-from plaudit._core.batching import Batch, cut, cut_async
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackChanges, FeedbackRecord
@@ -219,12 +218,13 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         *,
         partial: bool = False,
         key: Key | None = None,
+        linger: float = 1.0,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
     ) -> Ingested:
-        """As `Client.ingest`; `records` may be an asynchronous iterable, too."""
-        return await self._ingested(records, partial, key, None, project, progress, CallOptions.of(**call))
+        """As `Client.ingest`; `records` may be an asynchronous iterable, too, of which alone `linger` holds."""
+        return await self._ingested(records, partial, key, None, linger, project, progress, CallOptions.of(**call))
 
     async def import_records(
         self,
@@ -234,13 +234,14 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         skip_definitions: bool = False,
         partial: bool = False,
         key: Key | None = None,
+        linger: float = 1.0,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
     ) -> Ingested:
         """As `Client.import_records`; `records` may be an asynchronous iterable, too."""
         importing = import_options(existing, skip_definitions)
-        return await self._ingested(records, partial, key, importing, project, progress, CallOptions.of(**call))
+        return await self._ingested(records, partial, key, importing, linger, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -249,6 +250,7 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         max_records: int = 10_000,
         max_bytes: int = 32 * limits.MIB,
         linger: float = 0.05,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> AsyncBufferedWriter:
@@ -264,6 +266,7 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
             max_bytes=max_bytes,
             linger=linger,
             patience=options.timeout or self._settings.timeout,
+            key=key,
             options=options,
         )
         self._writers.add(writer)
@@ -322,23 +325,18 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         partial: bool,
         key: Key | None,
         importing: Mapping[str, Any] | None,
+        linger: float,
         project: str | None,
         progress: bool | Progress,
         options: CallOptions,
     ) -> Ingested:
+        if not linger > 0:
+            raise ValueError("linger is a number of seconds above 0")
         with shown(progress, records) as report:
             method, ingestion = self._ingestion(project, partial, key, importing, report)
-            cutter = ingestion.cutter()
-            if isinstance(records, AsyncIterable):
-                batches = cut_async(records, cutter)
-            else:
-                batches = _awaited(cut(records, cutter))
-            return await self._finished(ingestion.run(AwaitedIngestLine(self.transport, method, batches, options)), {})
-
-
-async def _awaited(batches: Iterable[Batch[RequestT]]) -> AsyncIterator[Batch[RequestT]]:
-    for batch in batches:
-        yield batch
+            line = AwaitedIngestLine(self.transport, method, ingestion, records, options)
+            async with line.lingering(linger):
+                return await self._finished(ingestion.run(line), {})
 
 
 default.make_by(AsyncClient._of)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from plaudit import v1
 from plaudit._contract import limits
 from plaudit._core.errors import InvalidArgumentError, PlauditError
-from plaudit._core.keys import Key, derived_id
+from plaudit._core.keys import Key, set_id
 from plaudit._core.model import Feedback
-from plaudit._core.records import id_of, to_message
+from plaudit._core.records import to_message
 
 RequestT = TypeVar("RequestT", v1.BatchCreateFeedbackRequest, v1.IngestFeedbackRequest, v1.ImportFeedbackRequest)
 Refuse = Callable[[int, object, PlauditError], bool]
@@ -19,6 +20,14 @@ Refuse = Callable[[int, object, PlauditError], bool]
 
 FRAME_BYTES: Final = 6
 """What a request adds to each record: the tag and the length before it."""
+
+
+Reading = AbstractContextManager[object]
+"""Entered while the next record of an input is waited for, and for each again."""
+
+AsyncReading = AbstractAsyncContextManager[object]
+
+_UNSEEN: Final = nullcontext()
 
 
 @dataclass(slots=True)
@@ -65,6 +74,7 @@ class Cutter(Generic[RequestT]):
         self._key = key
         self._position = -1
         self._batch: Batch[RequestT] | None = None
+        self._seen: Batch[RequestT] | None = None
         self.is_ended = False
         """Whether a refused record has ended the input."""
         self.makes_ids = False
@@ -81,12 +91,11 @@ class Cutter(Generic[RequestT]):
         try:
             path = f"feedback[{self._position}]"
             message = to_message(record, path, imported=self._imported)
-            if self._key is not None and not (isinstance(record, Feedback) or id_of(record)):
-                message.id = derived_id(self._key, record, message, path)
+            is_repeatable = set_id(self._key, record, message, path)
         except PlauditError as error:
             self.is_ended = not self._refuse(self._position, record, error)
             return ()
-        self.makes_ids = self.makes_ids or (not self._key and not (isinstance(record, Feedback) or id_of(record)))
+        self.makes_ids = self.makes_ids or not is_repeatable
         project = self._project_of(message)
         size = measured(message)
         full: Sequence[Batch[RequestT]] = ()
@@ -100,8 +109,16 @@ class Cutter(Generic[RequestT]):
         return full
 
     def rest(self) -> Sequence[Batch[RequestT]]:
-        """The request that still has room, or nothing before the first record."""
+        """The request that still has room, or nothing when no record waits in one."""
         return () if self._batch is None else (self._batch,)
+
+    def overdue(self) -> Batch[RequestT] | None:
+        """The request that has room since the last time that this was asked, taken to be sent as it is; else None."""
+        seen, self._seen = self._seen, self._batch
+        if self._batch is None or self._batch is not seen:
+            return None
+        self._batch = self._seen = None
+        return seen
 
 
 def measured(message: v1.Feedback) -> int:
@@ -110,8 +127,10 @@ def measured(message: v1.Feedback) -> int:
     return message.ByteSize() + FRAME_BYTES
 
 
-def cut(records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]) -> Iterator[Batch[RequestT]]:
-    """The requests of an iterable, which is read one record further than the current request needs.
+def cut(
+    records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT], reading: Reading = _UNSEEN
+) -> Iterator[Batch[RequestT]]:
+    """The requests of an iterable, which is read one record further than the current request needs, within `reading`.
 
     What the iterable raises comes after the request of what was read before it.
     """
@@ -119,7 +138,8 @@ def cut(records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT
     source = iter(records)
     while not cutter.is_ended:
         try:
-            record = next(source)
+            with reading:
+                record = next(source)
         except StopIteration:
             break
         except BaseException as error:
@@ -132,14 +152,15 @@ def cut(records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT
 
 
 async def cut_async(
-    records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT]
+    records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT], reading: AsyncReading = _UNSEEN
 ) -> AsyncIterator[Batch[RequestT]]:
     """The requests of an asynchronous iterable, which is read as by `cut`; what is cancelled ends at once."""
     failure: Exception | None = None
     source = aiter(records)
     while not cutter.is_ended:
         try:
-            record = await anext(source)
+            async with reading:
+                record = await anext(source)
         except StopAsyncIteration:
             break
         except Exception as error:

@@ -144,6 +144,11 @@ class Ledger:
         """The number of the last item that was added."""
         return self._last
 
+    @property
+    def added(self) -> int:
+        """How many were added to this writer."""
+        return self._last - self._left_over
+
     def next_number(self) -> int:
         """The number of an item that is added now."""
         self._last += 1

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from plaudit import v1
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.model import CLIENT_FIELDS, FIELDS, Feedback
+from plaudit._core.records import id_of
 
 Key: TypeAlias = Sequence[str] | Callable[[Any], object]
 """What tells records apart: names of fields, such as `("ref", "creator")`, or a function of a record."""
@@ -29,6 +30,16 @@ def check_key(key: Key | None) -> Key | None:
         names = ", ".join(map(repr, unknown)) or "()"
         raise ValueError(f"key: {names} is no field of a record to store; give names such as ('ref', 'creator')")
     return tuple(key)
+
+
+def set_id(key: Key | None, record: Mapping[str, Any] | Feedback, message: v1.Feedback, path: str) -> bool:
+    """Give a record without an id the one that its key derives; whether its id is the same when it is given again."""
+    if isinstance(record, Feedback) or id_of(record):
+        return True
+    if key is None:
+        return False
+    message.id = derived_id(key, record, message, path)
+    return True
 
 
 def derived_id(key: Key, record: Mapping[str, Any] | Feedback, message: v1.Feedback, path: str) -> str:

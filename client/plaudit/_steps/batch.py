@@ -28,10 +28,13 @@ def created(
     outcomes: dict[int, Feedback | PlauditError] = {}
     refused: list[Refused] = []
     pending = 0
+    refusal: PlauditError | None = None
 
     def refuse(position: int, record: object, error: PlauditError) -> bool:
+        nonlocal refusal
         if not partial:
-            raise _with_note(error, len(outcomes))
+            refusal = _with_note(error, len(outcomes))
+            raise error
         outcomes[position] = error
         refused.append(Refused(position, id_of(record), error))
         return True
@@ -39,16 +42,18 @@ def created(
     def new_request(project: str) -> v1.BatchCreateFeedbackRequest:
         return v1.BatchCreateFeedbackRequest(project=project, partial=partial)
 
+    def note(more: int, position: int) -> str:
+        stored = sum(isinstance(outcome, Feedback) for outcome in outcomes.values())
+        return what_is_stored(stored, pending + more, position, not cutter.makes_ids)
+
     cutter = Cutter(project_of, new_request=new_request, refuse=refuse, key=key)
     batches = cut(records, cutter)
     while True:
         try:
             batch = next(batches, None)
-        except PlauditError:
-            raise
         except BaseException as raised:
-            stored = sum(isinstance(outcome, Feedback) for outcome in outcomes.values())
-            raised.add_note(what_is_stored(stored, pending, cutter.next_position, not cutter.makes_ids))
+            if raised is not refusal:  # the input has failed, or was interrupted
+                raised.add_note(note(0, cutter.next_position))
             raise
         if batch is None:
             break
@@ -56,9 +61,15 @@ def created(
             response = yield from Call(BATCH_CREATE, batch.request)
         except PlauditError as failure:
             error = failure.moved(batch.positions)
+            if not partial and is_passing(error):
+                error.add_note(note(len(batch.positions), batch.positions[0]))
+                raise error from failure.__cause__
             if not partial:
                 raise _with_note(error, len(outcomes)) from failure.__cause__
             results: list[Feedback | PlauditError] = [error] * len(batch.positions)
+        except BaseException as interrupt:
+            interrupt.add_note(note(len(batch.positions), batch.positions[0]))
+            raise
         else:
             results = list(map(_outcome, response.results))
         outcomes.update(zip(batch.positions, results, strict=True))
@@ -78,5 +89,6 @@ def _outcome(result: v1.BatchCreateFeedbackResult) -> Feedback | PlauditError:
 
 def _with_note(error: PlauditError, stored: int) -> PlauditError:
     if stored:
-        error.add_note(f"The {stored} records before were stored, by earlier requests of this batch.")
+        earlier = f"The {stored} records before were stored, by earlier requests of this batch"
+        error.add_note(f"{earlier}; go on at position {stored}.")
     return error

@@ -78,6 +78,39 @@ class Ingestion(Generic[RequestT]):
         )
         return self._cutter
 
+    def hurry(self, line: IngestLine[RequestT]) -> Steps[None]:
+        """Store what a slow input has not filled a request with, while it is waited for: asked again and again.
+
+        An error is left to be met by `run`, or to pass until this is asked again.
+        """
+        cutter, window = self._cutter, self.window
+        overdue = None if cutter is None or window.is_full else cutter.overdue()
+        is_new = overdue is not None and window.enter(overdue)
+        try:
+            if overdue is not None and is_new and line.is_open:
+                yield from Act[None](line.send, overdue.request)
+            while window:
+                yield from self._answered(line)
+                line.succeeded()
+                self._tell()
+        except PlauditError:
+            line.cancel()
+        if cutter is not None and self.result.refused and not self.partial:
+            cutter.is_ended = True
+
+    def _answered(self, line: IngestLine[RequestT]) -> Steps[None]:
+        """Take in one answer, on a new stream if there is none."""
+        if not line.is_open:
+            yield from Act[None](line.open, self.window.requests())
+        answer = yield from Act[Response | None](line.answer)
+        if answer is None:
+            raise ended("stream")
+        self.window.answered(answer)
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.result)
+
     def _note(self, has_drained: bool) -> str:
         """What is stored; after the input has failed, all that was read is."""
         cutter, position = self._cutter, self.window.position
@@ -115,12 +148,7 @@ class Ingestion(Generic[RequestT]):
                 if not window:
                     break
                 try:
-                    if not line.is_open:
-                        yield from Act[None](line.open, window.requests())
-                    answer = yield from Act[Response | None](line.answer)
-                    if answer is None:
-                        raise ended("stream")
-                    window.answered(answer)
+                    yield from self._answered(line)
                 except PlauditError as error:
                     line.cancel()
                     if partial and isinstance(error, InvalidArgumentError):
@@ -130,8 +158,7 @@ class Ingestion(Generic[RequestT]):
                 else:
                     line.succeeded()
                     reading = reading and (partial or not result.refused)
-                if self.progress is not None:
-                    self.progress(result)
+                self._tell()
             if line.is_open:
                 yield from Act[None](line.finish)
             if failure is not None:

@@ -23,6 +23,7 @@ from plaudit._contract import limits
 from plaudit._core.batching import measured, too_large
 from plaudit._core.buffer import Buffer, Item, Ledger
 from plaudit._core.errors import NotStoredError, PlauditError, UnavailableError
+from plaudit._core.keys import Key, check_key, set_id
 from plaudit._core.options import NONE, CallOptions
 from plaudit._core.records import to_message
 from plaudit._core.retry import is_retryable
@@ -58,6 +59,7 @@ class BufferedWriter:
         max_bytes: int,
         linger: float,
         patience: float,
+        key: Key | None = None,
         options: CallOptions = NONE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,6 +69,7 @@ class BufferedWriter:
         self._project_of = project_of
         self._linger = linger
         self._patience = patience
+        self._key = check_key(key)
         self._options = options
         self._clock = clock
         self._process = os.getpid()
@@ -97,6 +100,7 @@ class BufferedWriter:
         """
         self._check_process()
         message = to_message(record)
+        set_id(self._key, record, message, "feedback")
         project = self._project_of(message)
         size = measured(message)
         if size > ROOM:
@@ -170,10 +174,17 @@ class BufferedWriter:
             report = self.close()
             if report.refused or report.pending:
                 raise NotStoredError.of(report)
+            if error is not None:
+                error.add_note(self._note(report))
         except Exception as failure:
             if error is None:
                 raise
             error.add_note(str(failure))
+
+    def _note(self, report: Report) -> str:
+        """Of an error that has ended the block: what is stored, and where the input goes on."""
+        spooled = f", {report.spooled} are in the spool" if report.spooled else ""
+        return f"{report.stored} records are stored{spooled}; go on at position {self._ledger.added}."
 
     def __repr__(self) -> str:
         state = "failed" if self._failure else "closed" if self._closing else "open"

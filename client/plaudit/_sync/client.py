@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 from uuid import UUID
 
 from plaudit._contract import limits
-from plaudit._core.batching import cut
 from plaudit._core.errors import NotStoredError, PlauditError
 from plaudit._core.expr import QueryLike
 from plaudit._core.given import FeedbackChanges, FeedbackRecord
@@ -276,15 +276,17 @@ class Client(ProjectOperations, Closing):
         *,
         partial: bool = False,
         key: Key | None = None,
+        linger: float = 1.0,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
     ) -> Ingested:
         """Store records from any iterable, also one that never ends, over one stream: the fast way for many.
 
-        The iterable is read no faster than the server stores, in requests of 1,000 records or 3 MiB (from a slow
-        source `buffered` stores sooner). When the server goes away, what is unanswered is sent again: the call fails
-        only when the server is away for longer than the client's timeout.
+        The iterable is read no faster than the server stores, in requests of 1,000 records or 3 MiB; of a slow one a
+        record is sent after `linger` seconds at the latest. When the server goes away, what is unanswered is sent
+        again: the call fails only when the server is away for longer than the client's timeout. When the iterable
+        raises, or is interrupted, what was read is stored first.
 
         The first record that is refused ends the reading, and its error is raised with a note of what is stored:
         everything before it, and some of what came after it. With `partial`, the refused ones are in the result with
@@ -295,7 +297,7 @@ class Client(ProjectOperations, Closing):
 
         `progress`: True draws a bar on stderr; a function is called with the result so far after each answer.
         """
-        return self._ingested(records, partial, key, None, project, progress, CallOptions.of(**call))
+        return self._ingested(records, partial, key, None, linger, project, progress, CallOptions.of(**call))
 
     def import_records(
         self,
@@ -305,6 +307,7 @@ class Client(ProjectOperations, Closing):
         skip_definitions: bool = False,
         partial: bool = False,
         key: Key | None = None,
+        linger: float = 1.0,
         project: str | None = None,
         progress: bool | Progress = False,
         **call: Unpack[CallArguments],
@@ -322,7 +325,7 @@ class Client(ProjectOperations, Closing):
         `skip_definitions`, records are stored that break the definitions in force.
         """
         importing = import_options(existing, skip_definitions)
-        return self._ingested(records, partial, key, importing, project, progress, CallOptions.of(**call))
+        return self._ingested(records, partial, key, importing, linger, project, progress, CallOptions.of(**call))
 
     def buffered(
         self,
@@ -331,6 +334,7 @@ class Client(ProjectOperations, Closing):
         max_records: int = 10_000,
         max_bytes: int = 32 * limits.MIB,
         linger: float = 0.05,
+        key: Key | None = None,
         project: str | None = None,
         **call: Unpack[CallArguments],
     ) -> BufferedWriter:
@@ -339,7 +343,8 @@ class Client(ProjectOperations, Closing):
         It holds at most `max_records` and `max_bytes` in memory; when it is full, adding waits. A record waits at most
         `linger` seconds for others before it is sent. `spool` is the path of a file that takes what waits while the
         server is away, and what is left at the end; what an earlier process left in it is sent first. Use it in a
-        `with` block, whose end stores all that was added, or raises NotStoredError.
+        `with` block, whose end stores all that was added, or raises NotStoredError; when the block ends by an error,
+        the error's note says how many are stored. `key` is that of `ingest`.
 
         Raises ValueError for a file that is not a spool, RuntimeError for one that another buffer uses, OSError for one
         that cannot be used.
@@ -355,6 +360,7 @@ class Client(ProjectOperations, Closing):
             max_bytes=max_bytes,
             linger=linger,
             patience=options.timeout or self._settings.timeout,
+            key=key,
             options=options,
         )
         self._writers.add(writer)
@@ -429,14 +435,18 @@ class Client(ProjectOperations, Closing):
         partial: bool,
         key: Key | None,
         importing: Mapping[str, Any] | None,
+        linger: float,
         project: str | None,
         progress: bool | Progress,
         options: CallOptions,
     ) -> Ingested:
+        if not linger > 0:
+            raise ValueError("linger is a number of seconds above 0")
         with shown(progress, records) as report:
             method, ingestion = self._ingestion(project, partial, key, importing, report)
-            line = BlockingIngestLine(self.transport, method, cut(records, ingestion.cutter()), options)
-            return self._finished(ingestion.run(line), {})
+            line = BlockingIngestLine(self.transport, method, ingestion, records, options)
+            with nullcontext() if isinstance(records, list | tuple) else line.lingering(linger):
+                return self._finished(ingestion.run(line), {})
 
 
 default.make_by(Client._of)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
 from plaudit import v1
-from plaudit._core.batching import Batch
+from plaudit._core.batching import Batch, cut
 from plaudit._core.errors import PlauditError
+from plaudit._core.model import Feedback
 from plaudit._core.options import NONE, CallOptions
+from plaudit._steps.ingest import Ingestion
 from plaudit._sync.line import BlockingLine
+from plaudit._sync.run import finish
 from plaudit._wire.methods import Method
 from plaudit._wire.transport import Transport
 
@@ -27,13 +31,35 @@ class BlockingIngestLine(BlockingLine[Any]):
         self,
         transport: Transport,
         method: Method[RequestT, Any],
-        batches: Iterator[Batch[RequestT]],
+        ingestion: Ingestion[RequestT],
+        records: Iterable[Mapping[str, Any] | Feedback],
         options: CallOptions = NONE,
     ) -> None:
         super().__init__(transport, options)
         self._method: Method[Any, Any] = method
-        self._batches: Iterator[Batch[Any]] = batches
+        self._ingestion: Ingestion[Any] = ingestion
+        self._input = _Input()
+        self._batches: Iterator[Batch[Any]] = cut(records, ingestion.cutter(), self._input)
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    @contextmanager
+    def lingering(self, seconds: float) -> Iterator[None]:
+        """Within this, records of a slow input wait at most the given number of seconds for others."""
+        ended = threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(seconds / 2):
+                with self._input.waited_for() as is_waited_for:
+                    if is_waited_for and not ended.is_set():
+                        finish(self._ingestion.hurry(self), self._transport)
+
+        thread = threading.Thread(target=tick, name="plaudit-linger", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def next_batch(self) -> Batch[Any] | None:
         """The next request of the input."""
@@ -64,3 +90,35 @@ class BlockingIngestLine(BlockingLine[Any]):
         if self.is_open:
             self._outgoing.put(None)
         super().cancel()
+
+
+class _Input:
+    """Whether the input is waited for: only then another thread may touch what was read. Entered around each record."""
+
+    def __init__(self) -> None:
+        self._others = threading.Lock()
+        self._others.acquire()
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self._others.release()
+
+    def __exit__(self, *_: object) -> None:
+        self._others.acquire()
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def waited_for(self) -> Iterator[bool]:
+        """Whether it is; if so, it stays so within this: a record that comes meanwhile is taken after it.
+
+        What is raised within this is raised where the input is read.
+        """
+        is_waited_for = self._failure is None and self._others.acquire(blocking=False)
+        try:
+            yield is_waited_for
+        except BaseException as error:
+            self._failure = error
+        finally:
+            if is_waited_for:
+                self._others.release()
