@@ -67,7 +67,7 @@ class Server:
         around = security(config, self._authenticator, self._verify_token)
         self._admission = around.admission
         self._draining = Draining()
-        self._checks = Checks(around.admission)
+        self._checks = Checks(around.admission, config.limits)
         parts = Parts(
             store=store,
             writer=self._writer,
@@ -87,7 +87,7 @@ class Server:
         logs = [] if self._call_log is None else [self._call_log]
         self._chain = Chain(
             gates=(self._draining.check, *around.gates),
-            steps=around.steps,
+            steps=(*around.steps, self._checks.admit),
             observers=(
                 *around.observers,
                 self.metrics.observe,
@@ -143,13 +143,12 @@ class Server:
                 if running.drain is not None:
                     running.drain()
             await self._draining.begin()
+            http = [] if self._http is None else [self._http.stop(grace)]
             with self._draining.grace(grace):
-                await asyncio.gather(
-                    self._server.stop(grace), *([] if self._http is None else [self._http.stop(grace)])
-                )
+                await asyncio.gather(self._server.stop(grace), *http)
         elif self._http is not None:
             await self._http.stop(0)
-        self._checks.close()
+        await self._checks.close()
         await self._writer.close()
         await self._authenticator.close()
         for running in self._running:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from plaudit_server.config.sections import Limits
-from plaudit_server.errors import QuotaExceeded
+from plaudit_server.errors import Overloaded, QuotaExceeded
+from plaudit_server.feedback.resource import SERVICE
 from plaudit_server.rpc.admission import Admission
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.checks import Checks
+from plaudit_server.rpc.declare import Registry
 
+LIMITS = Limits()
 HEAVY = "[" + ",".join(["[]"] * 20_000) + "]"
 
 
@@ -22,13 +27,13 @@ def call(principal: str, size: int = 1_000_000) -> Call:
     return Call("CreateFeedback", context, owner_name=principal, size=size)
 
 
-def scenario(work: Any) -> None:
+def scenario(work: Any, limits: Limits = LIMITS) -> None:
     async def run() -> None:
-        checks = Checks(Admission(Limits()))
+        checks = Checks(Admission(Limits()), limits)
         try:
             await work(checks)
         finally:
-            checks.close()
+            await checks.close()
 
     asyncio.run(run())
 
@@ -39,20 +44,22 @@ def thread() -> str:
 
 def test_many_values_are_checked_apart_and_all_else_at_once() -> None:
     async def work(checks: Checks) -> None:
-        assert (await checks.run(call("a"), [HEAVY], thread)).startswith("plaudit-checker")
+        assert await checks.run(call("a"), [HEAVY], os.getpid) != os.getpid()
         assert await checks.run(call("a"), ["x" * 900_000], thread) == thread()
         assert await checks.run(call("a", size=100), [HEAVY], thread) == thread()
+        assert (await checks.apart(call("a"), thread)).startswith("plaudit-checker")
 
     scenario(work)
 
 
 def test_what_a_check_raises_is_raised() -> None:
-    def broken() -> None:
-        raise ZeroDivisionError
-
     async def work(checks: Checks) -> None:
-        with pytest.raises(ZeroDivisionError):
-            await checks.run(call("a"), [HEAVY], broken)
+        for heavy in (HEAVY, ""):
+            with pytest.raises(ZeroDivisionError):
+                await checks.run(call("a"), [heavy], divmod, 1, 0)
+        with pytest.raises(Overloaded):
+            await checks.run(call("a"), [HEAVY], os._exit, 1)
+        assert await checks.run(call("a"), [HEAVY], abs, -1) == 1
 
     scenario(work)
 
@@ -76,5 +83,59 @@ def test_principals_take_turns_and_none_has_many_in_line() -> None:
         assert order.index("other") <= 2
         assert len(order) == 33
         await checks.apart(call("greedy"), lambda: check("greedy"))
+
+    scenario(work)
+
+
+def test_what_waits_for_its_turn_too_long_is_refused() -> None:
+    async def work(checks: Checks) -> None:
+        gate = threading.Event()
+        first = asyncio.create_task(checks.apart(call("a"), lambda: gate.wait(10)))
+        await asyncio.sleep(0)
+        for principal in ("a", "b"):
+            with pytest.raises(QuotaExceeded):
+                await checks.apart(call(principal), thread)
+        gate.set()
+        assert await first
+        assert await checks.apart(call("b"), thread)
+
+    scenario(work, replace(LIMITS, read_seconds=0.05))
+
+
+def test_a_place_is_taken_until_the_work_has_ended_whoever_has_left() -> None:
+    async def work(checks: Checks) -> None:
+        gate, order = threading.Event(), list[str]()
+        left = asyncio.create_task(checks.apart(call("a"), lambda: order.append("left") if gate.wait(10) else None))
+        await asyncio.sleep(0)
+        left.cancel()
+        other = asyncio.create_task(checks.apart(call("b"), lambda: order.append("other")))
+        await asyncio.sleep(0.01)
+        assert not left.done()
+        gate.set()
+        await asyncio.wait([left, other])
+        assert left.cancelled()
+        assert order == ["left", "other"]
+
+    scenario(work)
+
+
+def test_large_requests_leave_most_of_the_loop_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(checks: Checks) -> None:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        others = True
+        monkeypatch.setattr(Admission, "has_others", lambda *_: others)
+        count = Registry([SERVICE]).rpcs["CountFeedback"]
+        for size in (1_000, 10_000, 10_000, 3_000_000, 10_000):
+            await checks.admit(replace(call("a", size), rpc=count), None)  # type: ignore[arg-type]
+        # The first is small; after each other one the next waits three times what it is thought to take.
+        assert [round(seconds, 2) for seconds in slept] == [0.02, 0.02, 0.06]
+        others = False
+        await checks.admit(replace(call("a", 10_000), rpc=count), None)  # type: ignore[arg-type]
+        assert len(slept) == 3
 
     scenario(work)

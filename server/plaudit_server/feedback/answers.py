@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, get_args
 
 from plaudit import v1 as wire
 from plaudit._contract import limits, refs
@@ -26,6 +26,7 @@ from plaudit_server.rpc.wire import element, set_timestamp
 
 # A thousand refused items still fit a response beside the echo of those that were stored.
 _ITEM_STATUS_BYTES: Final = limits.KIB
+_KINDS: Final = {kind: RefKind.Value(f"REF_KIND_{kind.upper()}") for kind in get_args(refs.RefKind)}
 
 
 def encoded(row: Row) -> bytes:
@@ -83,7 +84,7 @@ def summary(counted: RefCount) -> RefSummary:
     summary = RefSummary(
         ref=Ref(
             uri=counted.ref,
-            kind=RefKind.Value(f"REF_KIND_{parsed.kind.upper()}"),
+            kind=_KINDS[parsed.kind],
             entity=parsed.entity or "",
             project=parsed.project or "",
             name=parsed.name or "",

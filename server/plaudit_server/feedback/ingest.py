@@ -74,15 +74,13 @@ async def answers(
                 checked = await parts.checks.run(
                     call,
                     (item.payload_json for item in request.feedback),
-                    partial(
-                        rules.new_records,
-                        request.feedback,
-                        request.project,
-                        call.user_id,
-                        id_required=True,
-                        imported=imported,
-                        collects=known is None,
-                    ),
+                    rules.new_records,
+                    list(request.feedback),
+                    request.project,
+                    call.user_id,
+                    True,
+                    imported,
+                    known is None,
                 )
                 work = parts.deadlines.write(call, request.project)
                 draft = _drafted(request, checked, known, call, work)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -90,6 +90,11 @@ class FindMatches(Read[Found]):
     limit: int = SLICE_ROWS
     not_of: str | None = None
     window: int | None = None
+
+    @property
+    def question(self) -> Hashable:
+        """Whatever the slice; None for a window, whose cost is bounded."""
+        return (FindMatches, self.project, self.filter, self.not_of) if self.window is None else None
 
     def steps(self, sql: Prepared) -> Steps[Found]:
         """Where to end, and then the matches before it."""

@@ -150,6 +150,13 @@ class Select(Read[Page]):
     with_total: bool = False
 
     @property
+    def question(self) -> Hashable:
+        """Whatever the page: one takes as long as the next; None for pages that an index has in their order."""
+        if self.filter is None and self.order[0].ref == FIELDS["created_at"] and not (self.offset or self.with_total):
+            return None
+        return Select, self.project, self.filter, self.order, self.offset, self.with_total
+
+    @property
     def snapshot(self) -> bool:
         """The total and the rows must be of one state."""
         return self.with_total
@@ -222,6 +229,11 @@ class SelectRefs(Read[list[RefCount]]):
     without: Operation | None = None
     prefix: str = ""
     order: RefOrder = "uri"
+
+    @property
+    def question(self) -> Hashable:
+        """Whatever the page."""
+        return SelectRefs, self.project, self.filter, self.without, self.prefix, self.order
 
     def steps(self, sql: Prepared) -> Steps[list[RefCount]]:
         """One statement."""

@@ -226,6 +226,28 @@ def new_record(
 IMPORTED_PREFIX: Final = "imported:"
 
 
+class CheckedOne(NamedTuple):
+    """What became of the record of a request: see `new_record`."""
+
+    record: Record | None
+    violations: list[Violation]
+    subjects: list[Subject]
+
+
+def checked_one(message: Feedback, project: str, user_id: str, id_lookup: bool, collects: bool) -> CheckedOne:
+    """Validate and enrich a record as `new_record` does; with `collects` its subject too."""
+    checked = CheckedOne(None, [], [])
+    record = new_record(
+        message,
+        project,
+        user_id,
+        checked.violations,
+        id_lookup=id_lookup,
+        subjects=checked.subjects if collects else None,
+    )
+    return checked._replace(record=record)
+
+
 class Checked(NamedTuple):
     """The good records of a batch with their places in it, and what is wrong with the others, by their places."""
 
@@ -240,7 +262,6 @@ def new_records(
     items: Sequence[Feedback],
     project: str,
     user_id: str,
-    *,
     id_required: bool = False,
     imported: bool = False,
     collects: bool = False,

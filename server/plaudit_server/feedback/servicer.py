@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Final
@@ -51,7 +51,7 @@ from plaudit_server.feedback.purging import Progress, Purging
 from plaudit_server.feedback.questions import check_ref_order, filter_of, parsed, question_of, refuse
 from plaudit_server.feedback.reacting import ClearReaction, React
 from plaudit_server.feedback.reaction_rules import check_reaction
-from plaudit_server.feedback.reads import Count, Get, PlacedRef, Select, SelectRefs, SelectVersions
+from plaudit_server.feedback.reads import Count, Get, PlacedRef, RefCount, Select, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced, single
@@ -59,13 +59,15 @@ from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
 from plaudit_server.rpc.resource import Parts
+from plaudit_server.rpc.wire import element
 from plaudit_server.store.base import accepted
 
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
 # What a repeated field adds to a message: its tag and length.
-_AROUND_BYTES: Final = 4
+# More take longer than a millisecond, in turn with other large answers.
+_FEW_REFS: Final = 100
 
 # Where the record of a request with one is.
 _PLACES: Final = ("feedback",)
@@ -114,12 +116,13 @@ class FeedbackService:
         """The record of a request. Raises what it breaks, with what is in `out` already."""
         project, item = request.project, request.feedback
         known = self._writing.known(project)
-        subjects: list[Subject] | None = [] if known is None else None
-        if self._checks.are_small(call, (record.payload_json for record in (item,))):
+        if self._checks.are_small(call):
+            subjects: list[Subject] | None = [] if known is None else None
             record = rules.new_record(item, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects)
         else:
-            check = partial(rules.new_record, item, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects)
-            record = await self._checks.apart(call, check)
+            check = rules.checked_one, item, project, call.user_id, id_lookup, known is None
+            record, found, subjects = await self._checks.run(call, (item.payload_json,), *check)
+            out += found
         if out:
             out += await self._writing.violations(project, subjects or (), ["feedback"])
         refuse(out)
@@ -137,7 +140,13 @@ class FeedbackService:
         checked = await self._checks.run(
             call,
             (item.payload_json for item in request.feedback),
-            lambda: rules.new_records(request.feedback, request.project, call.user_id, collects=known is None),
+            rules.new_records,
+            list(request.feedback),
+            request.project,
+            call.user_id,
+            False,
+            False,
+            known is None,
         )
         if checked.refused and not request.partial:
             raise InvalidFields(await self._writing.all_violations(request.project, checked))
@@ -234,7 +243,7 @@ class FeedbackService:
         work = self._deadlines.read(call, request.project)
         return CountFeedbackResponse(count=await self._store.read(Count(request.project, filter), work))
 
-    async def ListRefs(self, call: Call, request: ListRefsRequest) -> ListRefsResponse:
+    async def ListRefs(self, call: Call, request: ListRefsRequest) -> bytes:
         out: list[Violation] = []
         filter = filter_of(request, out)
         without = parsed(request.without, out, "without") if request.HasField("without") else None
@@ -252,19 +261,17 @@ class FeedbackService:
         work = self._deadlines.read(call, request.project)
         read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
         found = await self._store.read(read, work)
-        response = ListRefsResponse()
-        room = _PAGE_BYTES
-        for ref in found[:size]:
-            shown = summary(ref)
-            room -= shown.ByteSize() + _AROUND_BYTES
-            if room < 0:
-                break
-            response.refs.append(shown)
-        if len(found) > len(response.refs):
-            last = found[len(response.refs) - 1]
+        if len(found) > _FEW_REFS:
+            async with self._checks.in_turn(call):
+                shown = _refs(found[:size])
+        else:
+            shown = _refs(found[:size])
+        rest = ListRefsResponse()
+        if len(found) > len(shown):
+            last = found[len(shown) - 1]
             place = (last.ref,) if order == "uri" else (last.place, last.ref)
-            response.next_page_token = paging.seal(paging.Cursor(place, None), scope, self._store.store_id)
-        return response
+            rest.next_page_token = paging.seal(paging.Cursor(place, None), scope, self._store.store_id)
+        return b"".join([*shown, rest.SerializeToString()])
 
     async def ReplaceFeedback(self, call: Call, request: ReplaceFeedbackRequest) -> bytes:
         out: list[Violation] = []
@@ -384,3 +391,16 @@ class FeedbackService:
             store_id=self._store.store_id.public,
             http_url=self._parts.config.http.public_url,
         )
+
+
+def _refs(found: Sequence[RefCount]) -> list[bytes]:
+    """As many of them as an answer holds, each as an element of it."""
+    elements: list[bytes] = []
+    room = _PAGE_BYTES
+    for ref in found:
+        shown = element(summary(ref).SerializeToString())
+        room -= len(shown)
+        if room < 0:
+            break
+        elements.append(shown)
+    return elements

@@ -1,78 +1,109 @@
-"""Checks that take long, of large payloads above all, beside the event loop: in one thread, part of the time, in turn.
+"""What a call costs the event loop, beside the store: large requests are read in turn, and the largest elsewhere.
 
-A thread of Python shares the interpreter with the event loop, so that a check which runs there without a pause would
-still be felt by every call. So while others have calls in flight, the thread pauses after each check.
+The event loop reads requests and makes answers, and every call waits for that. Where one takes milliseconds, one is
+done at a time, and afterwards, as long as others have calls in flight, the loop is theirs for a multiple of that time.
+So large requests together take a part of the loop, whoever sends them. What takes longer is done in a thread, with
+pauses too, since a thread shares the interpreter. Payloads of very many values are checked in a process, since nothing
+interrupts the JSON decoder.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
 
-from plaudit_server.errors import QuotaExceeded
+from google.protobuf.message import Message
+
+from plaudit_server.auth.permission import Right
+from plaudit_server.background import Background, ProcessEnded
+from plaudit_server.config import Limits
+from plaudit_server.errors import Overloaded, QuotaExceeded
 from plaudit_server.rpc.admission import Admission
 from plaudit_server.rpc.call import Call
+from plaudit_server.rpc.declare import Kind
 
 T = TypeVar("T")
 
-# Requests with fewer bytes are never looked at; others only when their payloads have many values, since a long text is
-# read at once: 5,000 values take about 2 ms.
+# Requests with fewer bytes are never looked at.
 _LARGE_REQUEST_BYTES: Final = 32 * 1024
+# Payloads with more values are checked in the process: 5,000 take about 2 ms.
 _MANY_VALUES: Final = 5_000
+_LOOK_CHARACTERS: Final = 64 * 1024
+# What a request that reads is, is its query: one of 10 KB takes about 7 ms to read, and to make SQL of.
+_LARGE_QUERY_BYTES: Final = 2 * 1024
+_SECONDS_PER_QUERY_BYTE: Final = 7e-7
+_LONGEST_QUERY_SECONDS: Final = 0.02
 
-# While others have calls in flight, the thread rests for so many times what a check took.
+# While others have calls in flight, so many times what something took is left to them.
 _REST: Final = 3.0
 _LONGEST_REST: Final = 2.0
-# How many checks of one principal may wait; further ones are refused.
+# How much of one principal may wait in a line; more is refused.
 _WAITING: Final = 32
 _RETRY_SECONDS: Final = 0.2
 _QUOTA: Final = "heavy_checks"
+_READING: Final = frozenset((Kind.POINT, Kind.SCAN, Kind.STREAM_READ, Kind.WATCH))
 
 
-def values_at_most(text: str) -> int:
-    """A bound on how many values JSON text has, found without reading it: what separates values, in texts too."""
-    return text.count(",") + text.count("[") + text.count("{") + 1
+def has_many_values(texts: Iterable[str]) -> bool:
+    """Whether JSON texts may have many values together, by what separates values, which is looked for in texts too.
+
+    It looks no farther than it has to.
+    """
+    values = 0
+    for text in texts:
+        for start in range(0, len(text), _LOOK_CHARACTERS):
+            part = start, start + _LOOK_CHARACTERS
+            values += text.count(",", *part) + text.count("[", *part) + text.count("{", *part)
+            if values > _MANY_VALUES:
+                return True
+    return False
 
 
-class Checks:
-    """The thread, and who waits for it: one check of a principal is in line at a time, so principals take turns."""
+class _Line:
+    """Who waits for one place: one of a principal is in line at a time, so principals take turns."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, rest: float) -> None:
         self._admission = admission
-        self._thread = ThreadPoolExecutor(1, "plaudit-checker")
+        self._rest = rest
         self._turn = asyncio.Lock()
         self._of: dict[str, tuple[asyncio.Lock, int]] = {}
-        self.limit = _QUOTA
+        self._free = 0.0
+        """When the rest after the last one is over, in monotonic seconds."""
 
-    async def run(self, call: Call, payloads: Iterable[str], work: Callable[[], T]) -> T:
-        """What `work` gives, which checks these payloads: at once if they are small, else in the thread.
+    @asynccontextmanager
+    async def place(self, call: Call, within: float, seconds: float = 0.0) -> AsyncIterator[None]:
+        """The place, until the block ends; what the block takes, or `seconds` if that is more, is followed by a rest.
 
-        Raises what `work` raises, and QuotaExceeded when too many large ones of the caller wait already.
+        Raises QuotaExceeded when too much of the principal waits, or its turn does not come `within` seconds.
         """
-        return work() if self.are_small(call, payloads) else await self.apart(call, work)
-
-    def are_small(self, call: Call, payloads: Iterable[str]) -> bool:
-        """Whether the payloads of a request are checked so fast that the event loop may do it."""
-        return call.size < _LARGE_REQUEST_BYTES or sum(map(values_at_most, payloads)) < _MANY_VALUES
-
-    async def apart(self, call: Call, work: Callable[[], T]) -> T:
-        """What `work` gives, in the thread."""
         principal = call.owner_name or ""
         lock, waiting = self._of.get(principal, (asyncio.Lock(), 0))
         if waiting >= _WAITING:
             raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)
         self._of[principal] = lock, waiting + 1
         try:
-            async with lock, self._turn:
-                started = time.monotonic()
-                try:
-                    return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-                finally:
-                    if self._admission.has_others(principal):
-                        await asyncio.sleep(min(_REST * (time.monotonic() - started), _LONGEST_REST))
+            try:
+                async with asyncio.timeout(within):
+                    await lock.acquire()
+                    try:
+                        await self._turn_of(principal)
+                    except BaseException:
+                        lock.release()
+                        raise
+            except TimeoutError:
+                raise QuotaExceeded(_QUOTA, _RETRY_SECONDS) from None
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                now = time.monotonic()
+                self._free = now + min(self._rest * max(now - began, seconds), _LONGEST_REST)
+                self._turn.release()
+                lock.release()
         finally:
             lock, waiting = self._of[principal]
             if waiting > 1:
@@ -80,6 +111,85 @@ class Checks:
             else:
                 del self._of[principal]
 
-    def close(self) -> None:
-        """End the thread after what it does now."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    async def _turn_of(self, principal: str) -> None:
+        await self._turn.acquire()
+        try:
+            pause = self._free - time.monotonic()
+            if pause > 0 and self._admission.has_others(principal):
+                await asyncio.sleep(pause)
+        except BaseException:
+            self._turn.release()
+            raise
+
+
+class Checks:
+    """The lines: for the event loop, for a thread, for a process."""
+
+    def __init__(self, admission: Admission, limits: Limits) -> None:
+        """The time of a read or a write is how long it may wait in a line."""
+        self._limits = limits
+        self._loop = _Line(admission, _REST)
+        self._apart = _Line(admission, _REST)
+        self._aside = _Line(admission, 0.0)
+        self._threads = ThreadPoolExecutor(1, "plaudit-checker")
+        self._process = Background()
+        # It waits for the process.
+        self._waiter = ThreadPoolExecutor(1, "plaudit-checks")
+        self.limit = _QUOTA
+
+    async def admit(self, call: Call, request: Message) -> None:
+        """A step of each call: what reads by a large query waits for its turn on the loop. Raises QuotaExceeded."""
+        rpc = call.rpc
+        if call.size >= _LARGE_QUERY_BYTES and rpc and (rpc.kind in _READING or rpc.right is Right.PURGE):
+            seconds = min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
+            async with self._loop.place(call, self._limits.read_seconds, seconds):
+                return
+
+    def are_small(self, call: Call) -> bool:
+        """Whether the payloads of a request are so small that they are checked at once."""
+        return call.size < _LARGE_REQUEST_BYTES
+
+    async def run(self, call: Call, payloads: Iterable[str], work: Callable[..., T], *arguments: Any) -> T:
+        """What `work` returns, which checks these payloads: at once, in turn, or with very many values in the process.
+
+        `work` is a function of a module; its arguments and what it returns can be pickled, and what it changes in an
+        argument is lost. Raises what `work` raises, QuotaExceeded when too much of the caller waits already, and
+        Overloaded.
+        """
+        if self.are_small(call):
+            return work(*arguments)
+        if not has_many_values(payloads):
+            async with self._loop.place(call, self._limits.write_seconds):
+                return work(*arguments)
+        async with self._aside.place(call, self._limits.write_seconds):
+            try:
+                return await self._on(self._waiter, self._process.call, work, *arguments)
+            except ProcessEnded:
+                raise Overloaded(_RETRY_SECONDS, "checks") from None
+
+    @asynccontextmanager
+    async def in_turn(self, call: Call) -> AsyncIterator[None]:
+        """A turn on the loop, for the part of a read that takes long and does not wait. Raises QuotaExceeded."""
+        async with self._loop.place(call, self._limits.read_seconds):
+            yield
+
+    async def apart(self, call: Call, work: Callable[[], T]) -> T:
+        """What `work` returns, in a thread. Raises what it raises, and QuotaExceeded."""
+        async with self._apart.place(call, self._limits.read_seconds):
+            return await self._on(self._threads, work)
+
+    async def _on(self, threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
+        """Wait for the end of the work, whoever leaves meanwhile, since the place is taken until then."""
+        done = asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait([done])
+            done.exception()
+            raise
+
+    async def close(self) -> None:
+        """End the threads and the process after what they do now."""
+        for threads in (self._threads, self._waiter):
+            threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.get_running_loop().run_in_executor(None, self._process.close)

@@ -43,25 +43,29 @@ class OverBudget(Exception):
 
 
 class Overruns:
-    """What needed more than the quick lane gives, a while ago: its owner gets less of it, the same question nothing.
+    """What needed more than the quick lane gives, a while ago: whose it was gets less of it, the same question nothing.
 
-    A caller who asks for scans without a pause, and leaves before they are done, would fill the quick lane otherwise;
-    and what is asked again and again would always run twice.
+    A caller who asks for scans without a pause, and leaves before they are done, would fill the quick lane otherwise,
+    and so would many callers of one project, or one with many projects; and what is asked again and again would always
+    run twice.
     """
 
     def __init__(self) -> None:
-        self._owners: dict[Hashable, float] = {}
+        self._projects: dict[Hashable, float] = {}
+        self._principals: dict[Hashable, float] = {}
         self._questions: dict[Hashable, float] = {}
 
     def note(self, owner: Owner, question: Hashable) -> None:
         """A question (None: one that will not be asked again) of the owner was over its budget."""
-        _note(self._owners, owner)
+        _note(self._projects, owner.project)
+        _note(self._principals, owner.principal)
         if question is not None:
             _note(self._questions, hash(question))  # a question may be large
 
     def has_recent(self, owner: Owner) -> bool:
-        """Whether one of the owner was within the last second."""
-        return _age(self._owners, owner) < _SMALL_FOR_SECONDS
+        """Whether one of the owner's project, or of its principal, was within the last second."""
+        youngest = min(_age(self._projects, owner.project), _age(self._principals, owner.principal))
+        return youngest < _SMALL_FOR_SECONDS
 
     def is_long(self, question: Hashable) -> bool:
         """Whether the question was over its budget within the last minute."""

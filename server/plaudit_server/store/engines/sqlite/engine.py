@@ -39,6 +39,7 @@ from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from plaudit_server.store.engines.sqlite.erasing import Eraser, truncate
 from plaudit_server.store.engines.sqlite.readers import Readers
 from plaudit_server.store.engines.sqlite.reading import STATEMENTS_CACHED, Asked, drive
+from plaudit_server.store.engines.sqlite.scanning import Scanner
 from plaudit_server.store.engines.sqlite.threads import Threads
 from plaudit_server.store.identity import StoreId
 from plaudit_server.store.lanes import LaneUse
@@ -97,6 +98,7 @@ class SqliteEngine(SqlEngine):
         self._readers = Readers(
             partial(self._connect_reader, _QUICK_CACHE_KIB),
             partial(self._connect_reader, _READER_CACHE_KIB),
+            partial(Scanner, str(self._path), _READER_CACHE_KIB),
             self._scans,
         )
         self._eraser = Eraser(

@@ -1,4 +1,7 @@
-"""The threads that read: one for point reads, one for queries in the quick lane, a few for scans, each in turn."""
+"""The threads that read: one for point reads, one for queries in the quick lane, a few for scans, each in turn.
+
+Those of the scans wait for a process each, see `scanning`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -15,6 +18,7 @@ import apsw
 
 from plaudit_server.store.base import Read
 from plaudit_server.store.engines.sqlite.reading import Asked, Budget, Reader
+from plaudit_server.store.engines.sqlite.scanning import Scanner
 from plaudit_server.store.engines.sqlite.threads import settle
 from plaudit_server.store.lanes import LaneUse, OverBudget, Overruns, Turns, too_many_reads
 from plaudit_server.store.work import Lane, Owner, Work
@@ -70,17 +74,23 @@ def _cpu_seconds(thread: int) -> float:
 
 
 class Readers:
-    """All reads of a store. `connect` and `connect_small` make a connection, with a larger or a smaller page cache."""
+    """All reads of a store.
+
+    `connect` and `connect_small` make a connection, with a larger or a smaller page cache; `make_scanner` makes what
+    reads in a process of its own.
+    """
 
     def __init__(
         self,
         connect: Callable[[], apsw.Connection],
         connect_small: Callable[[], apsw.Connection],
+        make_scanner: Callable[[], Scanner],
         scans: int | None = None,
     ) -> None:
-        self._points = _LaneThreads("plaudit-point", 1, connect_small)
-        self._quick = _LaneThreads("plaudit-quick", 1, connect)
-        self._scans = _LaneThreads("plaudit-scan", scans or scans_at_a_time(), connect_small, for_long=True)
+        self._points = _LaneThreads("plaudit-point", [Reader(connect_small)])
+        self._quick = _LaneThreads("plaudit-quick", [Reader(connect)])
+        self._scanners = [make_scanner() for _ in range(scans or scans_at_a_time())]
+        self._scans = _LaneThreads("plaudit-scan", self._scanners, for_long=True)
         self._overruns = Overruns()
 
     @property
@@ -114,17 +124,15 @@ class Readers:
 
 
 class _LaneThreads:
-    """Threads with a connection each, which take what waits in turn."""
+    """Threads with a reader each, which take what waits in turn."""
 
-    def __init__(
-        self, name: str, count: int, connect: Callable[[], apsw.Connection], *, for_long: bool = False
-    ) -> None:
-        self._turns: Turns[_Piece] = Turns(count)
+    def __init__(self, name: str, readers: Sequence[Reader | Scanner], *, for_long: bool = False) -> None:
+        self._turns: Turns[_Piece] = Turns(len(readers))
         self._lock = threading.Lock()
         self._calls: SimpleQueue[bool] = SimpleQueue()
         """True for each piece that was put in line; False ends a thread."""
         self._for_long = for_long
-        self._readers = [Reader(connect) for _ in range(count)]
+        self._readers = readers
         self._running: _Running | None = None
         """What the first thread is at; of interest in the quick lane, which has one."""
         self._looking: asyncio.TimerHandle | None = None
@@ -143,7 +151,8 @@ class _LaneThreads:
 
     def open(self) -> None:
         for reader in self._readers:
-            reader.connection()
+            if isinstance(reader, Reader):
+                reader.connection()
 
     async def run(self, asked: Asked[T], owner: Owner, budget: Budget | None) -> T:
         loop = asyncio.get_running_loop()
@@ -201,7 +210,7 @@ class _LaneThreads:
 
     # ── On the threads ───────────────────────────────────────────────────────────────────────────────────
 
-    def _work(self, reader: Reader) -> None:
+    def _work(self, reader: Reader | Scanner) -> None:
         while self._calls.get():
             while (taken := self._take()) is not None:
                 self._do(reader, *taken)
@@ -212,19 +221,21 @@ class _LaneThreads:
         with self._lock:
             return self._turns.take()
 
-    def _do(self, reader: Reader, owner: Owner, piece: _Piece) -> None:
+    def _do(self, reader: Reader | Scanner, owner: Owner, piece: _Piece) -> None:
         if piece.outcome.cancelled():
             with self._lock:
                 self._turns.done(owner, 0.0)
         else:
             settle(piece.loop, piece.outcome, self._read, reader, owner, piece)
 
-    def _read(self, reader: Reader, owner: Owner, piece: _Piece) -> Any:
+    def _read(self, reader: Reader | Scanner, owner: Owner, piece: _Piece) -> Any:
         began = time.monotonic()
         if piece.budget is not None:
             thread = threading.get_ident()
             self._running = _Running(piece.asked, thread, began, _cpu_seconds(thread))
         try:
+            if isinstance(reader, Scanner):
+                return piece.asked.run_apart(reader)
             return piece.asked.run(reader, piece.budget)
         finally:
             # Before its caller hears of it, who may have it run again, among the scans.

@@ -13,16 +13,16 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import apsw
 
+from plaudit_server.background import NotWanted
 from plaudit_server.errors import QueryTooExpensive
 from plaudit_server.store.base import Insert, Steps, bounded
 from plaudit_server.store.engines.sqlite.connection import UNAVAILABLE, roll_back
+from plaudit_server.store.engines.sqlite.scanning import INSTRUCTIONS, Late, Scanner
 from plaudit_server.store.lanes import OverBudget, too_many_reads
 
 T = TypeVar("T")
 
 _INTERRUPT_SECONDS: Final = 0.01
-# How often a statement looks at the clock, in instructions of the engine's virtual machine: about every millisecond.
-_INSTRUCTIONS: Final = 10_000
 # One statement for many rows: the interpreter lock changes hands once for each statement, and not for each row.
 _INSERT_ROWS: Final = 64
 # Every number of rows has a statement of its own, in two tables, beside all that are not inserts.
@@ -70,7 +70,7 @@ class Asked(Generic[T]):
         self._asked = time.monotonic()
         self.deadline = deadline
         self._lock = threading.Lock()
-        self._connection: apsw.Connection | None = None
+        self._interrupt_statement: Callable[[], None] | None = None
         self._stopped: Exception | None = None
         self._left = math.inf
 
@@ -82,14 +82,14 @@ class Asked(Generic[T]):
         """
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise too_many_reads()
-        each = _INSTRUCTIONS if budget is None else budget.each
+        each = INSTRUCTIONS if budget is None else budget.each
         self._left = math.inf if budget is None else budget.instructions // each
         try:
             connection = reader.connection()
             with self._lock:
                 if self._stopped is not None:
                     raise self._stopped
-                self._connection = connection
+                self._interrupt_statement = connection.interrupt
             try:
                 connection.set_progress_handler(self._is_over, each)
                 connection.execute("BEGIN")
@@ -100,11 +100,33 @@ class Asked(Generic[T]):
                 raise self._stopped from error
             finally:
                 with self._lock:
-                    self._connection = None
+                    self._interrupt_statement = None
                 connection.set_progress_handler(None)
                 roll_back(connection)
         except UNAVAILABLE:
             reader.close()
+            raise
+
+    def run_apart(self, scanner: Scanner) -> T:
+        """Read in one snapshot, in another process, without a budget. Raises as `run` does."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise too_many_reads()
+        try:
+            with self._lock:
+                if self._stopped is not None:
+                    raise self._stopped
+                self._interrupt_statement = scanner.stop
+            try:
+                return scanner.read(self._steps(), self.deadline)
+            except Late:
+                raise self._too_expensive() from None
+            except NotWanted:
+                raise self._stopped or apsw.InterruptError("nobody waits for this read") from None
+            finally:
+                with self._lock:
+                    self._interrupt_statement = None
+        except UNAVAILABLE:
+            scanner.close()
             raise
 
     def _is_over(self) -> bool:
@@ -150,9 +172,9 @@ class Asked(Generic[T]):
         Once is not enough: the engine forgets an interrupt that comes between two statements.
         """
         with self._lock:
-            if self._connection is None or self._stopped is None:
+            if self._interrupt_statement is None or self._stopped is None:
                 return
-            self._connection.interrupt()
+            self._interrupt_statement()
         loop.call_later(_INTERRUPT_SECONDS, self._interrupt, loop)
 
 
