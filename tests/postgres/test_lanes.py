@@ -174,7 +174,7 @@ def test_settings_end_with_the_read(empty_database: Database) -> None:
     async def scenario(store: PostgresEngine) -> None:
         before = {
             name: await store.read(reading(SETTINGS.format(name), lane=Lane.POINT))
-            for name in ("statement_timeout", "lock_timeout", "jit")
+            for name in ("statement_timeout", "lock_timeout", "jit", "max_parallel_workers_per_gather")
         }
         for waits in (False, True):
             assert await store.read(reading(SETTINGS.format("jit"), waits=waits), work(seconds=5)) == "off"

@@ -41,10 +41,11 @@ _LONGEST_DELAY: Final = 0.25
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# Compiling a query cannot be interrupted, and takes longer than a server has for most of them.
+# Compiling a query cannot be interrupted, and takes longer than a server has for most of them. And a scan has one
+# processor: with workers beside it, it would take those of other callers.
 _SETTINGS: Final = (
     "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),"
-    " set_config('jit', 'off', true)"
+    " set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
 )
 _Sql = tuple[str, Sequence[Any]]
 
@@ -139,8 +140,11 @@ class Reads:
                 return await self._read_quickly(asked, owner)
             except OverBudget:
                 self._overruns.note(owner, read.question)
-        async with self._scans.place(owner, asked.deadline):
-            return await self._run(self._scan_pool, asked, math.inf)
+        try:
+            async with self._scans.place(owner, asked.deadline):
+                return await self._run(self._scan_pool, asked, math.inf)
+        finally:
+            self._overruns.note(owner, None)  # a scan may take longer than is remembered
 
     async def _read_quickly(self, asked: _Asked[T], owner: Owner) -> T:
         """The answer, or OverBudget."""
@@ -203,6 +207,7 @@ class Reads:
             (f"SET LOCAL statement_timeout = {limit:d}", ()),
             (f"SET LOCAL lock_timeout = {lock:d}", ()),
             ("SET LOCAL jit = off", ()),
+            ("SET LOCAL max_parallel_workers_per_gather = 0", ()),
         ]
 
     @asynccontextmanager

@@ -115,7 +115,10 @@ class Readers:
         except OverBudget:
             self._overruns.note(work.owner, read.question)
         asked.again()
-        return await self._scans.run(asked, work.owner, None)
+        try:
+            return await self._scans.run(asked, work.owner, None)
+        finally:
+            self._overruns.note(work.owner, None)  # a scan may take longer than is remembered
 
     async def close(self) -> None:
         """End the threads after what they have been given, and release their connections."""
