@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -36,6 +37,10 @@ def subject(payload: dict[str, Any] | str, feedback_type: str = "t", **fields: A
     text = payload if isinstance(payload, str) else json.dumps(payload)
     given = {"ref": REF, "user_id": "alice", "creator": None, "annotation_ref": None, **fields}
     return Subject(feedback_type, payload=json.loads(text), text=text, **given)
+
+
+def cost_of(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> int:
+    return sum(enforcement.costs_of(definitions, subjects))
 
 
 def finding(definitions: ProjectDefinitions, record: Subject) -> Finding | None:
@@ -236,7 +241,7 @@ MANY = {"json_schema": {"schema_json": json.dumps({"items": {"anyOf": [{"const":
 def test_a_request_that_would_cost_too_much_is_refused_before_it_is_looked_at() -> None:
     definitions = defined({"feedback_type": "t", **MANY})
     record = subject({"value": ["x"] * 100})
-    each = enforcement.cost_of(definitions, [record])
+    each = cost_of(definitions, [record])
 
     assert each > len(record.text) * 900
     most = REQUEST_COST // each
@@ -257,7 +262,7 @@ def test_a_value_too_large_for_its_schema_is_a_breach() -> None:
 def test_a_request_that_breaks_much_is_answered_less_exactly() -> None:
     definitions = defined({"feedback_type": "t", **MANY})
     record = subject({"value": ["x"] * 100})
-    count = REQUEST_COST // enforcement.cost_of(definitions, [record])
+    count = REQUEST_COST // cost_of(definitions, [record])
 
     found = enforcement.examine(definitions, [record] * count)
 
@@ -273,10 +278,10 @@ def test_refs_and_spans_cost() -> None:
     spans = defined({"feedback_type": "t", "spans": {"labels": [{"value": "a"}]}})
 
     assert finding(ranking, ranked) is None
-    assert 10**6 < enforcement.cost_of(ranking, [ranked]) < 10**7
-    assert enforcement.cost_of(ranking, [subject({"value": 7})]) == 0
-    assert enforcement.cost_of(spans, [subject({"value": [{}] * 900})]) > 10**5
-    assert enforcement.cost_of(defined({"feedback_type": "t", **UNIT}), [subject({"value": 1})]) == 0
+    assert 10**6 < cost_of(ranking, [ranked]) < 10**7
+    assert cost_of(ranking, [subject({"value": 7})]) == 0
+    assert cost_of(spans, [subject({"value": [{}] * 900})]) > 10**5
+    assert cost_of(defined({"feedback_type": "t", **UNIT}), [subject({"value": 1})]) == 0
 
 
 # --- trials

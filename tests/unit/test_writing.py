@@ -24,6 +24,9 @@ class Moving:
     def says_nothing(self, project: str) -> Judgement | None:
         return Judgement(self.number)
 
+    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
+        return None
+
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
     ) -> Judgement:

@@ -48,31 +48,74 @@ class TooExpensive(Exception):
         self.limit = limit
 
 
-def cost_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> int:
-    """An upper bound of what checking records costs, roughly in nanoseconds."""
-    cost = 0
+def costs_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> list[int]:
+    """An upper bound of what checking each record costs, roughly in nanoseconds."""
+    costs = []
     for subject in subjects:
-        defined = definitions.of(subject.feedback_type)
-        judge = defined and defined.judge(subject.annotation_ref)
-        if judge and judge.definition.rule is not None:
-            cost += judge.definition.rule.cost(_value(judge.definition, subject.payload), subject.text)
-    return cost
+        cost, defined = 0, definitions.of(subject.feedback_type)
+        if defined is not None:
+            judge = defined.plain or _judging(defined, subject)
+            rule = None if judge is None else judge.rule
+            if judge is not None and rule is not None and not rule.free:
+                cost = rule.cost(_value(judge, subject.payload) if judge.value_path else subject.payload, subject.text)
+        costs.append(cost)
+    return costs
+
+
+def _judging(defined: Defined, subject: Subject) -> Definition | None:
+    version = defined.judge(subject.annotation_ref)
+    return None if version is None else version.definition
 
 
 def examine(
-    definitions: ProjectDefinitions, subjects: Sequence[Subject], cost: int | None = None
+    definitions: ProjectDefinitions, subjects: Sequence[Subject], costs: Sequence[int] | None = None
 ) -> list[Finding | None]:
     """What is wrong with each record of a request to write; None for a record that may be written.
 
-    `cost` is what `cost_of` gives, if the caller has it already. Raises TooExpensive, before anything is looked at. A
+    `costs` is what `costs_of` gives, if the caller has it already. Raises TooExpensive, before anything is looked at. A
     definition that is not enforced refuses nothing.
     """
-    if cost is None:
-        cost = cost_of(definitions, subjects)
+    if costs is None:
+        costs = costs_of(definitions, subjects)
+    cost = sum(costs)
     if cost > REQUEST_COST:
         raise TooExpensive(cost, REQUEST_COST)
     credit = Credit(max(REQUEST_COST - cost, 2 * VALUE_COST))
-    return [_finding(definitions.of(subject.feedback_type), subject, credit) for subject in subjects]
+    findings: list[Finding | None] = []
+    for subject, cost in zip(subjects, costs, strict=True):
+        defined = definitions.of(subject.feedback_type)
+        # Nearly every record is good, which costs a fraction of finding what exactly is wrong with one.
+        if defined is None or (defined.plain is not None and _is_good(defined.plain, subject.payload, cost)):
+            findings.append(None)
+        else:
+            findings.append(_finding(defined, subject, credit))
+    return findings
+
+
+def is_plainly_good(definition: Definition, subject: Subject) -> bool:
+    """Whether a payload breaks nothing; False also where finding that out would cost more than a little."""
+    rule, cost = definition.rule, 0
+    if rule is not None and not rule.free:
+        cost = rule.cost(_value(definition, subject.payload), subject.text)
+        if not 0 < cost <= INLINE_COST:
+            return False
+    return _is_good(definition, subject.payload, cost)
+
+
+def _is_good(definition: Definition, payload: Mapping[str, Any], cost: int) -> bool:
+    """Whether a payload breaks nothing; False also where only a closer check can say. `cost` is that of its value."""
+    path, rule = definition.value_path, definition.rule
+    if rule is not None:
+        value = payload.get(path[0]) if len(path) == 1 else _value(definition, payload)
+        if value is None or value is _MISSING or not (cost or rule.free) or not rule.takes(value):
+            return False
+    if "reason" in payload:
+        reason = payload["reason"]
+        if type(reason) is not str or not 1 <= len(reason) <= REASON_CHARACTERS:
+            return False
+    elif definition.reason_required:
+        return False
+    return not definition.refuse_other_keys
 
 
 class Credit:
@@ -89,9 +132,7 @@ class Credit:
         return self.left >= 0
 
 
-def _finding(defined: Defined | None, subject: Subject, credit: Credit) -> Finding | None:
-    if defined is None:
-        return None
+def _finding(defined: Defined, subject: Subject, credit: Credit) -> Finding | None:
     newest = defined.newest
     if not newest.definition.enforced:
         return None
@@ -223,7 +264,10 @@ def key_of(definition: Definition, subject: Subject, owner: str) -> str:
         [subject.creator] if unique.by_creator else 0,
         _text_form(definition, subject.text) if unique.by_value else 0,
     )
-    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=16).hexdigest()
+    return blake2b(_encode(parts).encode(), digest_size=16).hexdigest()
+
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Numeral(str):

@@ -13,10 +13,10 @@ from plaudit_server.definitions import enforcement
 from plaudit_server.definitions.cache import Cache, Unreadable
 from plaudit_server.definitions.enforcement import INLINE_COST, Finding, TooExpensive
 from plaudit_server.definitions.errors import ValidationTooExpensive
-from plaudit_server.definitions.records import ProjectDefinitions
+from plaudit_server.definitions.records import Definition, ProjectDefinitions
 from plaudit_server.definitions.schema import SchemaSupportMissing
 from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
-from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Subject, Verdict
+from plaudit_server.feedback.judging import Judgement, Subject, Verdict
 
 logger = logging.getLogger("plaudit_server")
 
@@ -34,9 +34,18 @@ class DefinitionJudge:
     def says_nothing(self, project: str) -> Judgement | None:
         """The judgement of every record of a project without definitions, as far as is known; else None."""
         definitions = self.cache.known(project)
-        if definitions.by_type:
+        return None if definitions.by_type else definitions.nothing
+
+    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
+        """The judgement of one record that is good, if that costs little to find out; else None."""
+        definitions = self.cache.known(project)
+        defined = definitions.of(subject.feedback_type)
+        if defined is None:
+            return definitions.nothing
+        plain = defined.plain
+        if plain is None or not enforcement.is_plainly_good(plain, subject):
             return None
-        return Judgement(definitions.number) if definitions.number else NOTHING_SAID
+        return definitions.nothing if plain.unique is None else Judgement(definitions.number, [_place(plain, subject)])
 
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
@@ -44,11 +53,13 @@ class DefinitionJudge:
         """Judge the records of one request. Raises ValidationTooExpensive."""
         definitions = self.cache.known(project)
         findings = [None] * len(subjects) if skip else await self._examine(definitions, subjects)
+        if not definitions.any_unique and not any(findings):
+            return definitions.nothing
         verdicts = [
             self._verdict(project, definitions, subject, finding, place, skip)
             for subject, finding, place in zip(subjects, findings, at, strict=True)
         ]
-        return Judgement(definitions.number, verdicts if any(verdicts) else ())
+        return Judgement(definitions.number, verdicts) if any(verdicts) else definitions.nothing
 
     async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
         """What is wrong by definition with records of a request that is refused anyway."""
@@ -73,11 +84,11 @@ class DefinitionJudge:
             raise StoreUnavailable("definitions") from error
 
     async def _examine(self, definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
-        cost = enforcement.cost_of(definitions, subjects)
-        look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects, cost)
+        costs = enforcement.costs_of(definitions, subjects)
         try:
-            if cost <= INLINE_COST:
-                return look()
+            if sum(costs) <= INLINE_COST:
+                return enforcement.examine(definitions, subjects, costs)
+            look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects, costs)
             return await asyncio.get_running_loop().run_in_executor(self.threads, look)
         except TooExpensive as error:
             raise ValidationTooExpensive(error.cost, error.limit) from None
@@ -102,6 +113,10 @@ class DefinitionJudge:
         unique = enforcement.unique_of(definitions, subject.feedback_type)
         if unique is None:
             return None if refused is None else Verdict(refused)
-        assert unique.unique is not None
-        key = partial(enforcement.key_of, unique, subject)
-        return Verdict(refused, key, unique.unique.replaces, skip)
+        return _place(unique, subject)._replace(refused=refused, yields=skip)
+
+
+def _place(definition: Definition, subject: Subject) -> Verdict:
+    """What is said of a good record of a type that has places."""
+    assert definition.unique is not None
+    return Verdict(None, partial(enforcement.key_of, definition, subject), definition.unique.replaces)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from plaudit._contract import limits
 from plaudit._contract.jsontext import REPORTED_BREACHES, Breach
@@ -22,6 +22,13 @@ SPAN_COST: Final = 1_000
 class Rule(Protocol):
     """What a value must be. Descriptions never hold text of the value: they are the same for all that breaks a rule."""
 
+    @property
+    def free(self) -> bool:
+        """Whether checking a value costs almost nothing, whatever the value is."""
+
+    def takes(self, value: Any) -> bool:
+        """Whether the value of a new record breaks nothing."""
+
     def cost(self, value: Any, text: str) -> int:
         """An upper bound of what checking a value costs, roughly in nanoseconds; `text` is its payload."""
 
@@ -29,10 +36,30 @@ class Rule(Protocol):
         """Append what is wrong with a value, whose path is `at`; with `stored`, of a record that is stored already."""
 
 
-class _Cheap:
+class _Looked:
+    """A rule that accepts every value in which `look` finds nothing wrong."""
+
+    __slots__ = ()
+
+    free: ClassVar[bool] = False
+
+    def takes(self, value: Any) -> bool:
+        """Whether the value of a new record breaks nothing."""
+        out: list[Breach] = []
+        self.look(value, "", out)
+        return not out
+
+    def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
+        """Append what is wrong with a value."""
+        raise NotImplementedError
+
+
+class _Cheap(_Looked):
     """A rule that costs almost nothing, compared with reading the payload."""
 
     __slots__ = ()
+
+    free: ClassVar[bool] = True
 
     def cost(self, value: Any, text: str) -> int:
         """Almost nothing."""
@@ -56,6 +83,12 @@ class Numeric(_Cheap):
     high: float = math.inf
     step: float = 0.0
     integer: bool = False
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value breaks nothing."""
+        if type(value) is float and not self.step and not self.integer:
+            return self.low <= value <= self.high
+        return _Looked.takes(self, value)
 
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
         """Append what is wrong with a value."""
@@ -124,6 +157,12 @@ class Categorical(_Cheap):
     least: int = 1
     most: int = 1
 
+    def takes(self, value: Any) -> bool:
+        """Whether a value breaks nothing."""
+        if self.most == 1:
+            return type(value) is str and value in self.categories.usable
+        return _Looked.takes(self, value)
+
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
         """Append what is wrong with a value."""
         if self.most == 1:
@@ -147,6 +186,10 @@ class Categorical(_Cheap):
 class Boolean(_Cheap):
     """True or false."""
 
+    def takes(self, value: Any) -> bool:
+        """Whether a value breaks nothing."""
+        return type(value) is bool
+
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
         """Append what is wrong with a value."""
         if type(value) is not bool:
@@ -160,6 +203,10 @@ class Text(_Cheap):
     least: int
     most: int
 
+    def takes(self, value: Any) -> bool:
+        """Whether a value breaks nothing."""
+        return type(value) is str and self.least <= len(value) <= self.most
+
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
         """Append what is wrong with a value."""
         if type(value) is not str or not self.least <= len(value) <= self.most:
@@ -167,7 +214,7 @@ class Text(_Cheap):
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(_Looked):
     """A list of ranks, best first; a rank is a list of one ref (with `ties` of several); each ref occurs once."""
 
     least: int
@@ -222,7 +269,7 @@ def _wrong_with_ref(ref: Any) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class Spans(_Looked):
     """A list of objects `start`, `end` (not included), `label`, optional `text`: in code points, ordered by `start`."""
 
     labels: Categories

@@ -10,6 +10,7 @@ from plaudit._contract.jsontext import place
 from plaudit_server.definitions.kinds import Rule
 from plaudit_server.definitions.schema import JsonSchema
 from plaudit_server.feedback import types
+from plaudit_server.feedback.judging import Judgement
 from plaudit_server.store.base import Placement, Table
 
 ALL_OTHERS: Final = "*"
@@ -103,13 +104,18 @@ class Defined:
 
     versions: Sequence[Version]
     by_ref: Mapping[str, Version] = field(default_factory=dict)
+    plain: Definition | None = None
+    """The newest, where a new record is judged by nothing but what it asks of a payload."""
 
     @classmethod
     def of(cls, versions: Iterable[Version]) -> Defined:
         """The versions of a type, in order; the newest of those that name an annotation spec checks its records."""
         ordered = tuple(versions)
         named = {version.definition.annotation_ref: version for version in ordered}
-        return cls(ordered, {ref: version for ref, version in named.items() if ref is not None})
+        by_ref = {ref: version for ref, version in named.items() if ref is not None}
+        newest = ordered[-1].definition
+        judged_otherwise = by_ref or newest.closed or newest.writers or not newest.enforced
+        return cls(ordered, by_ref, None if judged_otherwise else newest)
 
     @property
     def newest(self) -> Version:
@@ -120,7 +126,7 @@ class Defined:
         """The same for an annotation, whose value is always in `value`."""
         if self.newest.definition.value_path == ("value",):
             return self
-        return Defined([self.newest._replace(definition=replace(self.newest.definition, value_path=("value",)))])
+        return Defined.of([self.newest._replace(definition=replace(self.newest.definition, value_path=("value",)))])
 
     def judge(self, annotation_ref: str | None) -> Version | None:
         """The version that checks the payload of a record; None when none names the spec that the record names."""
@@ -133,6 +139,15 @@ class ProjectDefinitions:
 
     number: int = 0
     by_type: Mapping[str, Defined] = field(default_factory=dict)
+    any_unique: bool = field(init=False)
+    """Whether there is a type with places."""
+    nothing: Judgement = field(init=False)
+    """What is said of records with which nothing is wrong, and that take no place."""
+
+    def __post_init__(self) -> None:
+        newest = (defined.newest.definition for defined in self.by_type.values())
+        object.__setattr__(self, "any_unique", any(definition.unique is not None for definition in newest))
+        object.__setattr__(self, "nothing", Judgement(self.number))
 
     def of(self, feedback_type: str) -> Defined | None:
         """The definition of a type, its own or that of all other types; None for a type without one."""

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 from plaudit._contract.jsontext import Breach, place
@@ -285,6 +285,8 @@ def _target(ref: Any, at: str) -> str:
 class JsonSchema:
     """A compiled schema, which decides about values."""
 
+    free: ClassVar[bool] = False
+
     def __init__(self, text: str) -> None:
         """Vet and compile a schema. Raises BadSchema, and SchemaSupportMissing."""
         self.text = text
@@ -298,20 +300,16 @@ class JsonSchema:
 
     def cost(self, value: Any, text: str) -> int:
         """Bytes × checks, and what comparing numbers costs; nothing for a value that is refused without a check."""
-        cost = self._full_cost(text)
-        return cost if cost <= VALUE_COST else 0
-
-    def fits(self, text: str) -> bool:
-        """Whether a value in a payload of this text is small enough to be checked."""
-        return self._full_cost(text) <= VALUE_COST
-
-    def _full_cost(self, text: str) -> int:
         size = len(text) if text.isascii() else len(text.encode())
         cost = size * self.checks
         if self._numbers and cost <= VALUE_COST:
             values = 1 + text.count(",") + text.count("[") + text.count("{")
             cost += values * self._numbers * (_FAR_COST if self._multiples and _FAR.search(text) else 1)
-        return cost
+        return cost if cost <= VALUE_COST else 0
+
+    def fits(self, text: str) -> bool:
+        """Whether a value in a payload of this text is small enough to be checked."""
+        return self.cost(None, text) > 0
 
     def takes(self, value: Any) -> bool:
         """Whether a value is valid."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -108,8 +108,8 @@ class Create(Command[list[Row | DomainError]]):
         """Creates that follow each other share a look-up and an insert."""
         given = [record.id for create in commands for record in create.records if not record.new_id]
         held = (yield from look_up(ledger, given)) if given else {}
-        keys = [key for create in commands for key in _keys(create)]
-        if keys:
+        keys = [_keys(create) for create in commands]
+        if any(keys):
             return (yield from _apply_in_places(ledger, commands, held, keys))
         rows: list[tuple[Any, ...]] = []
         outcomes: list[list[Row | DomainError] | DomainError] = [
@@ -350,28 +350,35 @@ def _again(record: Record, content: tuple[Any, ...], held: Held | None, verdict:
     return result
 
 
-def _keys(create: Create) -> Iterator[str]:
-    """The places that records would take."""
-    for record, verdict in zip(create.records, create.judgement.verdicts, strict=False):
-        if verdict is not None and verdict.key is not None:
-            yield verdict.key(record.user_id)
+def _keys(create: Create) -> Sequence[str | None]:
+    """The place that each record would take, or None; nothing where none would take one."""
+    if not create.judgement.verdicts:
+        return ()
+    keys = [
+        verdict.key(record.user_id) if verdict is not None and verdict.key is not None else None
+        for record, verdict in zip(create.records, create.judgement.verdicts, strict=True)
+    ]
+    return keys if any(keys) else ()
 
 
 def _apply_in_places(
-    ledger: Ledger, commands: Sequence[Create], held: dict[str, Held | None], keys: Sequence[str]
+    ledger: Ledger, commands: Sequence[Create], held: dict[str, Held | None], keys: Sequence[Sequence[str | None]]
 ) -> Steps[list[list[Row | DomainError] | DomainError]]:
     """Apply creates of which some take places."""
     places = Places(ledger)
-    yield from places.look_up(keys)
+    yield from places.look_up([key for of_create in keys for key in of_create if key is not None])
     outcomes: list[list[Row | DomainError] | DomainError] = []
-    for create in commands:
-        before, mark, repeated, held_before = places.copy(), ledger.mark(), ledger.repeated, dict(held)
+    for create, of_create in zip(commands, keys, strict=True):
         if create.judgement.number != ledger.definitions:
             outcomes.append(Stale(ledger.definitions))
             continue
-        results = _decide_in_places(create, places, held)
+        if not create.atomic:
+            outcomes.append(_decide_in_places(create, of_create, places, held))
+            continue
+        before, mark, repeated, held_before = places.copy(), ledger.mark(), ledger.repeated, dict(held)
+        results = _decide_in_places(create, of_create, places, held)
         refused = {index: result for index, result in enumerate(results) if isinstance(result, DomainError)}
-        if not refused or not create.atomic:
+        if not refused:
             outcomes.append(results)
             continue
         outcomes.append(_rejected(refused))
@@ -383,8 +390,10 @@ def _apply_in_places(
     return outcomes
 
 
-def _decide_in_places(create: Create, places: Places, held: dict[str, Held | None]) -> list[Row | DomainError]:
-    """What becomes of each record."""
+def _decide_in_places(
+    create: Create, keys: Sequence[str | None], places: Places, held: dict[str, Held | None]
+) -> list[Row | DomainError]:
+    """What becomes of each record; `keys` are the places that they would take."""
     ledger = places.ledger
     results: list[Row | DomainError] = []
     for index, record in enumerate(create.records):
@@ -401,7 +410,7 @@ def _decide_in_places(create: Create, places: Places, held: dict[str, Held | Non
         if verdict is not None and verdict.refused is not None:
             results.append(verdict.refused)
             continue
-        key = verdict.key(record.user_id) if verdict is not None and verdict.key is not None else None
+        key = keys[index] if keys else None
         if key in places.holders:
             assert key is not None
             assert verdict is not None

@@ -77,6 +77,9 @@ class Judge(Protocol):
     def says_nothing(self, project: str) -> Judgement | None:
         """The judgement of any record of a project in which nothing is defined, as far as is known; else None."""
 
+    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
+        """The judgement of one record that is good, if that costs little to find out; else None: ask `judge`."""
+
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
     ) -> Judgement:
@@ -97,6 +100,10 @@ class NoJudge:
 
     def says_nothing(self, project: str) -> Judgement | None:
         """Of any project."""
+        return NOTHING_SAID
+
+    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
+        """Of any record."""
         return NOTHING_SAID
 
     async def judge(

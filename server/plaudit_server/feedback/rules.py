@@ -185,8 +185,10 @@ def new_record(
             # Who reads `token:` must be able to rely on it that a feedback token sent the record.
             message.user_id = user_id = IMPORTED_PREFIX + user_id
         check_text(user_id, "user_id", limits.USER_ID_BYTES, found)
-    if subjects is not None:
-        _note_subject(given, user_id, payload, subjects)
+    if subjects is not None and (members := given["payload_json"][1]) is not None and given["feedback_type"]:
+        ref = _uri(given["ref"]) or ""
+        spec = _uri(given["annotation_ref"])
+        subjects.append(Subject(given["feedback_type"], ref, user_id, given["creator"], spec, members, payload))
     if found:
         out += [Violation(f"{at}.{v.field}", v.description) for v in found]
         return None
@@ -283,14 +285,6 @@ def new_records(
             checked.places.append(index)
             checked.records.append(record)
     return checked
-
-
-def _note_subject(given: Mapping[str, Any], user_id: str, text: str, subjects: list[Subject]) -> None:
-    members = given["payload_json"][1]
-    if members is not None and given["feedback_type"]:
-        ref, annotation_ref = _uri(given["ref"]) or "", _uri(given["annotation_ref"])
-        kept = given["feedback_type"], ref, user_id, given["creator"], annotation_ref
-        subjects.append(Subject(*kept, members, text))
 
 
 def _new_id(id: str, required: bool, out: list[Violation]) -> str:

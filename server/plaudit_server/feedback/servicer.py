@@ -127,6 +127,8 @@ class FeedbackService:
             out += await self._writing.violations(project, subjects or (), ["feedback"])
         refuse(out)
         assert record is not None
+        if subjects:
+            known = self._writing.at_once(project, subjects[0])
         work = self._deadlines.write(call, project)
         return Draft(project, (record,), _PLACES, subjects or (), atomic=False, owner=owner, known=known, work=work)
 

@@ -37,7 +37,8 @@ class Draft:
     """The good records of a request, and where each of them is in it.
 
     `subjects` are what is looked at of them, or empty while nothing is known to be defined; `known` is then the
-    judgement of them. `existing` is what an import does with records that are there; None for what is no import.
+    judgement of them, or that of one record that was judged at once. `existing` is what an import does with records
+    that are there; None for what is no import.
     `owner` returns whose records alone may be replaced, None for anyone's; it is asked only where something may be.
     With `skip` nothing is refused by definition.
     """
@@ -66,6 +67,10 @@ class Writing:
     def known(self, project: str) -> Judgement | None:
         """The judgement of any record while nothing is known to be defined; None: keep what is looked at of records."""
         return self._judge.says_nothing(project)
+
+    def at_once(self, project: str, subject: Subject) -> Judgement | None:
+        """The judgement of one record that is good, if that costs little to find out; else None."""
+        return self._judge.says_at_once(project, subject)
 
     async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
         """What is wrong by definition with records of a request that is refused anyway."""
