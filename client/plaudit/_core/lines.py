@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaudit import v1
 from plaudit._core.changes import Change, Tombstone
@@ -15,9 +16,12 @@ from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.model import Feedback
 from plaudit._core.records import to_message
 
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
 # Without a zone, which would be written as +00:00.
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001
-_SPAN_STATUS: Final = {
+_SPAN_STATUS: Final[Mapping[int, str]] = {
     v1.SpanStatusCode.SPAN_STATUS_CODE_OK: '"OK"',
     v1.SpanStatusCode.SPAN_STATUS_CODE_ERROR: '"ERROR"',
 }
@@ -32,9 +36,8 @@ def line_of(message: v1.Feedback) -> str:
     """
     parts = []
     for field, value in message.ListFields():
-        text = _WRITERS[field.name](value)
-        if text:
-            parts.append(f'"{_NAMES.get(field.name, field.name)}":{text}')
+        start, write = _MEMBERS[field.number]
+        parts.append(start + write(value))
     return "{" + ",".join(parts) + "}"
 
 
@@ -146,9 +149,18 @@ def _payload(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
 
 
-def _time(value: Any) -> str:
-    moment = _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
-    return f'"{moment.isoformat(timespec="microseconds")}Z"'
+def time_text(value: Timestamp) -> str:
+    """A time in UTC, to the microsecond."""
+    return f"{_second(value.seconds)}.{value.nanos // 1_000:06d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+
+
+def _time(value: Timestamp) -> str:
+    return f'"{time_text(value)}"'
 
 
 def _mapping(value: Mapping[str, Any]) -> str:
@@ -159,26 +171,34 @@ def _texts(value: Any) -> str:
     return json.dumps(list(value), ensure_ascii=False)
 
 
-def _writers() -> Mapping[str, Callable[[Any], str]]:
-    found: dict[str, Callable[[Any], str]] = {}
+def _members() -> Mapping[int, tuple[str, Callable[[Any], str]]]:
+    """By the number of a field: the beginning of its member, and what writes its value."""
+    found: dict[int, tuple[str, Callable[[Any], str]]] = {}
+    empty = v1.Feedback()
     for field in v1.Feedback.DESCRIPTOR.fields:
-        if field.name == "payload_json":
-            writer: Callable[[Any], str] = _payload
-        elif field.name == "span_status_code":
-            writer = lambda value: _SPAN_STATUS.get(value, "")  # noqa: E731
+        name = field.name
+        write: Callable[[Any], str]
+        if name == "payload_json":
+            name, write = "payload", _payload
+        elif name == "span_status_code":
+            write = _span_status
         elif field.message_type is not None and field.message_type.GetOptions().map_entry:
-            writer = _mapping
+            write = _mapping
         elif field.message_type is not None:
-            writer = _time
-        elif isinstance(getattr(v1.Feedback(), field.name), str):
-            writer = encode_basestring
-        elif isinstance(getattr(v1.Feedback(), field.name), int):
-            writer = str
+            write = _time
+        elif isinstance(getattr(empty, name), str):
+            write = encode_basestring
+        elif isinstance(getattr(empty, name), int):
+            write = str
         else:
-            writer = _texts
-        found[field.name] = writer
+            write = _texts
+        found[field.number] = (f'"{name}":', write)
     return found
 
 
-_WRITERS: Final = _writers()
-_NAMES: Final = {"payload_json": "payload"}
+def _span_status(number: int) -> str:
+    # A number that only a newer server knows reads as UNSET.
+    return _SPAN_STATUS.get(number, '"UNSET"')
+
+
+_MEMBERS: Final = _members()

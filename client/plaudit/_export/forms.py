@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
-from plaudit._core.lines import line_of
+from plaudit import v1
+from plaudit._core.lines import line_of, time_text
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._frames.columns import Column, Kind
 
 if TYPE_CHECKING:
     import pyarrow
-
-    from plaudit import v1
 
 FORMS: Final = ("jsonl", "csv", "parquet")
 """The forms, which are also the ends of files' names."""
@@ -56,7 +55,7 @@ class Csv:
     """
 
     def __init__(self, out: IO[bytes], *, excel: bool) -> None:
-        self._text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
+        self._text = io.TextIOWrapper(out, encoding="utf-8", newline="")
         self._writer = csv.writer(self._text)
         self._excel = excel
         if excel:
@@ -65,8 +64,10 @@ class Csv:
 
     def add(self, message: v1.Feedback) -> None:
         """Write a record."""
-        record = Feedback(message)
-        row = [_csv(name, record) for name in FIELDS]
+        row = _EMPTY.copy()
+        for field, value in message.ListFields():
+            place, write = _CELLS[field.number]
+            row[place] = write(value)
         self._writer.writerow([_no_formula(value) for value in row] if self._excel else row)
 
     def close(self) -> None:
@@ -178,21 +179,36 @@ def form_of(name: str, out: IO[bytes], *, excel: bool = False, extract: Sequence
             raise ValueError(f"there is no form {name!r}: {', '.join(FORMS)}")
 
 
-def _csv(name: str, record: Feedback) -> str:
-    if name == "payload":
-        return record.payload_json
-    value = getattr(record, name)
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case int():
-            return str(value)
-        case list() | dict():
-            return json.dumps(value, ensure_ascii=False) if value else ""
-        case _:
-            return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}"
+def _cells() -> Mapping[int, tuple[int, Callable[[Any], str]]]:
+    """By the number of a field: its column, and what writes its value."""
+    places = {name: place for place, name in enumerate(FIELDS)}
+    found: dict[int, tuple[int, Callable[[Any], str]]] = {}
+    for field in v1.Feedback.DESCRIPTOR.fields:
+        name = "payload" if field.name == "payload_json" else field.name
+        write: Callable[[Any], str]
+        if name == "span_status_code":
+            write = _span_status
+        elif name in ("created_at", "updated_at"):
+            write = time_text
+        elif name.startswith("scorer_") and name != "scorer_trace_id":
+            write = _json
+        else:
+            write = str
+        found[field.number] = (places[name], write)
+    return found
+
+
+def _span_status(number: int) -> str:
+    return Feedback(v1.Feedback(span_status_code=number)).span_status_code  # type: ignore[arg-type]
+
+
+def _json(value: Any) -> str:
+    made = dict(value) if hasattr(value, "items") else list(value)
+    return json.dumps(made, ensure_ascii=False, sort_keys=True)
+
+
+_CELLS: Final = _cells()
+_EMPTY: Final = ["UNSET" if name == "span_status_code" else "" for name in FIELDS]
 
 
 def _no_formula(value: str) -> str:

@@ -86,6 +86,10 @@ class Place:
             made.unlink(missing_ok=True)
             raise
 
+    def take(self, finished: Path) -> None:
+        """Make a finished file the one to write."""
+        os.replace(finished, self.path)
+
     def deliver(self, manifest: str | None) -> None:
         """Copy the finished file, then its manifest, to the address, if there is one; else put that beside it."""
         if not self.uri:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-from plaudit import v1
 from plaudit._core.changes import Tombstone
 from plaudit._core.expr import Query
 from plaudit._core.lines import change_line, line_of, members_of, tombstone_line
@@ -17,7 +16,7 @@ from plaudit._core.model import Feedback
 from plaudit._export.forms import form_of
 from plaudit._export.place import Place, digest
 from plaudit._export.snapshot import Reader, Redo, redo, scan
-from plaudit._export.spool import Spool
+from plaudit._export.spool import LineSpool, MessageSpool, Spool
 from plaudit.importers.exported import FORMAT_VERSION
 
 FORMAT: Final = "plaudit-export"
@@ -54,7 +53,9 @@ class Exported:
     def manifest(self) -> str:
         """The text of the manifest."""
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, "made_at": made} | asdict(self)) + "\n"
+        described = asdict(self)
+        described["file"] = described.pop("path").rpartition("/")[2]
+        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, "made_at": made} | described) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +100,27 @@ def export(
     Raises PlauditError, OSError, ValueError for options that the form does not have, ImportError for what is missing.
     """
     place.make_parent()
-    since = asked.began_at(place.state) if resume else None
+    since = asked.began_at(place.state, form=place.form) if resume else None
     resumed = since is not None and place.part.exists()
     if since is None or not resumed:
         since = reader.revision()
         place.part.unlink(missing_ok=True)
-        place.state.write_text(asked.state(since), "utf-8")
-    with Spool(place.part, resume=resumed) as spool:
+        place.state.write_text(asked.state(since, form=place.form), "utf-8")
+    kind = LineSpool if place.form == "jsonl" else MessageSpool
+    with kind(place.part, resume=resumed) as spool:
         for record in scan(reader, asked.query, spool.last):
             spool.add(record._message)
             if not spool.rows % 1000:
                 advance(spool.rows)
         advance(spool.rows)
         revision, changed = redo(reader, asked.query, since)
-        rows = 0
-        with place.writing() as out:
-            form = form_of(place.form, out, excel=excel, extract=extract)
-            for message in _settled(spool, changed):
-                form.add(message)
-                rows += 1
-            form.close()
+        if isinstance(spool, LineSpool) and not changed and not place.compression and not excel and not extract:
+            spool.flush()
+            rows = spool.rows
+            place.take(spool.path)
+        else:
+            with place.writing() as out:
+                rows = _write(spool, changed, place.form, out, excel, extract)
     size, sha256 = digest(place.path)
     query = None if asked.query is None else str(asked.query)
     done = Exported(
@@ -129,20 +131,31 @@ def export(
     return done, resumed
 
 
-def _settled(spool: Spool, changed: Redo) -> Iterator[v1.Feedback]:
-    """The records as they are after what changed: each in its place, new ones at the end."""
+def _write(spool: Spool, changed: Redo, name: str, out: IO[bytes], excel: bool, extract: Sequence[str]) -> int:
+    """Write the records as they are after what changed: each in its place, new ones at the end. Returns how many."""
+    form = form_of(name, out, excel=excel, extract=extract)
+    is_packed = isinstance(spool, LineSpool)
     left = dict(changed)
-    for message in spool.read():
-        if message.id not in changed:
-            yield message
-            continue
-        now = left.pop(message.id, None)
-        if isinstance(now, Feedback):
-            yield now._message
+    rows = 0
+    for packed in spool.read():
+        message = None if is_packed else spool.unpacked(packed)
+        id = spool.id_of(packed) if message is None else message.id
+        if id in changed:
+            now = left.pop(id, None)
+            if not isinstance(now, Feedback):
+                continue
+            form.add(now._message)
+        elif message is None:
+            out.write(packed)
+        else:
+            form.add(message)
+        rows += 1
     new = [record for record in left.values() if isinstance(record, Feedback)]
     new.sort(key=lambda record: (record.created_at, record.id))
     for record in new:
-        yield record._message
+        form.add(record._message)
+    form.close()
+    return rows + len(new)
 
 
 def stream_lines(reader: Reader, asked: Asked, out: IO[bytes], *, advance: Advance = lambda rows: None) -> Exported:
