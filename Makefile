@@ -137,6 +137,7 @@ test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and rest
 	@PLAUDIT_TEST_KILLS=$(KILLS) PLAUDIT_TEST_RESTARTS=$$(($(KILLS) / 10)) PLAUDIT_TEST_AWAY_SECONDS=6 PLAUDIT_TEST_DISK_EVERY=1 \
 		PLAUDIT_TEST_CHANGES=$$(($(KILLS) * 500)) PLAUDIT_TEST_RECONNECTS=$(KILLS) \
 		$(BIN)/python -m pytest tests/faults $(ARGS)
+	@PLAUDIT_TEST_JUDGED=$$(($(KILLS) * 250)) $(BIN)/python -m pytest tests/packaging/test_python_examples.py -k judge
 
 .PHONY: test-watch
 test-watch: $(DEV_READY) ## Run long watches over the HTTP port (MINUTES=60), and one whose link is cut
@@ -166,6 +167,8 @@ test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and i
 	@# Every command of the client alone says what it lacks, if it lacks anything.
 	@for command in build/wheel/venv/bin/plaudit*; do $$command --help >build/wheel/printed 2>&1 || \
 		grep -q "pip install 'plaudit\[" build/wheel/printed || { cat build/wheel/printed >&2; exit 1; }; done
+	@! build/wheel/venv/bin/plaudit-server serve >build/wheel/printed 2>&1
+	@grep -q "pip install 'plaudit\[server\]'" build/wheel/printed || { cat build/wheel/printed >&2; exit 1; }
 
 .PHONY: bench
 bench: $(DEV_READY) ## Measure speed and size beside controls; ARGS='--only creates --rounds 3' runs some, --list lists all

@@ -1,10 +1,11 @@
-"""The Python examples, run against a real server: an app with thumbs, and a notebook whose HTML is looked at."""
+"""The Python examples, run against a real server: thumbs, a judge that is interrupted, a frame, a notebook's HTML."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import nbformat
 import pytest
 from fastapi.testclient import TestClient
 
+import plaudit
 from plaudit_server.testing import RunningServer
 
 ROOT = Path(__file__).parents[2]
+CALLS = int(os.environ.get("PLAUDIT_TEST_JUDGED", "3000"))
 
 
 def test_thumbs_in_a_fastapi_app(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +43,42 @@ def test_thumbs_in_a_fastapi_app(running: RunningServer, monkeypatch: pytest.Mon
 
     ref = running.client("acme/chat").ref("https://chat.acme.dev/answers/7")
     assert {(row.payload.get("emoji"), row.creator) for row in ref} == {("👎", "bob"), (None, "bob")}
+
+
+def test_a_judge_that_is_interrupted_twice_pays_for_no_answer_twice(running: RunningServer) -> None:
+    from examples.judge import JUDGE, calls, judge
+
+    refs = calls(CALLS)
+    bills: list[str] = []
+
+    def model(ref: str) -> float:
+        bills.append(ref)
+        if len(bills) in (CALLS // 3, CALLS // 2):
+            signal.raise_signal(signal.SIGINT)
+        return 0.5
+
+    client = running.client("acme/chat")
+    assert [judge(client, refs, model) for _ in range(4)] == [False, False, True, True]
+    assert len(bills) == CALLS
+    assert set(bills) == set(refs)
+    assert client.get_feedback(plaudit.field("creator") == JUDGE).count() == CALLS
+
+
+def test_a_frame_to_parquet_and_back_changes_nothing(
+    running: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from examples.frame import main
+
+    monkeypatch.setenv("PLAUDIT_TARGET", running.target)
+    main(tmp_path / "scores.parquet")
+
+    client = running.client("acme/frames")
+    first = client.get_feedback().execute()
+    assert {row.version for row in first} == {1}
+    assert first[-1].revision == 200
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in printed[2:4]] == [["large", "0.496"], ["small", "0.495"]]
+    assert printed[4] == "200 rows, 200 records, True"
 
 
 @pytest.fixture(scope="module")
