@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _CALL: Final = re.compile(r"(?:([A-Za-z_]\w*)=)?([a-z_]+)\((.+)\)")
 _NAMED: Final = re.compile(r"(?:([A-Za-z_]\w*)=)?(.+)")
+_PATH: Final = re.compile(r"\s*[\w.]+\s*")
 _PERIODS: Final = ("minute", "hour", "day", "week", "month", "quarter", "year")
 
 
@@ -154,7 +155,7 @@ def _key(text: str) -> tuple[str | None, Grouped]:
 
 
 def _measure(text: str) -> tuple[str, Measured]:
-    from plaudit._core.expr import field
+    from plaudit._core.expr import Query, field
     from plaudit._core.measures import FUNCTIONS
 
     call = _CALL.fullmatch(text)
@@ -162,6 +163,8 @@ def _measure(text: str) -> tuple[str, Measured]:
         raise click.UsageError(f"--measure is written as mean(payload.score), not {text!r}")
     name, function, (path, *more) = call[1], call[2], _arguments(call[3])
     numbers = [_number(each) for each in more]
+    if function == "share_true" and not _PATH.fullmatch(call[3]):
+        return name or function, Query.from_text(call[3]).expr.share_true()
     made_name = name or f"{function}_{path.rpartition('.')[2]}"
     try:
         if function in ("percentile", "percentiles"):
