@@ -12,6 +12,7 @@ import pytest
 _FOLDER = Path(__file__).parents[2] / "shared"
 CASES = _FOLDER / "conformance" / "cases.jsonl"
 DEFINITIONS = _FOLDER / "conformance" / "definitions.jsonl"
+CLIENT = _FOLDER / "cases" / "client.jsonl"
 FEEDBACK = _FOLDER / "data" / "squality-feedback.jsonl"
 
 
