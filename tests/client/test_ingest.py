@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -526,3 +529,67 @@ def test_an_input_that_raises_an_error_of_plaudit_is_an_input_that_fails(
             operation(failing())
         assert len(transport.rows) == 1200
         assert raised.value.__notes__[0].startswith("1200 records are stored; go on at position 1200.")
+
+
+JOB = """
+import os, signal, sys, threading, time
+import plaudit
+
+project, target, operation = sys.argv[1:]
+client = plaudit.Client(project, target=target)
+read = 0
+
+def source():
+    global read
+    while True:
+        read += 1
+        yield {"ref": "urn:x:1", "feedback_type": "t", "payload": {"n": read}}
+
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    getattr(client, operation)(source())
+except KeyboardInterrupt as error:
+    print(read, client.count(), *error.__notes__, sep="|")
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+
+
+@pytest.mark.parametrize("operation", ["ingest", "create_batch"])
+def test_what_was_read_before_ctrl_c_is_stored(running: RunningServer, project: str, operation: str) -> None:
+    """The signal comes while records are cut, sent or answered: nearly never while the input is waited for."""
+    done = subprocess.run(
+        [sys.executable, "-c", JOB, project, running.target, operation],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    read, stored, note = done.stdout.strip().split("|")
+    assert int(read) > 0
+    assert int(read) - int(stored) in (0, 1)  # the input itself may have been interrupted, after it had counted
+    assert note.startswith(f"{stored} records are stored; go on at position {stored}. Some came without an id")
+
+
+def test_a_second_ctrl_c_ends_at_once(transport: FakeTransport) -> None:
+    answer = transport.IngestFeedback
+
+    def twice(requests: Iterator[v1.IngestFeedbackRequest]) -> Iterator[Any]:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        yield from answer(requests)
+
+    transport.IngestFeedback = twice  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt) as raised:
+        plaudit.Client(PROJECT, transport=transport).ingest(records(10))
+    assert raised.value.__notes__[0].startswith("0 records are stored, 10 more may be; go on at position 0.")
+
+
+def test_ctrl_c_after_the_input_has_ended_is_not_lost(transport: FakeTransport) -> None:
+    answer = transport.IngestFeedback
+
+    def once(requests: Iterator[v1.IngestFeedbackRequest]) -> Iterator[Any]:
+        signal.raise_signal(signal.SIGINT)
+        yield from answer(requests)
+
+    transport.IngestFeedback = once  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt, match="after everything was stored"):
+        plaudit.Client(PROJECT, transport=transport).ingest([record()])
+    assert len(transport.rows) == 1

@@ -27,7 +27,7 @@ Reading = AbstractContextManager[object]
 
 AsyncReading = AbstractAsyncContextManager[object]
 
-_UNSEEN: Final = nullcontext()
+UNSEEN: Final = nullcontext()
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ def measured(message: v1.Feedback) -> int:
 
 
 def cut(
-    records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT], reading: Reading = _UNSEEN
+    records: Iterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT], reading: Reading = UNSEEN
 ) -> Iterator[Batch[RequestT]]:
     """The requests of an iterable, which is read one record further than the current request needs, within `reading`.
 
@@ -152,7 +152,7 @@ def cut(
 
 
 async def cut_async(
-    records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT], reading: AsyncReading = _UNSEEN
+    records: AsyncIterable[Mapping[str, Any] | Feedback], cutter: Cutter[RequestT], reading: AsyncReading = UNSEEN
 ) -> AsyncIterator[Batch[RequestT]]:
     """The requests of an asynchronous iterable, which is read as by `cut`; what is cancelled ends at once."""
     failure: Exception | None = None

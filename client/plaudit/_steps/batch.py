@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from plaudit import v1
-from plaudit._core.batching import Cutter, cut, what_is_stored
+from plaudit._core.batching import UNSEEN, Cutter, Reading, cut, what_is_stored
 from plaudit._core.errors import PlauditError
 from plaudit._core.keys import Key
 from plaudit._core.model import Feedback
@@ -23,6 +23,7 @@ def created(
     partial: bool,
     project_of: Callable[[v1.Feedback], str],
     key: Key | None = None,
+    reading: Reading = UNSEEN,
 ) -> Steps[BatchResult[Feedback | PlauditError]]:
     """Store the records. Without `partial` the first error ends it, with a note of what is stored by then."""
     outcomes: dict[int, Feedback | PlauditError] = {}
@@ -47,7 +48,7 @@ def created(
         return what_is_stored(stored, pending + more, position, not cutter.makes_ids)
 
     cutter = Cutter(project_of, new_request=new_request, refuse=refuse, key=key)
-    batches = cut(records, cutter)
+    batches = cut(records, cutter, reading)
     while True:
         try:
             batch = next(batches, None)

@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from plaudit import v1
 from plaudit._contract.refs import Ref
+from plaudit._core.batching import UNSEEN, Reading
 from plaudit._core.changes import Tombstone
 from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.errors import InvalidArgumentError, PlauditError, Violation
@@ -145,9 +146,14 @@ class Operations(Generic[TransportT]):
         return [RefOverview(request, overview) for overview in response.refs]
 
     def _create_batch(
-        self, records: Iterable[Mapping[str, Any]], partial: bool, key: Key | None, project: str | None
+        self,
+        records: Iterable[Mapping[str, Any]],
+        partial: bool,
+        key: Key | None,
+        project: str | None,
+        reading: Reading = UNSEEN,
     ) -> Steps[BatchResult[Feedback | PlauditError]]:
-        return created(records, partial, self._project_of(project), check_key(key))
+        return created(records, partial, self._project_of(project), check_key(key), reading)
 
     def _get(self, id: str | UUID, version: int, project: str | None) -> Steps[Feedback]:
         request = v1.GetFeedbackRequest(project=self.project_for(project), id=canonical_id(id), version=version)

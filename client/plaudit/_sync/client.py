@@ -27,6 +27,7 @@ from plaudit._steps.operations import Operations
 from plaudit._sync import default
 from plaudit._sync.closing import Closing
 from plaudit._sync.ingest import BlockingIngestLine
+from plaudit._sync.interrupts import Interrupts, Reading
 from plaudit._sync.projects import ProjectOperations
 from plaudit._sync.query import FeedbackQuery, RefFeedbackQuery
 from plaudit._sync.stream import FeedbackStream
@@ -215,8 +216,10 @@ class Client(ProjectOperations, Closing):
         PlauditError in place of each record that is not stored, or not known to be; `stored`, `refused` and `pending`
         of the list say how many.
         """
-        # Without `partial` none of them is an error.
-        return cast("BatchResult[Feedback]", self._finished(self._create_batch(records, partial, key, project), call))
+        with Interrupts() as interrupts:
+            steps = self._create_batch(records, partial, key, project, Reading(interrupts))
+            # Without `partial` none of them is an error.
+            return cast("BatchResult[Feedback]", self._finished(steps, call))
 
     def get(
         self, id: str | UUID, version: int = 0, *, project: str | None = None, **call: Unpack[CallArguments]
@@ -286,7 +289,7 @@ class Client(ProjectOperations, Closing):
         The iterable is read no faster than the server stores, in requests of 1,000 records or 3 MiB; of a slow one a
         record is sent after `linger` seconds at the latest. When the server goes away, what is unanswered is sent
         again: the call fails only when the server is away for longer than the client's timeout. When the iterable
-        raises, or is interrupted, what was read is stored first.
+        raises, or Ctrl-C interrupts it, what was read is stored first; a second Ctrl-C ends at once.
 
         The first record that is refused ends the reading, and its error is raised with a note of what is stored:
         everything before it, and some of what came after it. With `partial`, the refused ones are in the result with
@@ -444,9 +447,10 @@ class Client(ProjectOperations, Closing):
             raise ValueError("linger is a number of seconds above 0")
         with shown(progress, records) as report:
             method, ingestion = self._ingestion(project, partial, key, importing, report)
-            line = BlockingIngestLine(self.transport, method, ingestion, records, options)
-            with nullcontext() if isinstance(records, list | tuple) else line.lingering(linger):
-                return self._finished(ingestion.run(line), {})
+            with Interrupts() as interrupts:
+                line = BlockingIngestLine(self.transport, method, ingestion, records, interrupts, options)
+                with nullcontext() if isinstance(records, list | tuple) else line.lingering(linger):
+                    return self._finished(ingestion.run(line), {})
 
 
 default.make_by(Client._of)

@@ -14,6 +14,7 @@ from plaudit._core.errors import PlauditError
 from plaudit._core.model import Feedback
 from plaudit._core.options import NONE, CallOptions
 from plaudit._steps.ingest import Ingestion
+from plaudit._sync.interrupts import Interrupts, Reading
 from plaudit._sync.line import BlockingLine
 from plaudit._sync.run import finish
 from plaudit._wire.methods import Method
@@ -33,12 +34,13 @@ class BlockingIngestLine(BlockingLine[Any]):
         method: Method[RequestT, Any],
         ingestion: Ingestion[RequestT],
         records: Iterable[Mapping[str, Any] | Feedback],
+        interrupts: Interrupts,
         options: CallOptions = NONE,
     ) -> None:
         super().__init__(transport, options)
         self._method: Method[Any, Any] = method
         self._ingestion: Ingestion[Any] = ingestion
-        self._input = _Input()
+        self._input = _Input(interrupts)
         self._batches: Iterator[Batch[Any]] = cut(records, ingestion.cutter(), self._input)
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -63,7 +65,14 @@ class BlockingIngestLine(BlockingLine[Any]):
 
     def next_batch(self) -> Batch[Any] | None:
         """The next request of the input."""
-        return next(self._batches, None)
+        try:
+            batch = next(self._batches, None)
+        except BaseException:
+            self._input.end()
+            raise
+        if batch is None:
+            self._input.end()
+        return batch
 
     def open(self, requests: Sequence[Any]) -> None:
         """Open a stream, and send these requests."""
@@ -92,21 +101,32 @@ class BlockingIngestLine(BlockingLine[Any]):
         super().cancel()
 
 
-class _Input:
+class _Input(Reading):
     """Whether the input is waited for: only then another thread may touch what was read. Entered around each record."""
 
-    def __init__(self) -> None:
+    def __init__(self, interrupts: Interrupts) -> None:
+        super().__init__(interrupts)
         self._others = threading.Lock()
         self._others.acquire()
+        self._are_kept_out = True
         self._failure: BaseException | None = None
 
     def __enter__(self) -> None:
+        self._are_kept_out = False
         self._others.release()
+        super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        self._others.acquire()
+        super().__exit__()
+        self.end()
         if self._failure is not None:
             raise self._failure
+
+    def end(self) -> None:
+        """It is not waited for any more, also after an interrupt at any point."""
+        if not self._are_kept_out:
+            self._others.acquire()
+            self._are_kept_out = True
 
     @contextmanager
     def waited_for(self) -> Iterator[bool]:
