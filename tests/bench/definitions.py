@@ -44,7 +44,7 @@ from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.bench import rows
 from tests.bench.batches import BATCH_CREATE
 from tests.bench.creates import CREATE, count
-from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, shared
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, shared, value
 from tests.bench.load import thread_seconds
 from tests.bench.places import measure_on, store_directory
 from tests.bench.serving import serve, served
@@ -163,6 +163,34 @@ def _round(target: str, pid: int, turns: int) -> dict[str, Sample]:
     return {name: Sample(sorted(used[name])[turns // 5]) for name in _WAYS}
 
 
+_BROKEN = "bench/defined"
+_MANY = Definition(
+    feedback_type=rows.TYPE,
+    json_schema=JsonSchemaRule(schema_json=json.dumps({"items": {"anyOf": [{"const": f"v{n}"} for n in range(900)]}})),
+)
+_BREAKING: Mapping[str, tuple[str, int, int]] = {
+    "value, all broken": (_BROKEN, 1, 1_000),
+    "1,000 values, all broken": (_BROKEN, 1_000, 500),
+    "1,000 small values, broken": (_BROKEN, 1_000, 1),
+    "1,000 small values, undefined": (_BROKEN.replace("defined", "without"), 1_000, 1),
+}
+"""The project, the records of a batch, and the elements of the value of each, all of which break the schema there."""
+
+
+def _refused_ms(target: str, pid: int, name: str) -> Sample:
+    """Processor time of a batch of records that break a schema of 900 branches, in milliseconds."""
+    project, size, elements = _BREAKING[name]
+    payload = json.dumps({"value": ["x"] * elements})
+    records = [Feedback(ref=f"urn:{number}", feedback_type=rows.TYPE, payload_json=payload) for number in range(size)]
+    request = BatchCreateFeedbackRequest(project=project, feedback=records, partial=True).SerializeToString()
+    with grpc.insecure_channel(target) as channel:
+        before = thread_seconds(pid)
+        with suppress(grpc.RpcError):  # those that would cost too much are refused as a whole
+            create: Any = channel.unary_unary(BATCH_CREATE)
+            create(request)
+        return Sample(1_000 * (thread_seconds(pid) - before))
+
+
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     """One server, with a project for each way to write."""
@@ -173,7 +201,15 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
                 if way.definition is not None:
                     request = PutDefinitionRequest(project=_project(name), definition=way.definition)
                     DefinitionServiceStub(channel).PutDefinition(request)
-        yield shared("µs", list(_WAYS), partial(_round, target, pid, turns))
+            for project in (_BROKEN, _BROKEN.replace("defined", "without")):
+                definition = _MANY if project == _BROKEN else _ELSEWHERE
+                DefinitionServiceStub(channel).PutDefinition(
+                    PutDefinitionRequest(project=project, definition=definition)
+                )
+        yield [
+            *shared("µs", list(_WAYS), partial(_round, target, pid, turns)),
+            *(Contender(name, "ms", partial(_refused_ms, target, pid, name)) for name in _BREAKING),
+        ]
 
 
 def _figure(key: str, title: str, subject: str, control: str, limit: float | None) -> Figure:
@@ -192,6 +228,17 @@ FAMILY = Family(
         _figure("undefined-again", "create, the same once more, CPU", "create, again", "create", None),
         _figure("schema-row", "row of a batch by a schema, CPU", "row, schema", "row", 1.06),
         _figure("unique-row", "row of a batch of a unique type, CPU", "row, unique", "row", None),
+        *(
+            Figure(key, f"{name}: the call, CPU", (name,), value(name), Target(100, "ms"))
+            for key, name in (("breaking", "value, all broken"), ("breaking-batch", "1,000 values, all broken"))
+        ),
+        Figure(
+            "breaking-small",
+            "judging 1,000 small values that break a schema, CPU",
+            ("1,000 small values, broken", "1,000 small values, undefined"),
+            lambda samples: samples["1,000 small values, broken"] - samples["1,000 small values, undefined"],
+            Target(100, "ms"),
+        ),
     ),
     contenders,
 )

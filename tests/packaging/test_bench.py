@@ -36,6 +36,9 @@ FIGURES = {
     "filters": {"payload-filter"},
     "declared": {"declared-index", "declared-index-write"},
     "definitions": {
+        "breaking",
+        "breaking-batch",
+        "breaking-small",
         "defined-number",
         "defined-other",
         "defined-schema",

@@ -272,6 +272,15 @@ def test_a_request_that_breaks_much_is_answered_less_exactly() -> None:
     assert len(reported) == count
 
 
+def test_what_is_wrong_is_said_of_as_many_records_as_a_request_may_cost() -> None:
+    """Saying it takes up to a millisecond with this schema, deciding some microseconds."""
+    found = enforcement.examine(defined({"feedback_type": "t", **MANY}), [subject({"value": ["x"]})] * 1_000)
+
+    paths = [breach.path for item in found if item for breach in item.breaches]
+    assert len(paths) == 1_000
+    assert 10 <= paths.count("payload.value[0]") <= 100
+
+
 def test_refs_and_spans_cost() -> None:
     ranking = defined({"feedback_type": "t", "ranking": {"max_refs": 1_000}})
     ranked = subject({"value": [[f"x:{number}"] for number in range(1_000)]})

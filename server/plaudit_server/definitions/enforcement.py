@@ -26,7 +26,8 @@ INLINE_COST: Final = 100_000
 
 REASON_CHARACTERS: Final = 10_000
 
-_EXPLANATION_COST: Final = 20_000  # of saying what is wrong with one value, beside looking at it again
+_EXPLAINING_COST: Final = REQUEST_COST // 2
+"""The most that saying exactly what is wrong with the records of one request may cost."""
 
 _MISSING: Final = object()
 
@@ -80,7 +81,7 @@ def examine(
     cost = sum(costs)
     if cost > REQUEST_COST:
         raise TooExpensive(cost, REQUEST_COST)
-    credit = Credit(max(REQUEST_COST - cost, 2 * VALUE_COST))
+    credit = Credit(max(min(REQUEST_COST - cost, _EXPLAINING_COST), 2 * VALUE_COST))
     findings: list[Finding | None] = []
     for subject, cost in zip(subjects, costs, strict=True):
         defined = definitions.of(subject.feedback_type)
@@ -192,7 +193,7 @@ def _look_by_schema(schema: JsonSchema, value: Any, text: str, at: str, out: lis
         most = VALUE_COST // schema.checks
         out.append(Breach(at, f"is in a payload too large for its schema, which takes up to about {most} bytes"))
     elif not schema.takes(value):
-        may_explain = credit.take(schema.cost(value, text) + _EXPLANATION_COST)
+        may_explain = credit.take(schema.cost(value, text) + schema.explanation_cost)
         out.append(schema.first_breach(value, at) if may_explain else Breach(at, "breaks the schema"))
 
 

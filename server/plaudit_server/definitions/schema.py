@@ -34,8 +34,12 @@ _EQUAL_COST: Final = 1_500
 _ORDER_COST: Final = 400
 _MULTIPLE_COST: Final = 1_500
 _FAR_COST: Final = 25  # times as much for a multiple of a number with a large exponent
-_MULTIPLES: Final = (1e-9, 1e15)
 _FAR: Final = re.compile(r"\d[eE]|\d{20}")
+_MULTIPLES: Final = (1e-9, 1e15)
+# What saying what is wrong costs, with a schema of no parts, for each of its checks, and for each of its characters.
+_EXPLANATION_COST: Final = 20_000
+_CHECK_SHOWN_COST: Final = 500
+_BYTE_SHOWN_COST: Final = 10
 _JSON_LEVELS: Final = 128
 _UNFOLDED_LEVELS: Final = 100
 _INT64: Final = 2**63
@@ -293,6 +297,8 @@ class JsonSchema:
         schema = parse(text)
         vetting = Vetting(schema)
         self.checks = vetting.checks
+        # Beside validating once more: the library writes the part of the schema that was broken, and so does this.
+        self.explanation_cost = _EXPLANATION_COST + _CHECK_SHOWN_COST * vetting.checks + _BYTE_SHOWN_COST * len(text)
         self._numbers = vetting.numbers
         self._multiples = any("multipleOf" in schema for schema in vetting.schemas.values() if isinstance(schema, dict))
         self._schemas = vetting.schemas
