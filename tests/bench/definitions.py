@@ -230,7 +230,7 @@ FAMILY = Family(
         _figure("unique-row", "row of a batch of a unique type, CPU", "row, unique", "row", None),
         *(
             Figure(key, f"{name}: the call, CPU", (name,), value(name), Target(100, "ms"))
-            for key, name in (("breaking", "value, all broken"), ("breaking-batch", "1,000 values, all broken"))
+            for key, name in (("breaking-value", "value, all broken"), ("breaking-batch", "1,000 values, all broken"))
         ),
         Figure(
             "breaking-small",

@@ -36,7 +36,7 @@ FIGURES = {
     "filters": {"payload-filter"},
     "declared": {"declared-index", "declared-index-write"},
     "definitions": {
-        "breaking",
+        "breaking-value",
         "breaking-batch",
         "breaking-small",
         "defined-number",
