@@ -76,6 +76,7 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
         with (
             plaudit_server(directory / "plaudit.db", "--http-listen", ports[0]) as (target, pid),
             plaudit_server(filled, "--http-listen", ports[1]) as (reading, reader),
+            plaudit_server(directory / "alone.db") as (alone, without),
         ):
             over_grpc, over_http = Shape(4, FLYING // 4), Shape(FLYING, 1)
             few, eight = Shape(2, PAGES // 2), Shape(PAGES, 1)
@@ -83,6 +84,7 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
                 Contender(name, "µs/call", partial(pressed, *arguments))
                 for name, arguments in {
                     "gRPC, create": (target, pid, create, over_grpc, creates, "application/grpc"),
+                    "gRPC alone, create": (alone, without, create, over_grpc, creates, "application/grpc"),
                     "Connect, create": (ports[0], pid, create, over_http, creates, "application/proto"),
                     "gRPC, page": (reading, reader, page, few, pages, "application/grpc"),
                     "Connect, page": (ports[1], reader, page, eight, pages, "application/proto"),
@@ -91,8 +93,8 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
             ]
 
 
-def _figure(key: str, title: str, subject: str, control: str, limit: float) -> Figure:
-    return Figure(key, title, (subject, control), ratio(subject, control), Target(limit, "of gRPC"))
+def _figure(key: str, title: str, subject: str, control: str, limit: float, of: str = "of gRPC") -> Figure:
+    return Figure(key, title, (subject, control), ratio(subject, control), Target(limit, of))
 
 
 FAMILY = Family(
@@ -100,6 +102,14 @@ FAMILY = Family(
     (
         _figure(
             "http-create", "CPU of a durable create by Connect, 64 in flight", "Connect, create", "gRPC, create", 0.7
+        ),
+        _figure(
+            "http-beside",
+            "CPU of a durable create by gRPC beside an HTTP port",
+            "gRPC, create",
+            "gRPC alone, create",
+            1.1,
+            "of one without",
         ),
         _figure("http-page", "CPU of a page of 1,000 by Connect, 8 in flight", "Connect, page", "gRPC, page", 1.0),
         _figure("http-page-json", "CPU of a page of 1,000 as JSON, 8 in flight", "JSON, page", "gRPC, page", 4.0),

@@ -29,7 +29,7 @@ FIGURES = {
         "newest-project", "newest-ref", "newest-type", "depth", "count-ref", "count-project", "count-type",
     },
     "watching": {"watch"},
-    "http": {"http-create", "http-page", "http-page-json"},
+    "http": {"http-create", "http-beside", "http-page", "http-page-json"},
     "workers": {"workers-2", "workers-2-four-projects"},
     "footprint": {"cold-start", "idle-memory", "import"},
     "sizes": {"size-client", "size-server"},

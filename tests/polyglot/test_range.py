@@ -1,4 +1,5 @@
-"""The range of dependencies is true: the installed wheel with the oldest and the newest versions that it allows."""
+"""The range of dependencies is true: the installed wheel with the oldest and the newest versions that it allows;
+and what they take on disk."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from plaudit_server.testing import server
+from tests.bench.sizes import installed_mb
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -73,3 +75,7 @@ def test_the_wheel_alone_talks_to_the_server(version: str, end: str, wheel: Path
     floor = dict(line.split("==") for line in (ROOT / "constraints-floor.txt").read_text().splitlines()[1:])
     # The newest versions must not be the oldest by accident.
     assert ((grpcio, protobuf) == (floor["grpcio"], floor["protobuf"])) == (end == "oldest")
+
+
+def test_the_installed_server_has_less_than_90_megabytes(wheel: Path, tmp_path: Path) -> None:
+    assert installed_mb(wheel, "server", tmp_path).value < 90

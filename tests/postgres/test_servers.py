@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import statistics
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -36,9 +38,10 @@ from plaudit.v1 import (
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from tests.postgres.cluster import Database
 from tests.service.operators import Scraped, page
-from tests.service.process import ServerProcess, server_process
+from tests.service.process import ServerProcess, server_process, web_process
 
 PROJECT = "acme/chat"
+INFO = "plaudit.v1.FeedbackService/GetServerInfo"
 SERVERS = 4
 
 
@@ -194,7 +197,7 @@ def test_a_watch_on_one_server_sees_the_changes_of_another_in_time(
 
 
 def test_workers_share_a_port_and_are_started_anew(shared_database: Database, empty_database: Database) -> None:
-    with server_process(shared_database.url, "127.0.0.1:0", "--workers", "2") as process:
+    with web_process(shared_database.url, "--workers", "2") as (process, http):
         parent = process.process.pid
         children = Path(f"/proc/{parent}/task/{parent}/children")
         workers = [int(pid) for pid in children.read_text().split()]
@@ -206,8 +209,13 @@ def test_workers_share_a_port_and_are_started_anew(shared_database: Database, em
             with plaudit.Client(PROJECT, target=process.target) as client:
                 client.create({"ref": "urn:workers", "feedback_type": "t"})
 
+        def ask_over_http() -> None:
+            with urllib.request.urlopen(f"http://{http}/{INFO}?encoding=json&message=%7B%7D", timeout=20) as answer:
+                assert "version" in json.load(answer)
+
         for _ in range(10):
             create()
+            ask_over_http()
         os.kill(workers[0], signal.SIGKILL)
         for _ in range(10):
             create()
@@ -216,6 +224,8 @@ def test_workers_share_a_port_and_are_started_anew(shared_database: Database, em
             assert time.monotonic() < until, "the worker was not started anew"
             time.sleep(0.1)
         assert str(workers[1]) in now
+        for _ in range(10):
+            ask_over_http()
     for pid in map(int, now):
         assert not Path(f"/proc/{pid}").exists(), "a worker outlived its server"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import time
@@ -329,6 +330,7 @@ def test_what_is_embedded_fits_its_hash_and_is_for_every_origin(running: Running
     for name, integrity in hashes.items():
         answer = ask(running, "GET", f"/embed/{name}", origin="https://anywhere.example")
         assert integrity == "sha384-" + base64.b64encode(hashlib.sha384(answer.body).digest()).decode()
+        assert len(gzip.compress(answer.body, 9)) < 2048
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
         assert answer.headers["content-type"].startswith("text/javascript")
