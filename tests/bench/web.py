@@ -28,7 +28,7 @@ QUERY = "/plaudit.v1.FeedbackService/QueryFeedback"
 FLYING = 64
 PAGES = 8
 _ROWS = 10_000
-_CALLS_PER_SECOND = 1000
+_CALLS_PER_SECOND = 2500
 _PAGES_PER_SECOND = 150
 
 
