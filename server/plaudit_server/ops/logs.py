@@ -29,6 +29,7 @@ _PLAIN: Final = re.compile(r"[\w.:/@+-]+", re.ASCII)
 # How long the end of the process waits for lines that standard error does not take.
 _FLUSH_SECONDS: Final = 2.0
 _WAITING_LINES: Final = 10_000
+_LEFT: Final = grpc.aio.InternalError
 
 # A server refuses calls when it is overloaded. A line for each refusal would add a third to what it costs, and there
 # would be thousands of the same.
@@ -68,6 +69,11 @@ class _Listener(QueueListener):
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(_FLUSH_SECONDS)
+
+
+def _is_worth_writing(record: logging.LogRecord) -> bool:
+    """False for grpc's traceback of an answer whose client has left: nobody's failure, and any client can cause it."""
+    return not (record.name == "grpc._cython.cygrpc" and record.exc_info and isinstance(record.exc_info[1], _LEFT))
 
 
 def _shown(value: object) -> str:
@@ -125,6 +131,7 @@ def writing(config: Config) -> Iterator[None]:
     handler.setFormatter(JsonFormatter() if is_json else _TextFormatter())
     lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
     entry, listener = _Entry(lines), _Listener(lines, handler)
+    entry.addFilter(_is_worth_writing)
     logging.basicConfig(level=config.log_level.upper(), handlers=[entry])
     listener.start()
     try:

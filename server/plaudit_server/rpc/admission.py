@@ -29,6 +29,11 @@ _LEAST_SHARE: Final = 8
 # The transport takes smaller answers at once, and counting them would cost more than they do.
 COUNTED_ANSWER_BYTES: Final = 16 * 1024
 
+LARGE_ANSWER_BYTES: Final = 1024 * 1024
+"""As much as a message of a stream has, or less."""
+
+_COPIES: Final = 2
+
 STREAM_STALL: Final = "stream_stall_seconds"
 """The limit that ends a stream of answers whose client does not read."""
 
@@ -112,8 +117,8 @@ class Places:
 class Answers:
     """The bytes of answers that the transport has not taken yet, in all and by principal.
 
-    An answer waits in memory until its client reads it. Without a bound, clients that read nothing would take as much
-    memory as they like.
+    An answer waits in memory until its client reads it, and so does the transport's copy of it. Without a bound,
+    clients that read nothing would take as much memory as they like.
     """
 
     def __init__(self, limit: int, share: float) -> None:
@@ -125,7 +130,7 @@ class Answers:
 
     def has_room(self, principal: str, size: int) -> bool:
         """Whether an answer of this size may be handed to the transport now."""
-        mine = self._of.get(principal, 0)
+        mine, size = self._of.get(principal, 0), _COPIES * size
         return not mine or (mine + size <= self._most and self.waiting + size <= self.limit)
 
     def check(self, principal: str, size: int) -> None:
@@ -139,12 +144,14 @@ class Answers:
             await asyncio.sleep(_ROOM_SECONDS)
 
     def take(self, principal: str, size: int) -> None:
-        """Count an answer that is handed to the transport."""
+        """Count an answer that is handed to the transport, or will be."""
+        size *= _COPIES
         self.waiting += size
         self._of[principal] = self._of.get(principal, 0) + size
 
     def release(self, principal: str, size: int) -> None:
         """Count an answer that the transport has taken, or whose call has ended."""
+        size *= _COPIES
         self.waiting -= size
         left = self._of[principal] - size
         if left:

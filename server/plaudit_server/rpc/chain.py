@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -23,18 +23,15 @@ from google.protobuf.message_factory import GetMessageClass
 from plaudit._contract import limits
 from plaudit_server.errors import DomainError, MalformedMessage, MessageTooLarge, QuotaExceeded, Stopping
 from plaudit_server.rpc import elements
-from plaudit_server.rpc.admission import COUNTED_ANSWER_BYTES, STREAM_STALL, Answers
+from plaudit_server.rpc.admission import COUNTED_ANSWER_BYTES, LARGE_ANSWER_BYTES, STREAM_STALL, Answers
 from plaudit_server.rpc.call import REQUEST_ID_METADATA, Call, Context
-from plaudit_server.rpc.declare import OTHER, Rpc
+from plaudit_server.rpc.declare import OTHER, Kind, Rpc
 from plaudit_server.rpc.draining import RETRY_SECONDS, Draining
 from plaudit_server.rpc.errors import describe
 
 logger = logging.getLogger("plaudit_server")
 
 T = TypeVar("T")
-
-PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
-STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
 
 _ABORT_SECONDS: Final = 5.0
 _STALL_RETRY_SECONDS: Final = 1.0
@@ -112,7 +109,11 @@ class Chain:
             call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> bytes:
-                encoded = _encoded(await behaviour(call, await self._admitted(call, raw, parse)))
+                request = await self._admitted(call, raw, parse)
+                if rpc.kind is Kind.SCAN and self.answers is not None and call.owner_name is not None:
+                    # Before anything is read: there would be no room for it.
+                    self.answers.check(call.owner_name, LARGE_ANSWER_BYTES)
+                encoded = _encoded(await behaviour(call, request))
                 if len(encoded) >= COUNTED_ANSWER_BYTES:
                     self._count(call, len(encoded))
                 return encoded
@@ -190,30 +191,59 @@ class Chain:
         self, call: Call, responses: AsyncGenerator[Message | bytes, None], send_timeout: float | None
     ) -> None:
         checked = call.started
+        # What a stream reads waits in memory, too: so there has to be room for it before it is read.
+        size = LARGE_ANSWER_BYTES if call.rpc is not None and call.rpc.kind is Kind.STREAM_READ else 0
         async with aclosing(responses):
-            async for response in responses:
-                if self.recheck is not None and (now := time.monotonic()) - checked >= _RECHECK_SECONDS:
-                    checked = now
-                    self.recheck(call)
-                try:
-                    async with asyncio.timeout(send_timeout):
-                        await self._write(call, _encoded(response))
-                except TimeoutError:
+            while True:
+                await self._room_in_time(call, size, send_timeout)
+                with self._counted(call, size):
+                    response = await anext(responses, None)
+                    if response is None:
+                        return
+                    if self.recheck is not None and (now := time.monotonic()) - checked >= _RECHECK_SECONDS:
+                        checked = now
+                        self.recheck(call)
+                    encoded = _encoded(response)
                     try:
-                        await responses.athrow(SlowReader())
-                    except SlowReader:  # the method does not handle it itself
-                        raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
+                        async with asyncio.timeout(send_timeout):
+                            await self._write(call, encoded, 0 if size else len(encoded))
+                    except TimeoutError:
+                        try:
+                            await responses.athrow(SlowReader())
+                        except SlowReader:  # the method does not handle it itself
+                            raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
 
-    async def _write(self, call: Call, encoded: bytes) -> None:
-        """Hand a message to the transport; a large one waits for room, and is counted until the transport has it."""
-        answers, owner, size = self.answers, call.owner_name, len(encoded)
-        if answers is None or owner is None or size < COUNTED_ANSWER_BYTES:
+    async def _write(self, call: Call, encoded: bytes, size: int) -> None:
+        """Hand a message to the transport; `size` bytes wait for room, and are counted until the transport has them."""
+        if size < COUNTED_ANSWER_BYTES:
             await _hand_over(call, encoded)
             return
-        await answers.room(owner, size)
+        await self._room(call, size)
+        with self._counted(call, size):
+            await _hand_over(call, encoded)
+
+    async def _room_in_time(self, call: Call, size: int, seconds: float | None) -> None:
+        if size:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._room(call, size)
+            except TimeoutError:
+                raise QuotaExceeded(STREAM_STALL, _STALL_RETRY_SECONDS) from None
+
+    async def _room(self, call: Call, size: int) -> None:
+        if self.answers is not None and call.owner_name is not None:
+            await self.answers.room(call.owner_name, size)
+
+    @contextmanager
+    def _counted(self, call: Call, size: int) -> Iterator[None]:
+        """Count an answer until the block ends."""
+        answers, owner = self.answers, call.owner_name
+        if not size or answers is None or owner is None:
+            yield
+            return
         answers.take(owner, size)
         try:
-            await _hand_over(call, encoded)
+            yield
         finally:
             answers.release(owner, size)
 
@@ -261,17 +291,11 @@ class Chain:
             logger.error("%s failed, request %s", call.method, call.request_id, exc_info=error)
         self._done(call, problem.code)
         call.error = None  # its traceback has the call in it, and the request: a cycle, see below
-        trailers: list[tuple[str, str | bytes]] = [
-            (STATUS_DETAILS_METADATA, problem.encoded(call.request_id)),
-            (REQUEST_ID_METADATA, call.request_id),
-        ]
-        if problem.retry_delay is not None:
-            # RetryInfo for clients whose grpc retries by a service config, which reads this and no details.
-            trailers.append((PUSHBACK_METADATA, str(max(1, round(problem.retry_delay * 1000)))))
+        trailers = (*problem.trailers(call.request_id), (REQUEST_ID_METADATA, call.request_id))
         # The status of a client that reads nothing waits after its data; the server does not wait for it.
         async with asyncio.timeout(_ABORT_SECONDS):
             try:
-                await call.context.abort(problem.code, problem.short_message, tuple(trailers))
+                await call.context.abort(problem.code, problem.short_message, trailers)
             except grpc.aio.InternalError:
                 raise asyncio.CancelledError from None  # its client has left
             except grpc.aio.AbortError as aborted:

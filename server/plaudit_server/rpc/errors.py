@@ -32,6 +32,9 @@ from plaudit_server.errors import (
 
 DOMAIN: Final = "plaudit.dev"
 
+_PUSHBACK_METADATA: Final = "grpc-retry-pushback-ms"
+_STATUS_DETAILS_METADATA: Final = "grpc-status-details-bin"
+
 # Details are sent in the trailers, which fail near 8 KiB; in base64, 4 KiB become 5.4.
 _DETAILS_BYTES: Final = 4096
 _MESSAGE_CHARACTERS: Final = 300
@@ -81,6 +84,14 @@ class Problem:
                 bad_request.field_violations.append(shown)
             _pack(status, bad_request)
         return status
+
+    def trailers(self, request_id: str) -> tuple[tuple[str, str | bytes], ...]:
+        """The metadata with which a call ends: the status with its details, and when to come back."""
+        details = _STATUS_DETAILS_METADATA, self.encoded(request_id)
+        if self.retry_delay is None:
+            return (details,)
+        # RetryInfo for clients whose grpc retries by a service config, which reads this and no details.
+        return details, (_PUSHBACK_METADATA, str(max(1, round(self.retry_delay * 1000))))
 
     def encoded(self, request_id: str) -> bytes:
         """The status with its details, as bytes."""

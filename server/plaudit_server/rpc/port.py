@@ -14,7 +14,7 @@ from plaudit._contract import limits
 from plaudit_server.config import Config
 from plaudit_server.errors import QuotaExceeded, StartError
 from plaudit_server.rpc.admission import Places
-from plaudit_server.rpc.chain import STATUS_DETAILS_METADATA, Chain
+from plaudit_server.rpc.chain import Chain
 from plaudit_server.rpc.deadlines import address_of
 from plaudit_server.rpc.declare import Kind, Registry
 from plaudit_server.rpc.errors import describe
@@ -136,7 +136,7 @@ def add_health(server: grpc.aio.Server, health: health_pb2_grpc.HealthServicer, 
 
 async def _refuse(context: Any, error: QuotaExceeded) -> None:
     problem = describe(error)
-    await context.abort(problem.code, problem.short_message, ((STATUS_DETAILS_METADATA, problem.encoded("")),))
+    await context.abort(problem.code, problem.short_message, problem.trailers(""))
 
 
 def add_reflection(server: grpc.aio.Server, services: Sequence[str], places: Places) -> None:
