@@ -58,7 +58,8 @@ class Server:
         self._config = config
         self._registry = registry(resources)
         self._health = StoreHealth(store, [service.name for service in self._registry.services])
-        self.metrics = Metrics(version("plaudit"), store.name, self._registry, commands(resources))
+        refusals = [name for resource in resources for name in resource.refusals]
+        self.metrics = Metrics(version("plaudit"), store.name, self._registry, commands(resources), refusals)
         self._tracer = _call_tracer(config, self._registry)
         make_writer = Writer if self._tracer is None else self._tracer.writer
         self._writer = make_writer(
@@ -83,7 +84,8 @@ class Server:
         self._on_commit = [running.committed for running in self._running if running.committed is not None]
         self._audit_log = AuditLog(config)
         self._call_log = None if config.log_calls == "off" else CallLog(config)
-        self.metrics.follow(Sources(around.admission, self._writer, self._numbers, self._health, store))
+        numbers = [number for running in self._running for number in running.numbers]
+        self.metrics.follow(Sources(around.admission, self._writer, numbers, self._health, store))
         tracers = [] if self._tracer is None else [self._tracer]
         logs = [] if self._call_log is None else [self._call_log]
         self._chain = Chain(
@@ -198,9 +200,6 @@ class Server:
     def _committed(self, revisions: Mapping[str, int]) -> None:
         for committed in self._on_commit:
             committed(revisions)
-
-    def _numbers(self) -> dict[str, int]:
-        return {name: number for running in self._running for name, number in running.numbers().items()}
 
 
 def _call_tracer(config: Config, registry: Registry) -> CallTracer | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,9 @@ class Violation:
 
 class DomainError(Exception):
     """A request that the API refuses, and why. Every other exception is a defect, and its call ends with INTERNAL."""
+
+    counted_as: ClassVar[str] = ""
+    """The limit for which it refuses a call, by its name in metrics; empty when there is none."""
 
 
 class StartError(Exception):
@@ -107,9 +111,15 @@ class Stopping(DomainError):
 class QueryTooExpensive(DomainError):
     """A query was stopped since it was not done within its `seconds`; the same would take as long again."""
 
+    counted_as = "query_too_expensive"
+
     def __init__(self, seconds: float) -> None:
         super().__init__(f"stopped after {seconds:g} s")
         self.seconds = seconds
+
+
+class WriteTooExpensive(QueryTooExpensive):
+    """A write was stopped by the store since it was not done within its `seconds`; nothing of it was stored."""
 
 
 class StoreUnavailable(DomainError):

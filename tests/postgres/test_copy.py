@@ -20,10 +20,11 @@ from plaudit_server.feedback.records import FEEDBACK, HISTORY
 from plaudit_server.ops import copying
 from plaudit_server.ops.copying import Copy
 from plaudit_server.resources import tables
-from plaudit_server.store import transfer
-from plaudit_server.store.base import Engine, Reading, StoreError
+from plaudit_server.store import identity, transfer
+from plaudit_server.store.base import Engine, Reading, Statement, Steps, StoreError
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
+from plaudit_server.store.identity import StoreId
 from plaudit_server.store.ledger import ProjectRevision
 from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, id_of, record
@@ -59,6 +60,12 @@ async def everything(store: Engine) -> Any:
     ]
 
 
+def rows(text: str) -> Steps[list[Any]]:
+    """The rows of one statement."""
+    found: list[Any] = yield Statement(text)
+    return found
+
+
 async def rows_of(store: Any, project: str) -> int:
     """How many rows of any table a project has."""
     count: int = await store.read(Reading(lambda sql: transfer.count(sql, (FEEDBACK, HISTORY), project)))
@@ -92,6 +99,9 @@ def test_everything_arrives_and_the_clock_goes_on(empty_database: Database, tmp_
         assert copied.rows == sum([await rows_of(source, project) for project in PROJECTS])
         assert {told[0][0], told[-1]} == {"copying", ("verifying", copied.rows, copied.rows)}
         assert await everything(target) == await everything(source)
+        renewed = StoreId.of(await target.read(Reading(lambda sql: rows(identity.SELECT))))
+        assert renewed.secret not in (source.store_id.secret, target.store_id.secret)
+        assert renewed.former[:2] == (target.store_id.secret, source.store_id.secret)
         # A second copy finds everything already there, and reports the same.
         assert await Copy(source, target, tables()).run() == copied
         for store in (source, target):

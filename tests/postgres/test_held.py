@@ -10,10 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from plaudit_server.errors import StoreUnavailable
+from plaudit_server.errors import QueryTooExpensive, StoreUnavailable
 from plaudit_server.feedback.commands import Create, Replace
 from plaudit_server.feedback.reads import Count, SelectChanges
 from plaudit_server.feedback.records import Row, message
+from plaudit_server.rpc.errors import describe
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.work import Owner, Work
@@ -81,6 +82,44 @@ def test_what_a_lock_holds_up_for_too_long_is_refused_and_the_store_is_not(
         assert await store.read(Count(HELD, None)) == 2
 
     run(empty_database, scenario, side_by_side=side_by_side)
+
+
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.project = 'acme/held' AND NEW.id LIKE '00000000-0009%' THEN PERFORM pg_sleep(60); END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER slow BEFORE INSERT ON feedback FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.mark.parametrize("canceled", [False, True], ids=["its time is up", "canceled"])
+def test_a_write_that_the_database_stops_is_too_expensive_and_the_store_is_not_to_blame(
+    database: Database, canceled: bool
+) -> None:
+    async def scenario(store: PostgresEngine, writer: Writer) -> None:
+        await writer.submit(create(HELD, 1))
+        database.execute(SLOW)
+        writes = [create(HELD, 9), *(create(f"acme/p{n}", 1) for n in range(3))]
+        outcomes = [asyncio.create_task(writer.submit(write)) for write in writes]
+        if canceled:
+            found: list[Any] = []
+            while not outcomes[0].done():
+                found += database.execute(
+                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                )
+                await asyncio.sleep(0.05)
+            assert found
+        refused, *others = await asyncio.gather(*outcomes, return_exceptions=True)
+        assert isinstance(refused, QueryTooExpensive)
+        assert describe(refused).retry_delay is None
+        assert "nothing of it was stored" in describe(refused).message
+        assert [type(other) for other in others] == [list] * 3
+        assert (writer.failed_groups, await store.read(Count(HELD, None))) == (0, 1)
+        await writer.submit(create(HELD, 2))
+
+    run(database, scenario, write_seconds=60.0 if canceled else 0.8)
 
 
 def test_a_row_of_a_record_that_is_locked_holds_up_its_project_alone(empty_database: Database) -> None:

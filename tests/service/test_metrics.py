@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
@@ -37,6 +39,7 @@ from plaudit_server.errors import StoreUnavailable
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.store.base import Command, Read, Reading, Statement, Steps, Written
 from plaudit_server.store.engines.memory import MemoryEngine
+from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.prepared import Prepared
 from plaudit_server.store.work import SERVER, Work
 from plaudit_server.testing import server
@@ -276,6 +279,22 @@ def test_records_that_break_their_definition_are_counted() -> None:
         feedback = [Feedback(ref="urn:x", feedback_type="t", payload_json=f'{{"value": {v}}}') for v in values]
         stub.BatchCreateFeedback(BatchCreateFeedbackRequest(project=PROJECT, feedback=feedback, partial=True))
         assert scrape(running).value("plaudit_definition_breaches_total") == 2
+
+
+def test_a_clock_that_is_ahead_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    now = time.time_ns() // 1000
+    ahead = [60_000_000]
+    with TemporaryDirectory() as directory:
+        store = SqliteEngine(Path(directory) / "plaudit.db", clock=lambda: now + ahead[0])
+        with server(store, with_admin()) as running, grpc.insecure_channel(running.target) as channel:
+            stub = FeedbackServiceStub(channel)
+            stub.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=feedback("a")))
+            assert scrape(running).value("plaudit_clock_ahead_seconds") == 0
+            ahead[0] = 0
+            stub.CreateFeedback(CreateFeedbackRequest(project=PROJECT, feedback=feedback("b")))
+            assert scrape(running).value("plaudit_clock_ahead_seconds") == 60
+    [line] = [record.getMessage() for record in caplog.records if "ahead" in record.getMessage()]
+    assert line.startswith("the clock of a project is 60.0 s ahead")
 
 
 def test_watchers_and_calls_in_flight_are_told() -> None:

@@ -182,6 +182,17 @@ async def times_grow_in_the_order_of_the_batch_even_when_the_clock_steps_back(be
     assert ids(await bench.rows()) == [id_of(n) for n in (3, 1, 2, 5, 4, 6)]
 
 
+async def a_clock_that_is_ahead_is_noticed(bench: Bench) -> None:
+    """For stores on disk: others have no clock of their own."""
+    assert (await bench.store.write([Create(PROJECT, [record(1)])])).ahead == 0
+    bench.clock.now -= 5_000_000
+    for projects in ((PROJECT,), (OTHER, PROJECT)):
+        group = [Create(project, [record(2 + len(projects), project=project)]) for project in projects]
+        assert 5_000_000 <= (await bench.store.write(group)).ahead < 5_000_010
+    bench.clock.now += 10_000_000
+    assert (await bench.store.write([Create(PROJECT, [record(9)])])).ahead == 0
+
+
 @case
 async def a_retry_returns_the_record_and_changes_nothing(bench: Bench) -> None:
     [first] = await bench.create(1, payload={"a": 1})

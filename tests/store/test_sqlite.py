@@ -36,7 +36,7 @@ from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.purges import until_erased
 
 
-@pytest.mark.parametrize("case", suite.CASES, ids=suite.name_of)
+@pytest.mark.parametrize("case", [*suite.CASES, suite.a_clock_that_is_ahead_is_noticed], ids=suite.name_of)
 def test_behaves_as_a_store(case: suite.Case, tmp_path: Path) -> None:
     suite.run(case, lambda clock: SqliteEngine(tmp_path / "plaudit.db", clock=clock))
 

@@ -1,4 +1,4 @@
-"""The commands about whole stores: `migrate` brings one up to date, `copy` copies it, `store renew` follows a restore."""
+"""The commands about whole stores: `migrate` brings one up to date, `copy` copies it, `store renew` renews its id."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from plaudit_server.definitions.records import DEFINITION
 from plaudit_server.definitions.servicer import TRIED_RECORDS, DefinitionService
 from plaudit_server.feedback.judging import Judge
 from plaudit_server.rpc.declare import Bounded, Kind, ProjectIn, Rpc, Service, no_rows, one_row
-from plaudit_server.rpc.resource import Parts, Resource, Running
+from plaudit_server.rpc.resource import Number, Parts, Resource, Running
 from plaudit_server.store.base import Engine
 
 _IN_FIELD: Final = ProjectIn.FIELD
@@ -59,7 +59,14 @@ def _start(parts: Parts) -> Running:
     judge = parts.hooks[Judge]
     return Running(
         servicers={SERVICE.name: DefinitionService(parts, judge.cache, judge.threads)},
-        numbers=lambda: {"definition_breaches": judge.breaches},
+        numbers=(
+            Number(
+                "plaudit_definition_breaches_total",
+                "Records that broke the definition of their type.",
+                lambda: judge.breaches,
+                "counter",
+            ),
+        ),
     )
 
 

@@ -81,6 +81,8 @@ class RevisionOutOfRange(DomainError):
 class WatcherTooSlow(DomainError):
     """A watcher did not read its changes in time; it may continue after `revision`."""
 
+    counted_as = "slow_watcher"
+
     def __init__(self, project: str, revision: int) -> None:
         super().__init__(project)
         self.project = project

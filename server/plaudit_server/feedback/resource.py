@@ -9,12 +9,13 @@ from plaudit.v1 import feedback_service_pb2
 from plaudit_server.auth.permission import Right
 from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.commands import COMMANDS
+from plaudit_server.feedback.errors import WatcherTooSlow
 from plaudit_server.feedback.reacting import ClearReaction, React
 from plaudit_server.feedback.records import FEEDBACK, HISTORY
 from plaudit_server.feedback.servicer import FeedbackService
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.rpc.declare import Bounded, Kind, ProjectIn, Rpc, Service, no_rows, one_row, rows_in
-from plaudit_server.rpc.resource import Parts, Resource, Running
+from plaudit_server.rpc.resource import Number, Parts, Resource, Running
 
 _IN_FIELD: Final = ProjectIn.FIELD
 _RECORDS: Final = (Bounded("feedback", None),)
@@ -96,7 +97,16 @@ def _start(parts: Parts) -> Running:
         committed=watches.committed,
         drain=drain,
         closed=watches.release,
-        numbers=lambda: {"watchers": watches.watchers, "failed_watch_reads": watches.failed_reads},
+        numbers=(
+            Number("plaudit_watchers", "Open watches.", lambda: watches.watchers),
+            Number(
+                "plaudit_store_errors_total",
+                "Reads for watches at which the store failed.",
+                lambda: watches.failed_reads,
+                "counter",
+                ("operation", "watch"),
+            ),
+        ),
     )
 
 
@@ -105,5 +115,6 @@ RESOURCE: Final = Resource(
     tables=(FEEDBACK, HISTORY, ALIAS),
     services=(SERVICE,),
     commands=(*COMMANDS, React, ClearReaction),
+    refusals=(WatcherTooSlow.counted_as,),
     start=_start,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
@@ -19,12 +19,12 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded, StoreUnavailable
-from plaudit_server.feedback.errors import WatcherTooSlow
+from plaudit_server.errors import DomainError, Overloaded, QueryTooExpensive, QuotaExceeded, StoreUnavailable
 from plaudit_server.ops.health import SERVING, StoreHealth
 from plaudit_server.rpc.admission import Admission
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.declare import OTHER, Registry
+from plaudit_server.rpc.resource import Number
 from plaudit_server.store.base import Command, Engine, WriteFailed, Written
 from plaudit_server.store.writer import Writer
 
@@ -54,8 +54,6 @@ _QUOTAS: Final = (
     "signing_key_per_minute",
 )
 _QUEUES: Final = {"writes": "writer_queue", "reads": "read_lanes"}
-_TOO_EXPENSIVE: Final = "query_too_expensive"
-_SLOW_WATCHER: Final = "slow_watcher"
 
 _FAILURES: Final = (WriteFailed, StoreUnavailable)
 
@@ -86,7 +84,7 @@ class Sources(NamedTuple):
 
     admission: Admission
     writer: Writer
-    numbers: Callable[[], Mapping[str, int]]
+    numbers: Sequence[Number]
     health: StoreHealth
     store: Engine
 
@@ -94,14 +92,24 @@ class Sources(NamedTuple):
 class Metrics:
     """The metrics of one server. It is an observer of calls, and the Meter of a writer."""
 
-    def __init__(self, version: str, store: str, registry: Registry, commands: Iterable[type[Command[Any]]]) -> None:
-        """`version` of the server and the `store`'s kind are shown as they are; rows are counted by kind of command."""
+    def __init__(
+        self,
+        version: str,
+        store: str,
+        registry: Registry,
+        commands: Iterable[type[Command[Any]]],
+        refusals: Iterable[str] = (),
+    ) -> None:
+        """`version` of the server and the `store`'s kind are shown as they are; rows are counted by kind of command.
+
+        `refusals` are what resources' own errors are counted as.
+        """
         self._rpcs = registry
         self.rows = {command.kind: Rows() for command in commands if command.adds}
         self.calls = 0
         self.repeated = 0
         self.purged = 0
-        self.refusals = dict.fromkeys((*_QUOTAS, *_QUEUES.values(), _SLOW_WATCHER, _TOO_EXPENSIVE), 0)
+        self.refusals = dict.fromkeys((*_QUOTAS, *_QUEUES.values(), *refusals, QueryTooExpensive.counted_as), 0)
         self.failed_writes = 0
         self.failed_reads = 0
         self._registry = CollectorRegistry()
@@ -167,10 +175,8 @@ class Metrics:
                 self.refusals[error.quota] = self.refusals.get(error.quota, 0) + 1
             case Overloaded():
                 self.refusals[_QUEUES[error.waiting]] += 1
-            case QueryTooExpensive():
-                self.refusals[_TOO_EXPENSIVE] += 1
-            case WatcherTooSlow():
-                self.refusals[_SLOW_WATCHER] += 1
+            case DomainError() if error.counted_as:
+                self.refusals[error.counted_as] += 1
             case StoreUnavailable() if not self._rpcs.rpcs[method].writes:
                 self.failed_reads += 1
 
@@ -239,7 +245,9 @@ class _Counted(Collector):
     def collect(self) -> Iterator[Metric]:
         """The numbers as they are now."""
         metrics, sources = self._metrics, self._sources
-        numbers = sources.numbers()
+        families: dict[str, list[Number]] = {}
+        for number in sources.numbers:
+            families.setdefault(number.name, []).append(number)
         yield _gauge(
             "plaudit_serving",
             "1 when health is SERVING; 0 without the store, and from the drain on.",
@@ -281,8 +289,8 @@ class _Counted(Collector):
             {
                 "write": metrics.failed_writes,
                 "read": metrics.failed_reads,
-                "watch": numbers.get("failed_watch_reads", 0),
                 "check": sources.health.failed_checks,
+                **{label: int(value) for label, value in _labelled(families.pop("plaudit_store_errors_total", []))},
             },
         )
         yield _gauge(
@@ -302,12 +310,13 @@ class _Counted(Collector):
             "lane",
             {lane: use.waiting for lane, use in lanes.items()},
         )
-        yield _counter(
-            "plaudit_definition_breaches_total",
-            "Records that broke the definition of their type.",
-            numbers.get("definition_breaches", 0),
+        yield _gauge(
+            "plaudit_clock_ahead_seconds",
+            "By how much a project's clock was ahead of this server's in the last minute, at most; 0 below a second.",
+            sources.writer.clock.seconds,
         )
-        yield _gauge("plaudit_watchers", "Open watches.", numbers.get("watchers", 0))
+        for family in families.values():
+            yield _family(family)
 
 
 class _WithoutTimes(Collector):
@@ -321,6 +330,23 @@ class _WithoutTimes(Collector):
         for family in self._registry.collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
+
+
+def _labelled(numbers: Iterable[Number]) -> Iterator[tuple[str, float]]:
+    """The value of each number's label, with the number."""
+    return ((number.label[1], number.read()) for number in numbers if number.label is not None)
+
+
+def _family(numbers: Sequence[Number]) -> Metric:
+    """Numbers of one name, as the first of them says; without a label, there is only one."""
+    first = numbers[0]
+    make = GaugeMetricFamily if first.kind == "gauge" else CounterMetricFamily
+    if first.label is None:
+        return make(first.name, first.help, value=first.read())
+    family = make(first.name, first.help, labels=[first.label[0]])
+    for label, value in _labelled(numbers):
+        family.add_metric([label], value)
+    return family
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:

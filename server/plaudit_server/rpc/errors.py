@@ -28,6 +28,7 @@ from plaudit_server.errors import (
     Unauthenticated,
     UnreadableRequest,
     Violation,
+    WriteTooExpensive,
 )
 
 DOMAIN: Final = "plaudit.dev"
@@ -245,6 +246,17 @@ def _query_too_expensive(error: QueryTooExpensive) -> Problem:
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason(ErrorReason.ERROR_REASON_QUERY_TOO_EXPENSIVE),
         f"the query was stopped after {seconds} s; a declared index for its paths, or a narrower filter, would help",
+        {"seconds": seconds},
+    )
+
+
+@describe.register
+def _write_too_expensive(error: WriteTooExpensive) -> Problem:
+    seconds = f"{error.seconds:.3g}"
+    return Problem(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reason(ErrorReason.ERROR_REASON_QUERY_TOO_EXPENSIVE),
+        f"the database stopped the write after {seconds} s, and nothing of it was stored; fewer records would help",
         {"seconds": seconds},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from plaudit_server.config import Config
 from plaudit_server.rpc.access import VerifyToken
@@ -31,6 +31,20 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A number that a resource keeps, as a metric: `read` is called at each scrape, on any thread.
+
+    With a `label` (its name and its value) it is one of a family, which may be that of other resources, too.
+    """
+
+    name: str
+    help: str
+    read: Callable[[], float]
+    kind: Literal["gauge", "counter"] = "gauge"
+    label: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """A resource that was started. `servicers` are by the full name of their service."""
 
@@ -47,8 +61,8 @@ class Running:
     """Called when the store is open, before any call."""
     closed: Callable[[], Awaitable[None]] | None = None
     """Called before the store closes, after the last call."""
-    numbers: Callable[[], Mapping[str, int]] = dict
-    """The numbers that the resource keeps for metrics, by name."""
+    numbers: Sequence[Number] = ()
+    """What the resource shows of itself among the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,8 @@ class Resource:
     tables: Sequence[Table]
     services: Sequence[Service] = ()
     commands: Sequence[type[Command[Any]]] = ()
+    refusals: Sequence[str] = ()
+    """What its errors are counted as: see `DomainError.counted_as`."""
     provides: Callable[[Engine], Mapping[type[Any], Any]] = field(default=lambda store: {})
     """What it answers for resources below it, which cannot import it: by the protocol that they declare."""
     start: Callable[[Parts], Running] = field(default=lambda parts: Running({}))

@@ -196,7 +196,8 @@ class Written:
     projects: nothing was done for them, and they may be given again.
 
     `repeated` counts the rows among the outcomes that were already stored just as the command would have stored them.
-    `erased` is whether bytes were removed that must not stay in the store's files.
+    `erased` is whether bytes were removed that must not stay in the store's files. `ahead` is by how many microseconds
+    the clock of one of the projects was ahead of this server's, at most.
     """
 
     outcomes: list[Outcome | WriteFailed]
@@ -204,6 +205,7 @@ class Written:
     repeated: int = 0
     erased: bool = False
     skipped: Collection[int] = ()
+    ahead: int = 0
 
 
 class Engine(ABC):

@@ -1,4 +1,4 @@
-"""The identity of a store: which line of history its revisions and page tokens belong to; restores and copies end it."""
+"""The identity of a store: which history its revisions and page tokens belong to; a restore or a copy ends it."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def write_group(sql: Prepared, group: Sequence[Command[Any]], clock: Callable[[]
     by_project = places(group)
     outcomes: list[Outcome | WriteFailed] = [None] * len(group)
     revisions = {}
-    repeated, erased = 0, False
+    repeated, erased, ahead = 0, False, 0
     for project in sorted(by_project):
         ledger = Ledger(sql, project, clock())
         yield from ledger.lock()
@@ -107,7 +107,8 @@ def write_group(sql: Prepared, group: Sequence[Command[Any]], clock: Callable[[]
         revisions[project] = ledger.revision
         repeated += ledger.repeated
         erased = erased or ledger.erased
-    return Written(outcomes, revisions, repeated, erased)
+        ahead = max(ahead, ledger.ahead)
+    return Written(outcomes, revisions, repeated, erased, ahead=ahead)
 
 
 def places(group: Sequence[Command[Any]]) -> dict[str, list[int]]:
@@ -218,6 +219,8 @@ class Ledger:
         """How often the project's definitions have changed."""
         self.repeated = 0
         """How many rows were already stored as they would have been stored."""
+        self.ahead = 0
+        """By how much the project's clock was ahead of this server's, in microseconds."""
         self.erased = False
         """Whether a command removed what must not stay in the store's files."""
         self.together = False
@@ -234,6 +237,7 @@ class Ledger:
         """Go on from where the project stands, which is locked; `together` with others in the same transaction."""
         self.revision, self._time, self.definitions = revision, time, definitions
         self._first = revision, definitions
+        self.ahead = max(0, time - self._now)
         self.together = together
 
     def release(self) -> Steps[None]:

@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from plaudit_server.errors import DomainError, Overloaded, StoreUnavailable
+from plaudit_server.errors import DomainError, Overloaded, QueryTooExpensive, StoreUnavailable
 from plaudit_server.store.aside import Aside
 from plaudit_server.store.base import Command, Engine, Outcome, WriteFailed, Written
+from plaudit_server.store.clocks import ClockAhead
 
 logger = logging.getLogger("plaudit_server")
 
@@ -117,6 +118,7 @@ class Writer:
         self.failed_groups = 0
         self.refused_commands = 0
         self.last_commit_seconds = 0.0
+        self.clock = ClockAhead()
         self._revisions: OrderedDict[str, int] = OrderedDict()
 
     def revision_after(self, project: str) -> int | None:
@@ -309,6 +311,8 @@ class Writer:
             failure = error
         self.last_commit_seconds = time.perf_counter() - started
         self.groups += 1
+        if written.ahead:
+            self.clock.note(written.ahead)
         if written.skipped:
             group, written = self._put_back(group, written)
             commands = [waiting.command for waiting in group]
@@ -331,7 +335,7 @@ class Writer:
         if written.revisions:
             self._tell(self._on_commit, written.revisions)
         for waiting, outcome in zip(group, written.outcomes, strict=True):
-            if isinstance(outcome, WriteFailed | StoreUnavailable):
+            if isinstance(outcome, WriteFailed | StoreUnavailable | QueryTooExpensive):
                 _raise_in(waiting.outcome, outcome)
             elif not waiting.outcome.done():
                 waiting.outcome.set_result(outcome)

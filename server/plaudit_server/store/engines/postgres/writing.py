@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 import psycopg
 from psycopg import errors
 
-from plaudit_server.errors import StoreUnavailable
+from plaudit_server.errors import StoreUnavailable, WriteTooExpensive
 from plaudit_server.store.base import Command, Outcome, Steps, Table, WriteFailed, Written
 from plaudit_server.store.engines.postgres.driving import (
     Mark,
@@ -32,8 +32,13 @@ T = TypeVar("T")
 # How long a transaction waits for what another one holds. What it cannot get by then is tried again later, without a
 # connection: so a stuck transaction of somebody else's is a short wait for others, and not a long one.
 _LOCK_SECONDS: Final = 0.02
-# A group that has taken this part of its time is cut off, so that some is left for its projects one by one.
+# A group that has taken this part of its time is cut off, so that some is left for its projects one by one, and for the
+# commands of a project.
 _TOGETHER_SHARE: Final = 0.5
+# A command that has had this part of a write's time, and is not done, is not worth another attempt.
+_LEAST_SHARE: Final = 0.1
+# Statements end this part of their time earlier: at its end the connection is cut off.
+_STOP_SHARE: Final = 0.95
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -53,7 +58,10 @@ class Database(Protocol):
 
 
 class _Held(Exception):
-    """One of the projects of a group, nobody knows which, is not to be had now, or takes too long."""
+    """One of the projects of a group, nobody knows which, is not to be had now, or takes too long.
+
+    Of a group of one project: the database has stopped a statement, since its time was up or somebody canceled it.
+    """
 
 
 class _Committing:
@@ -112,21 +120,30 @@ class Groups:
         if parts and not any(reached for _, reached in parts):
             raise StoreUnavailable(self._database.name)
         repeated = sum(part.repeated for part, _ in parts)
-        return Written(outcomes, revisions, repeated, any(part.erased for part, _ in parts), skipped)
+        erased = any(part.erased for part, _ in parts)
+        ahead = max((part.ahead for part, _ in parts), default=0)
+        return Written(outcomes, revisions, repeated, erased, skipped, ahead)
 
     async def _write_project(self, commands: Sequence[Command[Any]], deadline: float) -> tuple[Written, bool]:
         """Commands of one project in one transaction; when one of them breaks it, each in its own.
 
         Also whether the database did what it was asked, or was busy with other things, and did not fail altogether.
         """
+        loop = asyncio.get_running_loop()
         async with self._lanes:
+            began = loop.time()
+            until = deadline if len(commands) == 1 else began + (deadline - began) * _TOGETHER_SHARE
             try:
-                return await self._commit(commands, deadline, deadline), True
+                return await self._commit(commands, until, deadline), True
             except _Held:
-                refusals: list[Outcome] = [StoreUnavailable(self._database.name, _RETRY_SECONDS) for _ in commands]
-                return Written(refusals), True
+                if len(commands) == 1:
+                    # No sign that the database does not work. One that had little time is tried again by its caller.
+                    seconds = loop.time() - began
+                    had_time = (until - began) > self._seconds * _LEAST_SHARE
+                    refusal = WriteTooExpensive(seconds) if had_time else self._refusal(_RETRY_SECONDS)
+                    return Written([refusal]), True
             except StoreUnavailable as error:
-                return Written([StoreUnavailable(self._database.name, error.retry_delay) for _ in commands]), False
+                return Written([self._refusal(error.retry_delay) for _ in commands]), False
             except Exception as error:
                 logger.exception("store %s: %d commands of %s failed", self._shown, len(commands), commands[0].project)
                 if len(commands) == 1:
@@ -134,7 +151,7 @@ class Groups:
         outcomes: list[Outcome | WriteFailed] = []
         skipped: list[int] = []
         revisions: dict[str, int] = {}
-        repeated, erased, reached = 0, False, False
+        repeated, erased, reached, ahead = 0, False, False, 0
         for place, command in enumerate(commands):
             if skipped:  # what comes after a command is not done before it
                 skipped.append(place)
@@ -147,7 +164,11 @@ class Groups:
             repeated += part.repeated
             erased = erased or part.erased
             reached = reached or this_reached
-        return Written(outcomes, revisions, repeated, erased, skipped), reached
+            ahead = max(ahead, part.ahead)
+        return Written(outcomes, revisions, repeated, erased, skipped, ahead), reached
+
+    def _refusal(self, delay: float | None) -> StoreUnavailable:
+        return StoreUnavailable(self._database.name, delay)
 
     async def _commit(self, commands: Sequence[Command[Any]], until: float, deadline: float) -> Written:
         """Write in a transaction, again until it has committed, once: an unclear commit is looked up first.
@@ -220,6 +241,7 @@ class Groups:
             sum(ledger.repeated for ledger in ledgers.values()),
             any(ledger.erased for ledger in ledgers.values()),
             [index for project, indexes in projects.items() if project not in free for index in indexes],
+            max((ledger.ahead for ledger in ledgers.values()), default=0),
         )
         return _Committing(written, every_mark)
 
@@ -250,5 +272,5 @@ def _begin(until: float, lock_seconds: float) -> str:
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED;"
         f" SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))};"
-        f" SET LOCAL statement_timeout = {max(1, round(left * 1000))}"
+        f" SET LOCAL statement_timeout = {max(1, round(left * _STOP_SHARE * 1000))}"
     )

@@ -276,7 +276,7 @@ class SqliteEngine(SqlEngine):
     def _one_by_one(self, group: Sequence[Command[Any]]) -> Written:
         outcomes: list[Outcome | WriteFailed] = []
         revisions: dict[str, int] = {}
-        repeated, erased = 0, False
+        repeated, erased, ahead = 0, False, 0
         for command in group:
             try:
                 written = self._transaction(write_group(self._sql, (command,), self._clock))
@@ -291,7 +291,8 @@ class SqliteEngine(SqlEngine):
                 revisions |= written.revisions
                 repeated += written.repeated
                 erased = erased or written.erased
-        return Written(outcomes, revisions, repeated, erased)
+                ahead = max(ahead, written.ahead)
+        return Written(outcomes, revisions, repeated, erased, ahead=ahead)
 
     def _transaction(self, steps: Steps[T]) -> T:
         """Run a writing generator; returns only when the commit is on disk."""
