@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,9 +22,11 @@ from plaudit._contract.feedback_tokens import PREFIX, SigningKey
 from plaudit.tokens import mint
 from plaudit_server.auth.keys import new_key
 from plaudit_server.auth.keystore import StoredKeys
+from plaudit_server.auth.tls import certificate_principal
 from plaudit_server.cli.main import cli
 from plaudit_server.config import Auth, Config, Tokens
-from plaudit_server.config.grants import Role
+from plaudit_server.config.grants import NamedGrant, Role
+from plaudit_server.errors import Unauthenticated
 from plaudit_server.store.base import SqlEngine
 from plaudit_server.testing import RunningServer
 from plaudit_server.tokens.keyring import KeyScope, signing_key
@@ -251,6 +254,12 @@ def test_rates(master: str) -> None:
         assert reason(answers[-1]) == "QUOTA_EXCEEDED"
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
         assert [get(running, token_of()).status for _ in range(3)] == [200, 200, 429]  # by address
+    with web_server(replace(config, tokens=Tokens(master, 100, 100))) as running:
+        add_key(running, "slow", per_minute=4)  # which has asked once already, to find out that it is there
+        by_key = [mint(signing_key(MASTER, "slow"), project="acme/chat", ref=REF, types=REACTION) for _ in range(6)]
+        statuses = [get(running, token).status for token in by_key]
+        assert sorted(set(statuses)) == [200, 429]
+        assert statuses[-1] == 429
 
 
 def test_a_key_and_a_token_are_not_taken_for_each_other(master: str) -> None:
@@ -273,6 +282,10 @@ def test_a_key_and_a_token_are_not_taken_for_each_other(master: str) -> None:
 def test_no_other_credential_has_such_a_name() -> None:
     with pytest.raises(ValueError, match="name"):
         new_key("token:user-17", Role.WRITER, ["*"], 1)
+    with pytest.raises(ValueError, match="feedback tokens"):
+        NamedGrant("token:user-17", Role.WRITER, ("*",))
+    with pytest.raises(Unauthenticated):
+        certificate_principal({"x509_pem_cert": [b"..."], "peer_spiffe_id": [b"token:user-17"]})
 
 
 def test_an_imported_record_never_looks_like_one_of_a_token(running: RunningServer) -> None:

@@ -28,6 +28,8 @@ from plaudit_server.testing import server
 from tests.service.process import ServerProcess
 from tests.service.test_logs import CANARY, PARENT, TRACE, calls_in, every_call, unknown
 from tests.service.test_metrics import PROJECT, Unsteady, feedback
+from tests.service.web import create as create_over_http
+from tests.service.web import web_server
 
 PARENT_SPAN = "00f067aa0ba902b7"
 NOT_SAMPLED = PARENT.removesuffix("01") + "00"
@@ -103,6 +105,17 @@ def test_a_call_continues_the_trace_of_its_caller_and_its_commit_is_below_it() -
         assert call.start_time_unix_nano <= commit.start_time_unix_nano
         assert commit.end_time_unix_nano <= call.end_time_unix_nano
         assert found.resources[0]["service.name"] == "plaudit"
+
+
+def test_a_call_over_http_is_traced_as_one_of_its_protocol() -> None:
+    with collector() as (found, endpoint):
+        with web_server(Config(tracing=Tracing(endpoint))) as running:
+            assert create_over_http(running, traceparent=PARENT).status == 200
+        [call] = found.named("plaudit.v1.FeedbackService/CreateFeedback")
+        [commit] = found.named("commit")
+        assert (call.trace_id.hex(), call.parent_span_id.hex()) == (TRACE, PARENT_SPAN)
+        assert commit.parent_span_id == call.span_id
+        assert attributes(call)["rpc.system.name"] == "connectrpc"
 
 
 def test_what_the_server_fails_at_is_an_error_and_what_the_caller_does_wrong_is_none() -> None:

@@ -149,6 +149,7 @@ def test_a_changed_token_is_refused() -> None:
         ({"sub": None}, "no claim sub"),
         ({"sub": 5}, "principal's name"),
         ({"sub": ""}, "principal's name"),
+        ({"sub": "token:user-17"}, "principal's name"),
         ({"sub": "a\nb"}, "principal's name"),
         ({"exp": None}, "no claim exp"),
         ({"exp": NOW - 6}, "expired"),
