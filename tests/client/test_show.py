@@ -13,6 +13,9 @@ import pytest
 from rich.console import Console
 
 import plaudit
+from plaudit import v1
+from plaudit._results.definitions import Definitions
+from plaudit._results.overviews import RefOverview
 from plaudit._show import progress
 from plaudit._show.notebook import Place
 from tests.client.blocking import AsyncFake
@@ -203,3 +206,53 @@ def test_a_terminal_of_ipython_is_no_notebook(drawn: list[str], capsys: pytest.C
 
     assert drawn == []
     assert "1 stored, 0 refused" in capsys.readouterr().err
+
+
+def test_definitions_are_a_table() -> None:
+    found = Definitions.of(
+        [
+            plaudit.Definition("score", plaudit.Numeric(0, 1), description="How right it is.", version=3),
+            plaudit.Definition("<b>", unique=("rater", "ref"), closed=True, advisory=True),
+        ]
+    )
+
+    assert html(found) == [
+        ["Type", "Version", "Value", "One for each", "Status", "Description"],
+        ["score", "3", repr(plaudit.Numeric(0, 1)), "", "", "How right it is."],
+        ["<b>", "0", "anything", "ref and rater", "closed, advisory", ""],
+    ]
+    assert pretty(found, cycle=True) == "Definitions(...)"
+
+
+def test_a_check_is_what_is_broken() -> None:
+    breakages = (plaudit.Breakage("payload.value", "must be a number", 2, ()),)
+    found = plaudit.Check(lambda: plaudit.CheckResult(10, 2, 0, breakages, 7))
+
+    assert html(found) == [["Path", "What is wrong", "Records"], ["payload.value", "must be a number", "2"]]
+    assert "2 of 10 records break the definition" in " ".join(pretty(found).split())
+
+
+def test_an_agreement_has_each_coefficient_or_why_there_is_none() -> None:
+    answer = v1.MeasureAgreementResponse(row_count=4, rater_count=2)
+    answer.percent_agreement.value = 0.5
+    answer.cohen_kappa.undefined = v1.Undefined.UNDEFINED_NO_VARIATION
+    rows = dict(html(plaudit.Agreement(answer))[1:])
+
+    assert rows["percent_agreement"] == "0.5"
+    assert rows["cohen_kappa"] == "not defined: no_variation"
+    assert (rows["row_count"], rows["rater_count"]) == ("4", "2")
+
+
+def test_a_ref_at_a_glance_has_its_reactions_and_measures() -> None:
+    asked = v1.SummarizeRefsRequest(measures=[v1.Measure(name="score"), v1.Measure(name="none")])
+    answer = v1.RefOverview(
+        ref="urn:<x>",
+        row_count=3,
+        types=[v1.TypeCount(feedback_type="wandb.reaction.1", count=2)],
+        reactions=[v1.ReactionCount(emoji="👍", count=2, mine=True)],
+        measures=[v1.MeasureResult(value=v1.AggregateValue(double_value=0.5)), v1.MeasureResult()],
+    )
+    rows = dict(html(RefOverview(asked, answer))[1:])
+
+    assert (rows["ref"], rows["wandb.reaction.1"], rows["reactions"]) == ("urn:<x>", "2", "👍 2 (mine)")
+    assert (rows["score"], rows["none"]) == ("0.5", "–")

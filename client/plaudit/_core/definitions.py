@@ -122,7 +122,7 @@ _UNIQUE: Final = {"rater": "by_rater", "creator": "by_creator", "value": "by_val
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a feedback type means in a project. `Client.define` stores it; the server holds every write to it.
+    """What a feedback type means in a project. `Client.define` stores it; the server checks every write.
 
     `direction` is `higher`, `lower` or None: which values are better. `unique` names what there may be one record for,
     beside the ref: `rater`, `creator`, `value`, several of them, or `ref` alone; `on_repeat` is `refuse` or `replace`.

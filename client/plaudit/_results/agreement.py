@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from plaudit import v1
 from plaudit._core.measures import value_of
+from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
+from plaudit._show.shown import Shown
 
 _COEFFICIENTS: Final = (
     "percent_agreement",
@@ -19,7 +21,7 @@ _COEFFICIENTS: Final = (
 )
 
 
-class Agreement:
+class Agreement(Shown):
     """How far raters agree. A coefficient is None where it is not defined; `undefined` says why."""
 
     percent_agreement: float | None
@@ -72,6 +74,15 @@ class Agreement:
                 cells = [(value_of(cell.a), value_of(cell.b), cell.count) for cell in pair.confusion]
                 return {(b, a) if turned else (a, b): count for a, b, count in cells}
         raise KeyError(f"{rater_a} and {rater_b} rated no unit in common")
+
+    def _grid(self) -> Grid:
+        """Each coefficient, or why it has no value, and the counts."""
+        rows = [
+            field_row(name, f"not defined: {self.undefined[name]}" if name in self.undefined else getattr(self, name))
+            for name in _COEFFICIENTS
+        ]
+        counts = [field.name for field in self._message.DESCRIPTOR.fields if field.name.endswith("_count")]
+        return Grid(FIELD_COLUMNS, [*rows, *(field_row(name, getattr(self, name)) for name in counts)])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _COEFFICIENTS if name not in self.undefined)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from typing import Final, overload
 
 from plaudit._core.definitions import Breakage, CheckResult, Definition
+from plaudit._show.grid import Column, Grid, cell
+from plaudit._show.shown import Shown
+
+_SHOWN: Final = 200
+_COLUMNS: Final = (
+    Column("Type", 40, 8),
+    Column("Version", 10, 7),
+    Column("Value", 60, 16),
+    Column("One for each", 24, 8),
+    Column("Status", 20, 8),
+    Column("Description", 100, 16),
+)
+_BREAKAGE_COLUMNS: Final = (Column("Path", 48, 12), Column("What is wrong", 100, 16), Column("Records", 12, 7))
 
 
-class Definitions(Sequence[Definition]):
+class Definitions(Shown, Sequence[Definition]):
     """Definitions of a project, by type and version. Nothing is sent before they are looked at; then they are kept."""
 
     def __init__(self, read: Callable[[], Sequence[Definition]]) -> None:
@@ -45,6 +58,12 @@ class Definitions(Sequence[Definition]):
     def __len__(self) -> int:
         return len(self._found)
 
+    def _grid(self) -> Grid:
+        """A row for each of the first definitions."""
+        rows = [_row_of(found) for found in self._found[:_SHOWN]]
+        hidden = len(self) - len(rows)
+        return Grid(_COLUMNS, rows, f"… and {hidden} more, not shown here" if hidden else "")
+
     def __repr__(self) -> str:
         if "_found" not in self.__dict__:
             return "Definitions(...)"
@@ -52,7 +71,7 @@ class Definitions(Sequence[Definition]):
         return f"Definitions({named}{', …' if len(self) > 20 else ''})"
 
 
-class Check:
+class Check(Shown):
     """What stored records break a definition. Nothing is sent before it is looked at; then it is kept."""
 
     def __init__(self, read: Callable[[], CheckResult]) -> None:
@@ -93,6 +112,13 @@ class Check:
         """The project's revision before the first record was looked at."""
         return self.result.revision
 
+    def _grid(self) -> Grid:
+        """What is broken where, most frequent first."""
+        rows = [
+            [cell(each.path, 200), cell(each.description, 200), str(each.count)] for each in self.breakages[:_SHOWN]
+        ]
+        return Grid(_BREAKAGE_COLUMNS, rows, f"{self.breaking} of {self.checked} records break the definition")
+
     def __repr__(self) -> str:
         if "result" not in self.__dict__:
             return "Check(...)"
@@ -117,3 +143,17 @@ class DefinedType:
 
     def __repr__(self) -> str:
         return f"DefinedType({self.feedback_type!r})"
+
+
+def _row_of(definition: Definition) -> list[str]:
+    status = [word for word, holds in (("closed", definition.closed), ("advisory", definition.advisory)) if holds]
+    unique = " and ".join(("ref", *(name for name in definition.unique if name != "ref"))) if definition.unique else ""
+    texts = [
+        definition.feedback_type,
+        str(definition.version),
+        "anything" if definition.rule is None else repr(definition.rule),
+        unique,
+        ", ".join(status),
+        definition.title or definition.description,
+    ]
+    return [cell(text, 200) for text in texts]

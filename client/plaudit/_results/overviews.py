@@ -8,6 +8,8 @@ from typing import Any
 from plaudit import v1
 from plaudit._core.measures import result_of
 from plaudit._core.model import Feedback
+from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
+from plaudit._show.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Reaction:
     mine: bool
 
 
-class RefOverview:
+class RefOverview(Shown):
     """What there is on one ref; `overview["score"]` is a measure, None where there is no value."""
 
     __slots__ = ("_measures", "newest", "newest_id", "reactions", "ref", "row_count", "types")
@@ -41,6 +43,19 @@ class RefOverview:
 
     def __getitem__(self, name: str) -> Any:
         return self._measures[name]
+
+    def _grid(self) -> Grid:
+        """What there is, and each measure."""
+        reactions = ", ".join(f"{each.emoji} {each.count}{' (mine)' if each.mine else ''}" for each in self.reactions)
+        rows = [
+            field_row("ref", self.ref),
+            field_row("row_count", self.row_count),
+            *(field_row(feedback_type, count) for feedback_type, count in self.types.items()),
+            *([field_row("reactions", reactions)] if reactions else []),
+            *([field_row("newest_id", self.newest_id)] if self.newest_id else []),
+            *(field_row(name, "–" if value is None else value) for name, value in self._measures.items()),
+        ]
+        return Grid(FIELD_COLUMNS, rows)
 
     def __repr__(self) -> str:
         return f"RefOverview({self.ref!r}, row_count={self.row_count}, reactions={self.reactions})"
