@@ -97,6 +97,25 @@ def test_broken_stream_is_opened_again_where_it_was(transport: FakeTransport, en
     assert asked(transport) == [0, 2, 2, 5]
 
 
+def test_a_stream_that_is_opened_again_says_of_which_store_the_revision_is(transport: FakeTransport) -> None:
+    first = v1.WatchFeedbackResponse(revision=0, store_id="aa")
+    changed = plaudit.StoreChangedError("restored", reason="STORE_CHANGED")
+    watch = watch_of(transport, [first, told(1), DOWN], [first, told(2), DOWN], [changed])
+
+    assert watch.store_id == "aa"
+    assert seen(watch, 2) == [1, 2]
+    with pytest.raises(plaudit.StoreChangedError):
+        next(watch)
+    assert [request.store_id for request in transport.requests] == ["", "aa", "aa"]
+
+
+def test_a_position_that_was_kept_says_of_which_store_it_is(transport: FakeTransport) -> None:
+    transport.scripts += [[told(upto=4)]]
+    watch = Watch(transport, Position(PROJECT, 4, None, "aa"))
+
+    assert transport.requests[0].store_id == watch.store_id == "aa"
+
+
 def test_outage_of_any_length_is_waited_out(transport: FakeTransport) -> None:
     watch = watch_of(transport, [told(1)], *([DOWN] for _ in range(20)), [told(2)])
     transport.time.now += 10_000

@@ -16,8 +16,11 @@ export interface WatchOptions {
    * `false`, where there is a page. A browser has six connections to a server over HTTP/1.1, for all its tabs.
    */
   yieldWhenHidden?: boolean;
-  /** Called with the revision up to which everything has been seen, to go on from there another time. */
-  onRevision?: (revision: bigint) => void;
+  /**
+   * Called with the revision up to which everything has been seen, and the id of the store that it is of: to go on from
+   * there another time, with both in the request. The id is empty when the server is older than that.
+   */
+  onRevision?: (revision: bigint, storeId: string) => void;
 }
 
 interface Page {
@@ -28,12 +31,13 @@ interface Page {
 
 /**
  * Each change of a project once, in the order of their revisions, starting after `afterRevision` (0: from the start;
- * left out: from now). What passes is tried again; everything else is thrown, as is OUT_OF_RANGE, when the server's
- * store is not the one that the revision is of.
+ * left out: from now). What passes is tried again; everything else is thrown, as is OUT_OF_RANGE with the reason
+ * STORE_CHANGED, when the server's store is not the one that the revision is of: a backup was restored meanwhile.
  */
 export async function* watch(client: Watcher, request: Request, options: WatchOptions = {}): AsyncGenerator<Change> {
   const page = options.yieldWhenHidden === false ? undefined : (globalThis as { document?: Page }).document;
   let after = request.afterRevision;
+  let storeId = request.storeId ?? "";
   let failures = 0;
   while (!options.signal?.aborted) {
     await shown(page, options.signal);
@@ -44,16 +48,17 @@ export async function* watch(client: Watcher, request: Request, options: WatchOp
     page?.addEventListener("visibilitychange", look);
     try {
       if (options.signal?.aborted) return;
-      const next = after === undefined ? request : { ...request, afterRevision: after };
+      const next = after === undefined ? request : { ...request, afterRevision: after, storeId };
       for await (const message of client.watchFeedback(next, { signal: turn.signal, timeoutMs: 0 })) {
         failures = 0;
+        storeId ||= message.storeId ?? "";
         for (const change of message.changes) {
           yield change;
           after = change.revision;
         }
         // A server whose first message says nothing but where it stands.
         if (after === undefined || message.revision > after) after = message.revision;
-        options.onRevision?.(after);
+        options.onRevision?.(after, storeId);
       }
     } catch (error) {
       if (options.signal?.aborted) return;

@@ -141,6 +141,22 @@ test("a watch throws what does not pass", async () => {
   await assert.rejects(watch(client({ watchFeedback }), { project: "a/b" }).next(), (error) => error.code === Code.OutOfRange);
 });
 
+test("a watch that comes back says of which store its revision is, and ends when that is another one", async () => {
+  const asked = [];
+  const told = [];
+  async function* watchFeedback(request) {
+    asked.push([request.afterRevision, request.storeId]);
+    if (asked.length === 2) throw refusal(Code.OutOfRange, undefined, "STORE_CHANGED");
+    yield { changes: [], revision: 5n, storeId: "aa" };
+    yield { changes: [], revision: 6n, storeId: "" };
+  }
+  const onRevision = (...position) => told.push(position);
+  const changes = watch(client({ watchFeedback }), { project: "a/b", afterRevision: 5n }, { onRevision });
+  await assert.rejects(changes.next(), (error) => describe(error).reason === "STORE_CHANGED");
+  assert.deepEqual(asked, [[5n, ""], [6n, "aa"]]);
+  assert.deepEqual(told, [[5n, "aa"], [6n, "aa"]]);
+});
+
 test("a hidden page gives its stream back, and goes on when it is shown", async () => {
   const page = Object.assign(new EventTarget(), { hidden: true });
   globalThis.document = page;
