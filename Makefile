@@ -143,6 +143,10 @@ test-faults: $(DEV_READY) ## Run the long tests of crashes, disk faults and rest
 test-watch: $(DEV_READY) ## Run long watches over the HTTP port (MINUTES=60), and one whose link is cut
 	@PLAUDIT_TEST_WATCH_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest -p no:randomly -q tests/faults/test_http_watch.py $(ARGS)
 
+.PHONY: test-relay
+test-relay: $(DEV_READY) ## Kill a relay ten times while a receiver fails 2 % of 12,000 deliveries
+	@PLAUDIT_TEST_RELAY_KILLS=10 PLAUDIT_TEST_RELAY_CHANGES=12000 $(BIN)/python -m pytest --timeout=0 tests/relay -k kills $(ARGS)
+
 .PHONY: test-attacks
 test-attacks: $(DEV_READY) ## Run the long tests of attacks and overload (STRINGS=100000, ROUNDS=12)
 	@PLAUDIT_TEST_STRINGS=$$(($(STRINGS) / 14)) PLAUDIT_TEST_ATTACK_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 -s tests/attacks $(ARGS)

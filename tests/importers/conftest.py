@@ -55,9 +55,9 @@ class Store(NamedTuple):
             return FeedbackServiceStub(channel).QueryFeedback(request).revision
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def target() -> Iterator[str]:
-    """A server for all of these tests, each of which has a project of its own."""
+    """A server for the tests of a module, each of which has a project of its own."""
     with plaudit_server.testing.server() as running:
         yield running.target
 

@@ -22,19 +22,30 @@ if TYPE_CHECKING:
 )
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="End after this many changes.  [never]")
 @click.option("-o", "--output", "form", type=click.Choice(["table", "jsonl", "id"]), help="The form of the output.")
+@click.option("--exec", "command", metavar="COMMAND", help="Run this for each change, a line on its standard input.")
+@click.option("--webhook", metavar="URL", help="Send each change there; `plaudit relay` has all options for it.")
 @flags
-def watch(after: int | None, limit: int | None, form: str | None, **given: Any) -> None:
+def watch(
+    after: int | None, limit: int | None, form: str | None, command: str | None, webhook: str | None, **given: Any
+) -> int:
     """Show changes as they happen: records that match WHERE, and every purge.
 
-    A line of JSON is a record after `change` and `revision`, or a `tombstone`; importing such lines repeats them.
+    A line of JSON is a record after `change` and `revision`, or a `tombstone`; importing such lines repeats them. With
+    --exec or --webhook changes are delivered as by `plaudit relay`, but nothing is kept: what was missed is missed.
     """
     from plaudit._cli.connection import connect
     from plaudit._cli.output import form_of, is_terminal, print_line
     from plaudit._cli.where import query_of
     from plaudit._core.lines import change_line, harmless
 
-    form = form_of(form)
     asked = query_of(**given)
+    if command is not None or webhook is not None:
+        from plaudit._cli.relaying import Forgetting, run, sink_of
+
+        sink = sink_of(webhook, command, {})
+        with connect() as client:
+            return run(client, sink, Forgetting(), asked, (after, ""), 1, {})
+    form = form_of(form)
     with connect() as client, client.watch(after=after, query=asked) as changes:
         for number, change in enumerate(changes, 1):
             match form:
@@ -46,6 +57,7 @@ def watch(after: int | None, limit: int | None, form: str | None, **given: Any) 
                     print(harmless(change_line(change)) if is_terminal() else change_line(change), flush=True)
             if number == limit:
                 break
+    return 0
 
 
 def _shown(change: Change) -> str:
