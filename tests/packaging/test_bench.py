@@ -25,6 +25,9 @@ FIGURES = {
     "batches": {"batch-1000", "batch-100", "ingest"},
     "pages": {"page-1", "page-8", "page-8-threads", "page-payloads"},
     "streams": {"stream", "stream-memory"},
+    "moving": {
+        "export-jsonl", "export-csv", "export-parquet", "import-file", "import-again", "export-memory", "import-memory",
+    },
     "shapes": {
         "newest-project", "newest-ref", "newest-type", "depth", "count-ref", "count-project", "count-type",
     },

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
@@ -55,25 +53,21 @@ class Csv:
     """
 
     def __init__(self, out: IO[bytes], *, excel: bool) -> None:
-        self._text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-        self._writer = csv.writer(self._text)
+        self._out = out
         self._excel = excel
-        if excel:
-            self._text.write("\ufeff")
-        self._writer.writerow(FIELDS)
+        out.write((("\ufeff" if excel else "") + ",".join(FIELDS) + "\r\n").encode())
 
     def add(self, message: v1.Feedback) -> None:
         """Write a record."""
         row = _EMPTY.copy()
         for field, value in message.ListFields():
-            place, write = _CELLS[field.number]
-            row[place] = write(value)
-        self._writer.writerow([_no_formula(value) for value in row] if self._excel else row)
+            place, write, is_free = _CELLS[field.number]
+            text = write(value)
+            row[place] = _quoted(_no_formula(text) if self._excel else text) if is_free else text
+        self._out.write((",".join(row) + "\r\n").encode())
 
     def close(self) -> None:
-        """Hand the file back."""
-        self._text.flush()
-        self._text.detach()
+        """There is nothing left."""
 
 
 class Parquet:
@@ -179,10 +173,10 @@ def form_of(name: str, out: IO[bytes], *, excel: bool = False, extract: Sequence
             raise ValueError(f"there is no form {name!r}: {', '.join(FORMS)}")
 
 
-def _cells() -> Mapping[int, tuple[int, Callable[[Any], str]]]:
-    """By the number of a field: its column, and what writes its value."""
+def _cells() -> Mapping[int, tuple[int, Callable[[Any], str], bool]]:
+    """By the number of a field: its column, what writes its value, and whether it may be any text."""
     places = {name: place for place, name in enumerate(FIELDS)}
-    found: dict[int, tuple[int, Callable[[Any], str]]] = {}
+    found: dict[int, tuple[int, Callable[[Any], str], bool]] = {}
     for field in v1.Feedback.DESCRIPTOR.fields:
         name = "payload" if field.name == "payload_json" else field.name
         write: Callable[[Any], str]
@@ -194,7 +188,8 @@ def _cells() -> Mapping[int, tuple[int, Callable[[Any], str]]]:
             write = _json
         else:
             write = str
-        found[field.number] = (places[name], write)
+        is_free = name not in ("id", "span_status_code", "created_at", "updated_at", "version", "revision")
+        found[field.number] = (places[name], write, is_free)
     return found
 
 
@@ -209,6 +204,13 @@ def _json(value: Any) -> str:
 
 _CELLS: Final = _cells()
 _EMPTY: Final = ["UNSET" if name == "span_status_code" else "" for name in FIELDS]
+
+
+def _quoted(text: str) -> str:
+    """A cell by RFC 4180: between quotes where it holds what ends a cell."""
+    if '"' in text:
+        return f'"{text.replace(chr(34), chr(34) * 2)}"'
+    return f'"{text}"' if "," in text or "\n" in text or "\r" in text else text
 
 
 def _no_formula(value: str) -> str:
