@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
 from plaudit_server.feedback.batches import Batch, SelectBatch, columns_of
 from plaudit_server.feedback.feeds import Feed
-from plaudit_server.feedback.reads import Change, Changes
+from plaudit_server.feedback.lines import Line, Portion
+from plaudit_server.feedback.reads import Changes
 from plaudit_server.feedback.records import ChangeKind
 from plaudit_server.store.base import Engine
 from plaudit_server.store.engines.sqlite.sieve import Filter, Rows, Sieve
 from plaudit_server.store.work import Owner, Work
-
-logger = logging.getLogger("plaudit_server")
 
 RETRY_SECONDS: Final = 0.2
 BATCH_CHANGES: Final = 500
 # Small, because for each stalled watcher one message waits inside grpc.
 BATCH_BYTES: Final = 256 * 1024
 _BATCHES: Final = 16
-# What is done for one line of filters before the next one has its turn: versions times filters, and a version with a
-# large payload counts as several.
-_JOB_WEIGHT: Final = 2_000
-_WEIGHT_BYTES: Final = 1_024
-_MOST_FILTERS: Final = 64
 
 
 class Window:
@@ -43,30 +34,6 @@ class Window:
     def share(self) -> int:
         """What each tail may keep, in bytes."""
         return self.most_bytes // max(1, self.tails)
-
-
-@dataclass(slots=True, eq=False)
-class _Portion:
-    """A batch in the window: the changes above revision `start` up to `revision`, and their versions for the sieve."""
-
-    start: int
-    revision: int
-    changes: list[Change]
-    size: int
-    columns: frozenset[str]
-    rows: Rows
-    places: list[int]
-    purged: list[int]
-    """The places of purges among the changes: they pass every filter."""
-    readers: int = 0
-    """How many lines put it through their filters now."""
-    is_dropped: bool = False
-
-    def passing(self, numbers: list[int]) -> list[Change]:
-        """The changes of which a version has one of these numbers, and all purges."""
-        first, end = self.rows.first, self.rows.end
-        places = {self.places[number - first] for number in numbers if first <= number < end}
-        return [self.changes[place] for place in sorted(places.union(self.purged))]
 
 
 class Tail:
@@ -85,16 +52,16 @@ class Tail:
         self.project = project
         self.feeds: dict[Hashable, Feed] = {}
         self.upto = 0
-        self.window: deque[_Portion] = deque()
+        self.window: deque[Portion] = deque()
         self._store = store
         self.sieve = sieve
         self._share = window
         self._on_failure = on_failure
         self._next = first
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, Line] = {}
         self._line_of: dict[Feed, int] = {}
         self._everything: Feed | None = None
-        self._loaded: list[_Portion] = []
+        self._loaded: list[Portion] = []
         self._known = 0
         self._has_begun = False
         self._stirred = asyncio.Event()
@@ -110,7 +77,7 @@ class Tail:
                 feed = self._everything = Feed(self, self.upto)
             else:
                 if line not in self._lines:
-                    self._lines[line] = _Line(self, Owner(f"line {line}", self.project))
+                    self._lines[line] = Line(self, Owner(f"line {line}", self.project))
                 feed = self._lines[line].follow(filter)
                 self._line_of[feed] = line
             self.feeds[key] = feed
@@ -182,7 +149,7 @@ class Tail:
         rows = Rows(self._next, names, batch.versions)
         self._next = rows.end
         purged = [place for place, change in enumerate(batch.changes) if change.kind is ChangeKind.PURGED]
-        portion = _Portion(start, batch.revision, batch.changes, _size(batch), columns, rows, batch.places, purged)
+        portion = Portion(start, batch.revision, batch.changes, _size(batch), columns, rows, batch.places, purged)
         self.window.append(portion)
         self._shorten()
         if batch.versions:
@@ -219,124 +186,5 @@ class Tail:
             self.sieve.drop(rows=[portion.rows for portion in done])
 
 
-class _Line:
-    """Filters that are matched together: it goes through the tail's window at its own pace.
-
-    One that does not keep up makes its own watchers read the store, and nobody else's.
-    """
-
-    def __init__(self, tail: Tail, owner: Owner) -> None:
-        self.upto = tail.upto
-        self._tail = tail
-        self._owner = owner
-        self._reaching = tail.upto
-        self._feeds: dict[Feed, Filter] = {}
-        self._columns: Counter[str] = Counter()
-        self._stirred = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
-
-    def follow(self, filter: Filter) -> Feed:
-        """A new feed, of what comes from now on."""
-        feed = Feed(self, self._reaching)
-        self._feeds[feed] = filter
-        self._columns.update(filter.columns)
-        return feed
-
-    def leave(self, feed: Feed) -> bool:
-        """Remove a feed; whether the line is of no use any more."""
-        filter = self._feeds.pop(feed)
-        self._columns.subtract(filter.columns)
-        self._tail.sieve.drop(filters=[filter])
-        if not self._feeds:
-            self._task.cancel()
-        return not self._feeds
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """What its filters look at."""
-        return frozenset(name for name, count in self._columns.items() if count)
-
-    def begin(self, revision: int) -> None:
-        """Go on from this revision."""
-        self.upto = self._reaching = revision
-
-    def stir(self) -> None:
-        """There is another batch."""
-        self._stirred.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._stirred.wait()
-            self._stirred.clear()
-            while portions := self._next():
-                self._reaching = portions[-1].revision
-                feeds = dict(self._feeds)
-                for portion in portions:
-                    portion.readers += 1
-                try:
-                    found = await self._match(portions, feeds)
-                except Exception:
-                    logger.exception("the filters of a watched project could not be matched")
-                    found = {}
-                finally:
-                    for portion in portions:
-                        portion.readers -= 1
-                    self._tail.release()
-                self._give(portions, feeds, found)
-                self.upto = self._reaching
-                self._tail.release()
-
-    def _next(self) -> list[_Portion]:
-        """The next batches, as many as are matched at once."""
-        waiting = [portion for portion in self._tail.window if portion.revision > self.upto]
-        if not waiting:
-            return []
-        if waiting[0].start > self.upto:  # what was in between has left the window
-            self.upto = self._reaching = waiting[0].start
-            for feed in self._feeds:
-                feed.miss(self.upto)
-        taken = waiting[:1]
-        weight = _weight(waiting[0])
-        for portion in waiting[1:]:
-            weight += _weight(portion)
-            if weight > _JOB_WEIGHT or portion.columns != taken[0].columns:
-                break
-            taken.append(portion)
-        return taken
-
-    async def _match(self, portions: list[_Portion], feeds: dict[Feed, Filter]) -> dict[Filter, list[int]]:
-        """The numbers of the versions that match, by filter; of some there is no answer."""
-        columns = portions[0].columns
-        filters = [filter for filter in feeds.values() if filter.columns <= columns]
-        rows = [portion.rows for portion in portions if portion.rows.end > portion.rows.first]
-        if not rows:
-            return {filter: [] for filter in filters}
-        # Those of one shape together, since they share a statement.
-        filters.sort(key=attrgetter("shape"))
-        weight = sum(map(_weight, portions))
-        at_once = max(1, min(_MOST_FILTERS, _JOB_WEIGHT // weight))
-        found: dict[Filter, list[int]] = {}
-        for first in range(0, len(filters), at_once):
-            found |= await self._tail.sieve.match(self._owner, rows, filters[first : first + at_once])
-        return found
-
-    def _give(self, portions: list[_Portion], feeds: dict[Feed, Filter], found: dict[Filter, list[int]]) -> None:
-        purges = any(portion.purged for portion in portions)
-        for feed, filter in feeds.items():
-            numbers = found.get(filter)
-            if numbers is None:
-                feed.miss(self._reaching)
-            elif numbers or purges:
-                for portion in portions:
-                    if passing := portion.passing(numbers):
-                        feed.add(Changes(passing, portion.revision))
-                feed.wake()
-
-
 def _size(batch: Batch) -> int:
     return sum(len(change.row.head) + len(change.row.payload) for change in batch.changes if change.row is not None)
-
-
-def _weight(portion: _Portion) -> int:
-    """What it takes to put a batch through a filter: at least one for each version."""
-    return max(1, portion.rows.end - portion.rows.first, portion.size // _WEIGHT_BYTES)
