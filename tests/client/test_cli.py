@@ -104,6 +104,11 @@ def test_what_a_query_finds_and_in_which_form(run: Plaudit, running: RunningServ
     assert rows(run.ok("query", "--fields", "id,payload.n,creator", "-n", "1")) == [
         {"id": made[0].id, "payload.n": 0, "creator": ""}
     ]
+    client.create({"ref": "urn:2", "feedback_type": "=cmd()"})
+    assert run.ok("query", "-o", "csv", "--fields", "type", "--ref", "urn:2") == "type\r\n=cmd()\r\n"
+    assert run.ok("query", "-o", "csv", "--fields", "type", "--ref", "urn:2", "--excel") == "type\r\n'=cmd()\r\n"
+    assert run("query", "--excel").code == 2
+    run.ok("purge", 'ref = "urn:2"', "--yes")
     assert run.ok("count", 'creator = "ana"') == "24\n"
     assert run.ok("count", "--ref", "urn:1", "--creator", "ana", "--type", "t", "--since", "1h") == "12\n"
     assert run.ok("count", "--until", "2020-01-01") == "0\n"

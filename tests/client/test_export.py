@@ -23,10 +23,12 @@ import pytest
 
 import plaudit
 from plaudit import Feedback, field, v1
+from plaudit._export import place, snapshot
 from plaudit._export import run as exporting
-from plaudit._export import snapshot
 from plaudit._export.spool import Spool
 from plaudit._sync.export import ProjectReader
+from plaudit.importers import Given, Record
+from plaudit.importers.exported import ExportedSource
 from plaudit_server.testing import RunningServer, server
 from tests.client.commands import Plaudit
 from tests.shared import FEEDBACK, read_lines
@@ -303,6 +305,67 @@ def test_an_export_that_is_stopped_anywhere_is_resumed_and_equal(
     assert resumed > 0
 
 
+def test_an_import_that_is_stopped_anywhere_is_run_again_and_equal(
+    client: plaudit.Client, run: Plaudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(client, 400)
+    client.update(next(iter(client.stream())).id, {"n": -1})
+    path = tmp_path / "x.jsonl"
+    client.get_feedback().export(path)
+    chance = random.Random(5)
+    read = ExportedSource.read
+    limit = 0
+
+    def dying_read(source: ExportedSource) -> Iterator[Any]:
+        yield from itertools.islice(read(source), limit)
+        raise Killed
+
+    with server() as other, other.client(client._settings.project) as copy:
+        with monkeypatch.context() as patch:
+            patch.setattr(ExportedSource, "read", dying_read)
+            for _ in range(KILLS):
+                limit = chance.randrange(400)
+                with pytest.raises(Killed):
+                    run("import", str(path), "-t", other.target)
+        assert 0 < copy.count() < 400
+        assert "refused 0" in run("import", str(path), "-t", other.target).err
+        ours, theirs = here(client), here(copy)
+        assert {id: row | {"revision": 0} for id, row in ours.items()} == {
+            id: row | {"revision": 0} for id, row in theirs.items()
+        }
+
+
+def test_places_to_export_to(
+    client: plaudit.Client, project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyarrow import fs
+
+    fill(client, 10)
+    expected = here(client)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    done = client.get_feedback().export(folder)
+    assert done.path == str(folder / f"{project.replace('/', '_')}.jsonl")
+    same(lines(Path(done.path)), expected)
+    client.get_feedback().export(f"{tmp_path}/new/x.jsonl.zst")
+    source = ExportedSource(Given(f"{tmp_path}/new/x.jsonl.zst", project))
+    ids = [row.fields.id for row in source.read() if isinstance(row, Record) and isinstance(row.fields, Feedback)]
+    assert ids == list(expected)
+    (tmp_path / "bucket").mkdir()
+    monkeypatch.chdir(tmp_path)
+    bucket = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
+    monkeypatch.setattr(place, "_filesystem", lambda uri: (bucket, uri.removeprefix("s3://bucket/")))
+    done = client.get_feedback().export("s3://bucket/x.parquet")
+    assert done.path == "s3://bucket/x.parquet"
+    assert {each.name for each in (tmp_path / "bucket").iterdir()} == {"x.parquet", "x.parquet.manifest.json"}
+    assert hashlib.sha256((tmp_path / "bucket" / "x.parquet").read_bytes()).hexdigest() == done.sha256
+    assert {each.name for each in tmp_path.iterdir()} == {"folder", "new", "bucket"}, "nothing is left here"
+    with pytest.raises(ValueError, match="leave the suffix out"):
+        client.get_feedback().export(tmp_path / "x.parquet.gz")
+    with pytest.raises(ValueError, match="option of csv"):
+        client.get_feedback().export(tmp_path / "x.jsonl", excel=True)
+
+
 def test_what_is_resumed_is_the_same_question(client: plaudit.Client, tmp_path: Path, run: Plaudit) -> None:
     fill(client, 50)
     path = tmp_path / "x.jsonl"
@@ -421,11 +484,11 @@ def test_bad_files_are_reported_by_row_or_refused_as_a_whole(
         ("changed", path.read_bytes().replace(b"urn:1", b"urn:2"), "is not the file that its manifest describes"),
     ):
         path.write_bytes(content)
-        done = run("import", str(path), "-p", "export/bad")
+        done = run("import", "--from", "plaudit", str(path), "-p", "export/bad")
         assert (done.code, text in done.err) == (2, True), name
     manifest = tmp_path / "x.jsonl.manifest.json"
     manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 99'))
-    assert "version 99" in run("import", str(path), "-p", "export/bad").err
+    assert "version 99" in run("import", "--from", "plaudit", str(path), "-p", "export/bad").err
     manifest.unlink()
 
     rows = [
@@ -439,23 +502,23 @@ def test_bad_files_are_reported_by_row_or_refused_as_a_whole(
         good[2],
     ]
     path.write_bytes(b"\r\n".join(rows))
-    done = run("import", str(path), "-p", "export/bad", "--report", str(tmp_path / "report.json"))
+    done = run("import", "--from", "plaudit", str(path), "-p", "export/bad", "--report", str(tmp_path / "report.json"))
     assert done.code == 1
     report = json.loads((tmp_path / "report.json").read_text())
     assert [row["place"] for row in report["refused_rows"]] == ["line 3", "line 4", "line 5", "line 6"]
     assert (report["rows"], report["new"], report["there"], report["refused"]) == (7, 2, 1, 4)
-    assert run("import", str(path), "-p", "export/bad", "--dry-run").code == 1
+    assert run("import", "--from", "plaudit", str(path), "-p", "export/bad", "--dry-run").code == 1
 
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.jsonl").write_bytes(good[3])
     (tmp_path / "folder" / "link.jsonl").symlink_to(path)
-    assert "new 1" in run("import", str(tmp_path / "folder"), "-p", "export/bad").err
+    assert "new 1" in run("import", "--from", "plaudit", str(tmp_path / "folder"), "-p", "export/bad").err
     bomb = tmp_path / "bomb.jsonl.gz"
     with gzip.open(bomb, "wb") as out:
         for _ in range(80):
             out.write(b" " * 1024 * 1024)
-    assert "times its compressed size" in run("import", str(bomb), "-p", "export/bad").err
-    assert run("import", str(tmp_path / "x.csv"), "-p", "export/bad").code == 2
+    assert "times its compressed size" in run("import", "--from", "plaudit", str(bomb), "-p", "export/bad").err
+    assert run("import", "--from", "plaudit", str(tmp_path / "x.csv"), "-p", "export/bad").code == 2
 
 
 async def _awaited(client: plaudit.AsyncClient, path: Path) -> None:

@@ -34,9 +34,18 @@ def form_of(given: str | None) -> str:
 
 
 def show(
-    rows: Iterable[Feedback], form: str | None, fields: Sequence[str] = (), *, refs: bool = True, single: bool = False
+    rows: Iterable[Feedback],
+    form: str | None,
+    fields: Sequence[str] = (),
+    *,
+    refs: bool = True,
+    single: bool = False,
+    excel: bool = False,
 ) -> int:
-    """Print records, or some `fields` of each; returns how many. With `single`, JSON is one value and no list."""
+    """Print records, or some `fields` of each; returns how many.
+
+    With `single`, JSON is one value and no list; with `excel` no cell of a CSV is a formula.
+    """
     form = form_of(form)
     match form:
         case "table":
@@ -49,7 +58,12 @@ def show(
             return _print(_one_line(row.payload_json) for row in rows)
         case "csv":
             names = list(fields) or _columns()
-            return print_csv(names, ([_csv_value(value_at(row, name)) for name in names] for row in rows))
+            cells = ([_csv_value(value_at(row, name)) for name in names] for row in rows)
+            if excel:
+                from plaudit._core.lines import no_formula
+
+                cells = ([no_formula(cell) for cell in row] for row in cells)
+            return print_csv(names, cells)
         case _:
             return _print_json((_json_of(row, fields) for row in rows), form, single)
 

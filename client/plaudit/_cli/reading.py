@@ -31,11 +31,19 @@ _limit_option = click.option(
 @_limit_option
 @click.option("--all", "every", is_flag=True, help="Every record, whatever the limit.")
 @_fields_option
+@click.option("--excel", is_flag=True, help="Of CSV: keep a spreadsheet from taking texts for formulas.")
 @click.option("--explain", is_flag=True, help="Print the query as a tree, and ask nothing.")
 @output("id", "payload")
 @flags
 def query(
-    order: str | None, limit: int, every: bool, fields: str | None, explain: bool, form: str | None, **given: Any
+    order: str | None,
+    limit: int,
+    every: bool,
+    fields: str | None,
+    excel: bool,
+    explain: bool,
+    form: str | None,
+    **given: Any,
 ) -> None:
     """Show the records that match WHERE, the oldest first.
 
@@ -45,6 +53,8 @@ def query(
     from plaudit._cli.output import check_fields, is_terminal, json_text, print_line, show
     from plaudit._cli.where import query_of
 
+    if excel and form != "csv":
+        raise click.UsageError("--excel is an option of -o csv")
     asked = query_of(**given)
     if explain:
         print_line(json_text(asked.to_dict() if asked is not None else None))
@@ -52,7 +62,7 @@ def query(
     names = check_fields(fields)
     with connect() as client:
         found = client.get_feedback(asked, limit=None if every else limit, order_by=_order(order))
-        count = show(found.stream() if every else found, form, names)
+        count = show(found.stream() if every else found, form, names, excel=excel)
         if not every and count == limit and is_terminal() and limit:
             total = client.count(asked)
             if total > count:

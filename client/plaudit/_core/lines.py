@@ -26,6 +26,7 @@ _SPAN_STATUS: Final[Mapping[int, str]] = {
     v1.SpanStatusCode.SPAN_STATUS_CODE_ERROR: '"ERROR"',
 }
 _scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _BLANKS: Final = " \t\r\n"
 
 
@@ -69,6 +70,11 @@ def harmless(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def no_formula(text: str) -> str:
+    """A text for a cell of a spreadsheet, which takes some beginnings for formulas: with an apostrophe before these."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def record_of(line: str, *, project: str | None = None) -> Feedback:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from plaudit import v1
-from plaudit._core.lines import line_of, time_text
+from plaudit._core.lines import line_of, no_formula, time_text
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._frames.columns import Column, Kind
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FORMS: Final = ("jsonl", "csv", "parquet")
 """The forms, which are also the ends of files' names."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _ROW_GROUP: Final = 50_000
 _BATCH: Final = 5_000
 _EXTRACTED: Final[dict[str, Kind]] = {"double": "number", "int": "integer", "text": "text", "bool": "boolean"}
@@ -63,7 +62,7 @@ class Csv:
         for field, value in message.ListFields():
             place, write, is_free = _CELLS[field.number]
             text = write(value)
-            row[place] = _quoted(_no_formula(text) if self._excel else text) if is_free else text
+            row[place] = _quoted(no_formula(text) if self._excel else text) if is_free else text
         self._out.write((",".join(row) + "\r\n").encode())
 
     def close(self) -> None:
@@ -211,10 +210,6 @@ def _quoted(text: str) -> str:
     if '"' in text:
         return f'"{text.replace(chr(34), chr(34) * 2)}"'
     return f'"{text}"' if "," in text or "\n" in text or "\r" in text else text
-
-
-def _no_formula(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
 
 
 def _split(path: str) -> list[str]:
