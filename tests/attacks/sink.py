@@ -1,7 +1,8 @@
-"""A listener that takes whatever comes: `python -m tests.attacks.sink [--refuse]` prints its address.
+"""A listener that takes whatever comes: `python -m tests.attacks.sink [--refuse | --http]` prints its address.
 
 An attacker beside it shows what the attacker's own work costs other processes. It answers nothing, or with
-`--refuse` the end of each request with RESOURCE_EXHAUSTED, so that callers who wait for answers go on.
+`--refuse` the end of each request with RESOURCE_EXHAUSTED, so that callers who wait for answers go on; with `--http`
+it does so over HTTP/1.1, as Connect writes it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import contextlib
 import struct
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from tests.attacks.frames import (
     DATA,
@@ -25,6 +28,13 @@ from tests.attacks.frames import (
 _WINDOW = struct.pack(">I", 2**31 - 1 - 65_535)
 _PREFACE_BYTES = 24
 _REFUSAL = refusal(8)
+_HTTP_BODY = b'{"code":"resource_exhausted"}'
+_HTTP_REFUSAL = (
+    b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: "
+    + str(len(_HTTP_BODY)).encode()
+    + b"\r\n\r\n"
+    + _HTTP_BODY
+)
 
 
 async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refuse: bool) -> None:
@@ -38,6 +48,15 @@ async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refu
             if refuse:
                 answers = [frame(HEADERS, END_STREAM | END_HEADERS, stream, _REFUSAL) for stream in ends.within(taken)]
                 writer.write(b"".join(answers))
+
+
+async def _take_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            await reader.readexactly(length)
+            writer.write(_HTTP_REFUSAL)
 
 
 class Ends:
@@ -66,11 +85,14 @@ class Ends:
         return found
 
 
-async def main(refuse: bool) -> None:
-    server = await asyncio.start_server(lambda reader, writer: _take(reader, writer, refuse), "127.0.0.1", 0)
+async def main(refuse: bool, http: bool) -> None:
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Coroutine[Any, Any, None]:
+        return _take_http(reader, writer) if http else _take(reader, writer, refuse)
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
     print("{}:{}".format(*server.sockets[0].getsockname()), flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main("--refuse" in sys.argv[1:]))
+    asyncio.run(main("--refuse" in sys.argv[1:], "--http" in sys.argv[1:]))

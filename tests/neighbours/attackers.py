@@ -22,6 +22,7 @@ import grpc
 from tests.attacks.frames import Connection, Outcome, block, envelope
 from tests.attacks.turns import Turns, take_turns
 from tests.neighbours.catalogue import ATTACKS, CUT, OWN_DEADLINE, Calls, Streams
+from tests.neighbours.connect import HttpConnection
 
 NICENESS = 10
 STREAMS_PER_CONNECTION = 100
@@ -31,7 +32,7 @@ SLACK_SECONDS = 1.0
 
 _BEGINNING_SECONDS = 0.3
 _LONGEST_BEGINNING_SECONDS = 3.0
-_OPENED_PER_SECOND = 4000.0
+_OPENED_PER_SECOND = 1000.0
 _OPENED_AGAIN_PER_SECOND = 10.0
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -69,7 +70,7 @@ class Attackers:
         self._orders = orders
         self._attack = ATTACKS[orders.attack]
         self._tasks: list[asyncio.Task[None]] = []
-        self._connections: list[Connection] = []
+        self._connections: list[Connection | HttpConnection] = []
         self._due: dict[tuple[int, str], float] = {}
         self._opened: list[asyncio.Event] = []
         self._leaving = False
@@ -133,6 +134,9 @@ class Attackers:
 
     async def _call(self, calls: Calls, number: int) -> None:
         """One call after the other."""
+        if self._attack.http:
+            await self._call_http(calls, number)
+            return
         headers = self._headers(calls.path, number)
         body = envelope(calls.request(number).SerializeToString())
         deadline, pause = self._orders.deadline, 1 / calls.per_second
@@ -141,9 +145,7 @@ class Attackers:
         while True:
             if connection.closed.done():
                 connection = await self._connect(number)
-            began = time.monotonic()
-            if calls.bounded:
-                self._due[place] = began + (deadline or self._orders.limit) + SLACK_SECONDS
+            began = self._begin_call(calls, place)
             ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
             def end(outcome: Outcome, ended: asyncio.Future[Outcome] = ended) -> None:
@@ -157,12 +159,42 @@ class Attackers:
             except TimeoutError:
                 connection.reset(stream)
                 text = OWN_DEADLINE
-            now = time.monotonic()
-            # The server's end of the same deadline may be a little earlier than ours.
-            expired = deadline is not None and now - began > 0.9 * deadline and text != "OK"
-            self.answers[OWN_DEADLINE if expired else text] += 1
-            self.late += now > self._due.pop(place, now)
-            await asyncio.sleep(max(0.0, began + pause - now))
+            self._end_call(place, began, text)
+            await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
+
+    async def _call_http(self, calls: Calls, number: int) -> None:
+        """One call after the other, over HTTP."""
+        sources, keys, deadline = self._orders.sources, self._orders.keys, self._orders.deadline
+        connection = HttpConnection(self._orders.target, sources[number % len(sources)])
+        self._connections.append(connection)
+        headers = {"authorization": f"Bearer {keys[number % len(keys)]}"} if keys else {}
+        if deadline is not None:
+            headers["connect-timeout-ms"] = str(round(deadline * 1000))
+        body, place = calls.request(number).SerializeToString(), (number, calls.path)
+        while True:
+            began = self._begin_call(calls, place)
+            try:
+                async with asyncio.timeout(deadline):
+                    text = await connection.call(calls.path, body, headers)
+            except TimeoutError:
+                text = OWN_DEADLINE
+            except OSError:
+                text = CUT
+            self._end_call(place, began, text)
+            await asyncio.sleep(max(0.0, began + 1 / calls.per_second - time.monotonic()))
+
+    def _begin_call(self, calls: Calls, place: tuple[int, str]) -> float:
+        began = time.monotonic()
+        if calls.bounded:
+            self._due[place] = began + (self._orders.deadline or self._orders.limit) + SLACK_SECONDS
+        return began
+
+    def _end_call(self, place: tuple[int, str], began: float, text: str) -> None:
+        now, deadline = time.monotonic(), self._orders.deadline
+        # The server's end of the same deadline may be a little earlier than ours.
+        expired = deadline is not None and now - began > 0.9 * deadline and text != "OK"
+        self.answers[OWN_DEADLINE if expired else text] += 1
+        self.late += now > self._due.pop(place, now)
 
     async def _hold(self, streams: Streams, number: int) -> None:
         """As many open calls as there should be."""

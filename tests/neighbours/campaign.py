@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 
 from plaudit_server import config
 from tests.attacks.turns import Turns
@@ -32,6 +34,8 @@ _LONGEST_STOP_SECONDS = 20.0
 _LONGEST_AFTER_SECONDS = 10.0
 _WINDOW_SECONDS = 0.2
 _IDLE_SHARE = 0.3
+_LOG_SECONDS = 10.0
+_HTTP_LISTEN = re.compile(r"http\.listen on ([\w.:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Figures:
 def server_flags(case: Case) -> list[str]:
     """How the server of a case is started."""
     flags = ["--connections-shutdown-grace-seconds", str(GRACE_SECONDS)]
+    if case.attack.http:
+        flags += ["--http-listen", "127.0.0.1:0"]
     if case.authenticated:
         flags += ["--auth-api-keys", "--audit-log", "off"]
     if case.deadline is None:
@@ -81,6 +87,29 @@ def orders(case: Case, store: Store, target: str) -> Orders:
     # The well-behaved caller comes from 127.0.0.1.
     sources = [""] if case.authenticated else [f"127.0.0.{number + 2}" for number in range(case.callers)]
     return Orders(case.attack.name, target, case.attackers, case.deadline, limit, keys, sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Sinks:
+    """Addresses of listeners that refuse everything at once."""
+
+    grpc: str
+    http: str
+
+    def of(self, case: Case) -> str:
+        """The one for attackers of this case."""
+        return self.http if case.attack.http else self.grpc
+
+
+def _http_address(server: ServerProcess) -> str:
+    """Where the HTTP port listens, as the server's log says."""
+    until = time.monotonic() + _LOG_SECONDS
+    while time.monotonic() < until:
+        for line in server.log:
+            if found := _HTTP_LISTEN.search(line):
+                return found[1]
+        time.sleep(0.02)
+    raise RuntimeError("the server's log has no address of the HTTP port")
 
 
 @contextmanager
@@ -114,7 +143,7 @@ def stop(server: ServerProcess, observed: Observed) -> None:
 
 
 def measure(
-    cases: Sequence[Case], store: Store, sink: str, rounds: Rounds, budget: Budget, *, best: bool = False
+    cases: Sequence[Case], store: Store, sinks: Sinks, rounds: Rounds, budget: Budget, *, best: bool = False
 ) -> list[Figures]:
     """Run cases that want the same server, one after the other; it is told to stop while the last attack goes on.
 
@@ -129,8 +158,8 @@ def measure(
         with honest.acting():
             time.sleep(_WARM_UP_SECONDS)
         for figures in found:
-            told = orders(figures.case, store, server.target)
-            with told.process(sink) as beside, told.process(server.target) as attackers:
+            told = orders(figures.case, store, _http_address(server) if figures.case.attack.http else server.target)
+            with told.process(sinks.of(figures.case)) as beside, told.process(told.target) as attackers:
                 place = _Place(figures, store, server, beside, attackers, honest)
                 _repeat(place, rounds, budget, best=best)
                 if figures is found[-1]:
@@ -192,10 +221,22 @@ def _round(place: _Place, seconds: float, number: int) -> tuple[Times, Times]:
         taken[attacked] = said["taken"]
         observed.failed.update(said["failed"])
         observed.health.update(said["health"])
-        after = _seconds_busy([place.server.process.pid, *place.store.pids])
+        after = _seconds_busy([place.server.process.pid, *_children(place.server.process.pid), *place.store.pids])
         if attacked:
             observed.after_seconds = max(observed.after_seconds, after)
     return taken[False], taken[True]
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _text(task / "children").split()]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # a thread that has ended meanwhile
+        return ""
 
 
 def _seconds_busy(pids: list[int]) -> float:

@@ -30,6 +30,9 @@ _BUSY: Final = frozenset(
 _ANY: Final = _BUSY | {"OK", EXPENSIVE, OWN_DEADLINE, "DEADLINE_EXCEEDED"}
 
 _LEGAL: Final = Expected(_ANY)
+_LARGE: Final = Expected(_ANY | {"RESOURCE_EXHAUSTED AGGREGATE_TOO_LARGE"})
+_ANALYTICS: Final = "plaudit.v1.AnalyticsService"
+_DEFINITIONS: Final = "plaudit.v1.DefinitionService"
 
 LARGE_PAYLOAD_BYTES: Final = 1_000_000
 
@@ -44,11 +47,12 @@ class Calls:
     per_second: float = 10.0
     bounded: bool = True
     """Whether the server owes an end within its limit; a long stream that is read may go on."""
+    service: str = SERVICE
 
     @property
     def path(self) -> str:
         """As in HTTP."""
-        return f"/{SERVICE}/{self.rpc}"
+        return f"/{self.service}/{self.rpc}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Attack:
     """Whether the row of the attackers' project is locked in the database all the time."""
     statement_timeout: str = ""
     """The database's own limit, as a managed one has it."""
+    http: bool = False
+    """Whether the attackers come by the HTTP port, with Connect's protocol."""
 
 
 def _every(expected: str, *others: str) -> Expected:
@@ -132,6 +138,8 @@ def _watching(number: int) -> Message:
 
 
 _ONE, _MANY = queries.one_term(), queries.many_terms()
+_ALMOST_AS_MANY: Final = queries.many_terms(fewer=10)
+"""For a request that has expressions beside its query."""
 _PAYLOADS: Final = Expected(
     _ANY
     | {"INVALID_ARGUMENT INVALID_FIELD", "INVALID_ARGUMENT MALFORMED_MESSAGE", "RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE"}
@@ -166,10 +174,52 @@ def _scans() -> Iterator[Attack]:
         yield Attack("2, 3, 4", name, (calls,))
 
 
+def _analytics() -> Iterator[Attack]:
+    """Questions about all records of a large project, and those that a costly filter is for."""
+
+    def calls(rpc: str, kind: Any, query: wire.Query | None, **fields: Any) -> Calls:
+        return Calls(rpc, _reading(kind, query, **fields), service=_ANALYTICS)
+
+    number, text = (wire.Expression(field=f"payload.{name}") for name in ("n", "text"))
+    mean = wire.Measure(name="mean", function=wire.MeasureFunction.MEASURE_FUNCTION_MEAN, value=number)
+    by_text = [wire.Grouping(name="text", value=text)]
+    rated = {"value": number, "rater": text}
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "AggregateFeedback": (wire.AggregateFeedbackRequest, {"measures": [mean]}),
+        "DescribeFeedback": (wire.DescribeFeedbackRequest, {"all": True}),
+        "MeasureAgreement": (wire.MeasureAgreementRequest, rated),
+    }
+    for rpc, (kind, fields) in kinds.items():
+        name = rpc.removesuffix("Feedback").removeprefix("Measure").lower()
+        filtered = calls(rpc, kind, _ALMOST_AS_MANY, **fields)
+        yield Attack("2, 3, 4", f"{name}-many-terms", (filtered,), _TOO_EXPENSIVE)
+        yield Attack("2, 3, 4", f"{name}-all", (calls(rpc, kind, None, **fields),), _LARGE)
+    grouped = calls("AggregateFeedback", wire.AggregateFeedbackRequest, _ONE, group_by=by_text, measures=[mean])
+    yield Attack("2, 3, 4", "aggregate-by-payload", (grouped,), _LARGE)
+    refs = [f"weave:///{PROJECT}/call/{number:08d}" for number in range(1000)]
+    summary = calls("SummarizeRefs", wire.SummarizeRefsRequest, _MANY, refs=refs, include_newest=True)
+    yield Attack("2, 3, 4", "summarize-many-terms", (summary,))
+    defined = wire.Definition(feedback_type="attack", value_path="n", numeric=wire.NumericRule())
+    check = _reading(wire.CheckDefinitionRequest, _MANY, definition=defined)
+    checked = Calls("CheckDefinition", check, service=_DEFINITIONS)
+    yield Attack("2, 3, 4", "check-definition-many-terms", (checked,), _TOO_EXPENSIVE)
+
+
+def _http() -> Iterator[Attack]:
+    """What costs most, by the other port."""
+    count = Calls("CountFeedback", _reading(wire.CountFeedbackRequest, _MANY))
+    page = Calls("QueryFeedback", _reading(wire.QueryFeedbackRequest))
+    yield Attack("2, 3, 4", "http-count-many-terms", (count,), _TOO_EXPENSIVE, http=True)
+    yield Attack("2, 3, 4", "http-pages", (page,), http=True)
+    nested = Calls("BatchCreateFeedback", _two_of(nested_arrays), per_second=1.0)
+    yield Attack("11", "http-nested-arrays", (nested,), _PAYLOADS, deadlines=False, http=True)
+
+
 def _purges() -> Iterator[Attack]:
     purge = wire.PurgeFeedbackRequest
     dry = Calls("PurgeFeedback", _reading(purge, _MANY, dry_run=True))
-    yield Attack("1, 6", "purge-dry-run", (dry,), _TOO_EXPENSIVE)
+    # It goes on from a token, like the purge itself.
+    yield Attack("1, 6", "purge-dry-run", (dry,), _every("OK", EXPENSIVE))
     yield Attack("1, 6", "purge-many-terms", (Calls("PurgeFeedback", _reading(purge, _MANY)),), _every("OK", EXPENSIVE))
     # What is purged has to be erased from the file, too, after the answer.
     erased = Expected(_ANY, frozenset({"OK"}), leaves=False)
@@ -217,7 +267,9 @@ def _others() -> Iterator[Attack]:
         yield Attack("11", name, (calls,), _PAYLOADS, deadlines=False)
 
 
-ATTACKS: Final = {attack.name: attack for attack in (*_purges(), *_scans(), *_others(), *_held())}
+ATTACKS: Final = {
+    attack.name: attack for attack in (*_purges(), *_scans(), *_analytics(), *_others(), *_http(), *_held())
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +311,6 @@ def _cases() -> Iterator[Case]:
 
 CASES: Final = tuple(_cases())
 
-_SHORT: Final = ("purge-dry-run", "count-many-terms", "unread-streams")
+_SHORT: Final = ("count-many-terms", "nested-arrays", "unread-streams")
 SHORT: Final = tuple(Case(ATTACKS[name], SQLITE, 4, authenticated=False) for name in _SHORT)
 """Those of `make test`, on one server, and without keys, which take a second to make."""

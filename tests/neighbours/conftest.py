@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.neighbour import sink_process
+from tests.neighbours.campaign import Sinks
 from tests.neighbours.catalogue import COUNTS
 from tests.neighbours.stores import Originals
 
@@ -28,7 +29,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Originals]:
 
 
 @pytest.fixture(scope="session")
-def sink() -> Iterator[str]:
-    """The address of a listener that refuses everything at once."""
-    with sink_process("--refuse") as address:
-        yield address
+def sinks() -> Iterator[Sinks]:
+    """Listeners that refuse everything at once."""
+    with sink_process("--refuse") as grpc, sink_process("--http") as http:
+        yield Sinks(grpc, http)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -94,7 +95,10 @@ class Originals:
         directory = self._directory / "case"
         directory.mkdir()
         try:
-            yield Store(f"sqlite:{shutil.copyfile(original, directory / 'plaudit.db')}", keys)
+            copy = shutil.copyfile(original, directory / "plaudit.db")
+            # What the copy leaves to write would be waited for by the first commits.
+            os.sync()
+            yield Store(f"sqlite:{copy}", keys)
         finally:
             shutil.rmtree(directory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -226,6 +227,11 @@ class SelectRecordsToTry(Read[Records]):
     after: int
     limit: int
     max_bytes: int
+
+    @property
+    def question(self) -> Hashable:
+        """Whatever the page."""
+        return SelectRecordsToTry, self.project, self.feedback_type, self.filter
 
     @property
     def snapshot(self) -> bool:

@@ -93,8 +93,8 @@ class FindMatches(Read[Found]):
 
     @property
     def question(self) -> Hashable:
-        """Whatever the slice; None for a window, whose cost is bounded."""
-        return (FindMatches, self.project, self.filter, self.not_of) if self.window is None else None
+        """Whatever the slice, or the window."""
+        return FindMatches, self.project, self.filter, self.not_of, self.window is None
 
     def steps(self, sql: Prepared) -> Steps[Found]:
         """Where to end, and then the matches before it."""
