@@ -32,8 +32,7 @@ class AsyncProjectOperations(Operations[AsyncTransport]):
         **call: Unpack[CallArguments],
     ) -> Definition:
         """As `Client.define`; `checked` is what `check` returned."""
-        revision = None if checked is None else checked.revision
-        return await self._finished(self._defined(definition, revision, expected_version, project), call)
+        return await self._finished(self._defined(definition, checked, expected_version, project), call)
 
     async def check(
         self,

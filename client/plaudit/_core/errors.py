@@ -205,3 +205,15 @@ def _rebuild(kind: type[PlauditError], message: str, code: str, state: Mapping[s
     error = kind(message, code=grpc.StatusCode[code])
     error.__dict__.update(state)
     return error
+
+
+def breaks_stored(project: str, feedback_type: str, count: int, examples: Sequence[str]) -> PlauditError:
+    """The error of a definition that stored records break, as a server gives it that finds them."""
+    id = examples[0] if examples else ""
+    return PlauditError(
+        f"{count} stored records break the definition, such as {id}; define it without `checked` to keep them as they"
+        " are",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        reason="DEFINITION_BREAKS_STORED",
+        metadata={"project": project, "feedback_type": feedback_type, "count": str(count), "id": id},
+    )

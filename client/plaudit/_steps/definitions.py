@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from plaudit import v1
 from plaudit._core.definitions import CheckResult, Definition, undefined_payload
-from plaudit._core.errors import AbortedError, InvalidArgumentError
+from plaudit._core.errors import AbortedError, InvalidArgumentError, breaks_stored
 from plaudit._core.expr import QueryLike
 from plaudit._core.paging import Pages
 from plaudit._core.question import query_message
@@ -41,9 +41,15 @@ def known(project: str) -> Steps[Known]:
 
 
 def defined(
-    project: str, definition: Definition, expected_version: int | None, checked_revision: int | None
+    project: str, definition: Definition, expected_version: int | None, found: CheckResult | None
 ) -> Steps[Definition]:
-    """Make a definition, or its next version. After a check, whatever was stored meanwhile is checked as well."""
+    """Make a definition, or its next version.
+
+    After a check it is refused when a stored record breaks it: one that was found, or one that was stored meanwhile.
+    """
+    checked_revision = None if found is None else found.revision
+    if found is not None and found.breaking:
+        raise breaks_stored(project, definition.feedback_type, found.breaking, found.examples)
     for remaining in reversed(range(_ROUNDS)):
         request = v1.PutDefinitionRequest(
             project=project,
@@ -58,7 +64,7 @@ def defined(
                 raise
             again = yield from checked(project, definition, None)
             if again.breaking:
-                raise
+                raise breaks_stored(project, definition.feedback_type, again.breaking, again.examples) from error
             checked_revision = again.revision
         else:
             return Definition.from_proto(response.definition)

@@ -174,12 +174,12 @@ class Operations(Generic[TransportT]):
     def _defined(
         self,
         definition: Definition,
-        checked_revision: int | None,
+        found: CheckResult | None,
         expected_version: int | None,
         project: str | None,
     ) -> Steps[Definition]:
         project_id = self.project_for(project)
-        stored = yield from defined(project_id, definition, expected_version, checked_revision)
+        stored = yield from defined(project_id, definition, expected_version, found)
         self._known_definitions.pop(project_id, None)
         return stored
 

@@ -33,14 +33,15 @@ class ProjectOperations(Operations[Transport]):
     ) -> Definition:
         """Store what a feedback type means, and return it as stored: a new version, or the newest if nothing is new.
 
-        With `checked`, the result of `check` for it, it is refused if a record stored since then breaks it.
+        With `checked`, the result of `check` for it, it is refused if a stored record breaks it: one that was found, or
+        one that was stored since then.
         `expected_version` is the version that must be the newest, 0 for none.
 
         Raises InvalidArgumentError for a definition that breaks rules, AbortedError for another version, and
         PlauditError with the reason DEFINITION_BREAKS_STORED; for administrators.
         """
-        revision = None if checked is None else checked.revision
-        return self._finished(self._defined(definition, revision, expected_version, project), call)
+        found = None if checked is None else checked.result
+        return self._finished(self._defined(definition, found, expected_version, project), call)
 
     def check(
         self,

@@ -75,6 +75,11 @@ def decimal(number: float) -> Decimal:
     return Decimal(number) if isinstance(number, int) else Decimal(repr(number))
 
 
+def _shown(number: float) -> str:
+    """A number as people write it: 0.1, and 5 for 5.0."""
+    return repr(number).removesuffix(".0")
+
+
 @dataclass(frozen=True, slots=True)
 class Numeric(_Cheap):
     """A number from `low` to `high`, in steps of `step` from `low` (else 0), where `step` is not 0."""
@@ -102,14 +107,14 @@ class Numeric(_Cheap):
             out.append(Breach(at, "must be a number"))
             return
         if not above:
-            out.append(Breach(at, f"must be at least {self.low:.17g}"))
+            out.append(Breach(at, f"must be at least {_shown(self.low)}"))
         elif not below:
-            out.append(Breach(at, f"must be at most {self.high:.17g}"))
+            out.append(Breach(at, f"must be at most {_shown(self.high)}"))
         if self.integer and kind is float and not value.is_integer():
             out.append(Breach(at, "must be a whole number"))
         if self.step and not self.is_step(value):
-            start = "0" if self.low == -math.inf else f"{self.low:.17g}"
-            out.append(Breach(at, f"must be {start} and whole steps of {self.step:.17g}"))
+            start = "0" if self.low == -math.inf else f"{_shown(self.low)}"
+            out.append(Breach(at, f"must be {start} plus a whole number of steps of {_shown(self.step)}"))
 
     def _compare(self, value: int) -> tuple[bool, bool]:
         """Whether an int is not below `low`, and not above `high`."""
