@@ -1,0 +1,1 @@
+"""plaudit for agents: the official client over stdio, as an agent's host runs it."""
