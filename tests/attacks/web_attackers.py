@@ -118,8 +118,8 @@ async def pipeline(attack: Counting) -> None:
 
 
 async def read_nothing(attack: Counting) -> None:
-    """Watches whose caller takes nothing, and that begin again when they are ended."""
-    body = json.dumps({"project": "acme/neighbour", "afterRevision": "0"}).encode()
+    """Watches whose caller takes nothing of what the neighbour writes, and that begin again each second."""
+    body = json.dumps({"project": "acme/neighbour"}).encode()
     envelope = struct.pack("!BI", 0, len(body)) + body
     sent = request(f"{SERVICE}WatchFeedback", envelope).replace(b"application/json", b"application/connect+json")
 
