@@ -99,6 +99,7 @@ def test_lines_are_the_records_and_the_manifest_describes_them(client: plaudit.C
         client._settings.project,
         None,
     )
+    assert manifest["store_id"] == client.server_info().store_id != ""
     assert sorted(each.name for each in tmp_path.iterdir()) == ["all.jsonl", "all.jsonl.manifest.json"]
 
     some = client.get_feedback((field("payload.n") >= 100) & (field("feedback_type") == "t1"))

@@ -62,6 +62,15 @@ def test_readme_shell_stores_and_finds_feedback() -> None:
     assert out.count('"payloadJson": "{\\"score\\": 0.8}"') == 2
 
 
+def test_readme_command_line_finds_feedback() -> None:
+    [command] = re.findall(r"`plaudit (query [^`]*)`", README)
+    with server() as running:
+        running.client("acme/chat").create({"ref": "urn:x", "feedback_type": "t", "payload": {"score": 0.8}})
+        found = _run(["bash", "-euc", f"{sys.executable} -m plaudit {command}"], running)
+
+    assert '"payload":{"score":0.8}' in found
+
+
 def test_demo_tells_what_both_creators_said() -> None:
     out = _run([sys.executable, "-W", "error", "examples/demo.py"])
 

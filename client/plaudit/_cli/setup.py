@@ -163,7 +163,7 @@ def info(form: str | None) -> None:
     values: dict[str, Any] = {
         "version": server.version,
         "store": server.store,
-        **({"store_id": store_id} if (store_id := getattr(server, "store_id", "")) else {}),
+        "store_id": server.store_id,
         "erasure_pending": server.erasure_pending,
         "caller": caller.name,
         "credential": caller.credential,

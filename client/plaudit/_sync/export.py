@@ -71,7 +71,7 @@ def exported(
     `settle` is whether records that change meanwhile are written once, as they then are: always, but to `-`.
     """
     reader = ProjectReader(client, project)
-    asked = Asked(project, query, getattr(client.server_info(), "store_id", ""))
+    asked = Asked(project, query, client.server_info().store_id)
     name = str(to)
     with counted(progress, lambda: client.count(query, project=project)) as advance:
         if name == "-":
