@@ -83,3 +83,18 @@ def test_aggregate(table: PostgresTable, rows: list[dict[str, Any]], when: dict[
 @given(rows=generated.tables(), when=generated.others())
 def test_others(table: PostgresTable, rows: list[dict[str, Any]], when: dict[str, Any]) -> None:
     comparing.check_other(table, when, rows)
+
+
+def test_the_variance_of_a_column_of_large_integers(table: PostgresTable) -> None:
+    rows = [
+        cases.evaluator_row(
+            {"id": f"f{n}", "project_id": cases.PROJECT, "weave_ref": "urn:x", "feedback_type": "a"}
+            | {"created_at": "2025-03-01T10:00:00Z"},
+            2**62 + n,
+        )
+        for n in range(3)
+    ]
+    when: dict[str, Any] = {"project_id": cases.PROJECT, "measures": []}
+    for function in ("variance", "stddev", "sum", "mean"):
+        when["measures"].append({"name": function, "function": function, "value": {"$getField": "revision"}})
+    comparing.check_aggregate(table, generated.question_of(when), rows)

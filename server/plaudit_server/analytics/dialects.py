@@ -12,6 +12,9 @@ from typing import Any, Final, get_args
 from plaudit_server.analytics.arithmetic import FIRST_INTEGER, LAST_INTEGER, nearest
 from plaudit_server.query.refparts import RefPartName
 
+MOMENT: Final = 10**18
+"""What is added to a time in microseconds, so that every one has as many digits, and is positive."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyticsDialect:
@@ -21,6 +24,8 @@ class AnalyticsDialect:
     """A null of a kind, where the engine must know of which."""
     whole: str
     """The number `{value}` of a map, an integer where it is whole and within 64 bits."""
+    moment: str
+    """The time and the id of a record as one text, in whose order records are; a time in MOMENT's digits."""
     fence: str
     """Ends a subquery that must not be merged into the one around it, which would compute values at each use."""
     greatest: str
@@ -91,6 +96,7 @@ _SQLITE_SUMMED: Final = (
 SQLITE: Final = AnalyticsDialect(
     nulls=dict.fromkeys(("number", "text", "bool", "time"), "null"),
     whole="(select case when n = cast(n as integer) then cast(n as integer) else n end from (select {value} as n))",
+    moment=f"(created_at + {MOMENT}) || id",
     fence="limit -1",
     greatest="max",
     ref_parts={part: f"plaudit_ref_{part}({{value}})" for part in get_args(RefPartName)},
@@ -135,6 +141,7 @@ POSTGRES: Final = AnalyticsDialect(
         for kind, type in (("number", "numeric"), ("text", "text"), ("bool", "boolean"), ("time", "bigint"))
     },
     whole="{value}",
+    moment=f'((created_at + {MOMENT})::text || id) collate "C"',
     fence="offset 0",
     greatest="greatest",
     ref_parts={
@@ -169,7 +176,7 @@ POSTGRES: Final = AnalyticsDialect(
     averaged=("sum({value})",),
     total=_postgres_total,
     share="(({part})::float8 / nullif({whole}, 0))",
-    squared=("sum({value} * {value})", "max(abs({value}))"),
+    squared=("sum(({value})::numeric * {value})", "max(abs(({value})::numeric))"),
 )
 
 DIALECTS: Final[Mapping[str, AnalyticsDialect]] = {"sqlite": SQLITE, "postgresql": POSTGRES}

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from plaudit_server.analytics.aggregation import Aggregated, aggregate, columns_of, measuring
 from plaudit_server.analytics.describe import DescribeQuestion, Description, FieldCount
+from plaudit_server.analytics.dialects import MOMENT
 from plaudit_server.analytics.groups import ALL, Wanted
 from plaudit_server.analytics.measures import NOTHING, measure
 from plaudit_server.analytics.overview import Overview, SummaryQuestion
@@ -38,6 +39,8 @@ _RECORDS: Final = 100
 
 # Coefficients of fewer ratings are computed at once.
 _FEW_RATINGS: Final = 100
+
+_DIGITS: Final = len(str(MOMENT))
 
 _REF: Final = Grouping("ref", Value(Field(COLUMNS["ref"]), "text"))
 
@@ -188,12 +191,8 @@ def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
     found = yield from matching(sql, question.project, question.filter)
     refs = sql.traits.bind_list(list(question.refs))
     where = Sql(f"{found.text} and f.ref {sql.traits.sql('{in}')}", (*found.params, refs))
-    types: dict[str, list[tuple[str, int]]] = {}
-    counts = f"select f.ref, f.feedback_type, count(*) from feedback as f where {where.text} group by 1, 2"
-    for ref, feedback_type, count in (yield Statement(counts, where.params)):
-        types.setdefault(ref, []).append((feedback_type, count))
-    newest = dict((yield Statement(*_newest(where))))
-    reacted = yield from _reacted(sql, where)
+    newest = dict((yield _newest(sql, question, found)))
+    types, reacted = yield from _counted(sql, where)
     by_ref = Aggregate(question.project, group_by=(_REF,), measures=question.measures)
     measured: dict[Key, tuple[Measured, ...]] = {}
     if question.measures:
@@ -204,15 +203,15 @@ def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
     overviews = [
         Overview(
             ref,
-            sum(count for _, count in types.get(ref, ())),
-            tuple(sorted(types.get(ref, ()))),
+            sum(types.get(ref, {}).values()),
+            tuple(sorted(types.get(ref, {}).items())),
             fold_reactions(reacted.get(ref, ()), question.viewer, question.any_tone),
             newest.get(ref),
             measured.get(ref, nothing),
         )
         for ref in question.refs
     ]
-    ids = [newest[ref] for ref in question.refs if ref in newest] if question.with_newest else []
+    ids = [newest[ref] for ref in question.refs if newest.get(ref)] if question.with_newest else []
     return Summarized(overviews, at, (yield from _records(sql, question.project, ids)))
 
 
@@ -263,32 +262,37 @@ def _read(value: Value, held: Any) -> Any:
     return None if held is None else plain_value(held, value.kind)
 
 
-def _newest(where: Sql) -> Sql:
-    """Of each ref the id of its newest record."""
-    ranked = "row_number() over (partition by f.ref order by f.created_at desc, f.id desc) as place"
-    text = f"select f.ref as ref, f.id as id, {ranked} from feedback as f where {where.text}"
-    return Sql(f"select ref, id from ({text}) as ranked where place = 1", where.params)
+def _newest(sql: Prepared, question: SummaryQuestion, where: Sql) -> Statement:
+    """Of each ref that has records the id of the newest one, found by an index."""
+    text = (
+        f"select r.ref, (select f.id from feedback as f where {where.text} and f.ref = r.ref"
+        f" order by f.created_at desc, f.id desc limit 1) from {sql.traits.list_table} as r"
+    )
+    return Statement(text, (*where.params, sql.traits.bind_list(list(question.refs))))
 
 
-def _reacted(sql: Prepared, where: Sql) -> Steps[dict[str, list[Reacted]]]:
-    """The reactions on each ref."""
+def _counted(sql: Prepared, where: Sql) -> Steps[tuple[dict[str, dict[str, int]], dict[str, list[Reacted]]]]:
+    """Of each ref how many records of each type it has, and the reactions on it; the records are read once."""
     columns = columns_of(sql)
     emoji = columns.value(Value(Field(EMOJI), "text"))
     marks = ", ".join([sql.traits.placeholder] * len(REACTION_TYPES))
-    inner = (
-        f"select f.ref as ref, {emoji.text} as emoji, {OWNER} as owner, f.creator as creator,"
-        f" f.created_at as created_at, f.id as id from feedback as f where {where.text}"
-        f" and f.feedback_type in ({marks}) {columns.own.fence}"
+    rows = (
+        f"select f.ref as ref, f.feedback_type as type, case when f.feedback_type in ({marks}) then {emoji.text} end"
+        f" as emoji, {OWNER} as owner, f.creator as creator, f.created_at as created_at, f.id as id"
+        f" from feedback as f where {where.text} {columns.own.fence}"
     )
-    each = "partition by ref, emoji, owner, creator"
-    ranked = (
-        f"select ref, emoji, owner, creator, created_at, id, count(*) over ({each}) as times,"
-        f" row_number() over ({each} order by created_at, id) as place from ({inner}) as reactions"
-        " where emoji is not null"
-    )
-    text = f"select ref, emoji, owner, creator, times, created_at, id from ({ranked}) as ranked where place = 1"
-    rows = yield Statement(text, (*emoji.params, *where.params, *REACTION_TYPES))
+    of_reaction = "case when emoji is not null then {} end"
+    first = f"min({of_reaction.format(columns.own.moment)})"
+    by = f"ref, type, emoji, {of_reaction.format('owner')}, {of_reaction.format('creator')}"
+    text = f"select {by}, count(*), {first} from ({rows}) as found group by 1, 2, 3, 4, 5"
+    types: dict[str, dict[str, int]] = {}
     reacted: dict[str, list[Reacted]] = {}
-    for ref, *found in rows:
-        reacted.setdefault(ref, []).append(Reacted(*found))
-    return reacted
+    for ref, type, said, owner, creator, count, moment in (
+        yield Statement(text, (*REACTION_TYPES, *emoji.params, *where.params))
+    ):
+        counts = types.setdefault(ref, {})
+        counts[type] = counts.get(type, 0) + count
+        if said is not None:
+            created_at, id = int(moment[:_DIGITS]) - MOMENT, moment[_DIGITS:]
+            reacted.setdefault(ref, []).append(Reacted(said, owner, creator, count, created_at, id))
+    return types, reacted

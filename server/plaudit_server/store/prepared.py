@@ -21,6 +21,8 @@ class Traits:
     """The right side of the condition that a column is one of the texts of a list, bound as one value."""
     bind_list: Callable[[Sequence[str]], Any]
     """A list of texts as the value that `in_list` binds."""
+    list_table: str
+    """A table with the texts of such a list in its column `ref`, to be given a name."""
     text_bytes: str
     """The text column `{}` as bytes."""
     placeholder: str = "?"

@@ -69,6 +69,7 @@ def traits(fold_collation: str) -> Traits:
         make_project="INSERT INTO project (project, revision, last_created_at) VALUES (?, 0, 0)"
         " ON CONFLICT (project) DO NOTHING",
         in_list="= ANY(?)",
+        list_table='(SELECT unnest(%s::text[]) COLLATE "C" AS ref)',
         bind_list=list,
         text_bytes="convert_to({}, 'UTF8')",
         placeholder="%s",

@@ -65,6 +65,7 @@ _LOG_RETRY_SECONDS: Final = 1.0
 TRAITS: Final = Traits(
     dialect=SQLITE,
     in_list="IN (SELECT value FROM json_each(?))",
+    list_table="(SELECT value AS ref FROM json_each(?))",
     bind_list=json.dumps,
     text_bytes="CAST({} AS BLOB)",
     counts_first=True,
