@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.bench import (
+    analytics,
     batches,
     beside,
     creates,
@@ -53,7 +54,11 @@ _WITH_TARGETS = (
     sizes,
 )
 _FOR_COMPARISON = (payload_filter, watchers, loading)
-FAMILIES: tuple[Family, ...] = tuple(module.FAMILY for module in (*_WITH_TARGETS, *_FOR_COMPARISON))
+FAMILIES: tuple[Family, ...] = (
+    *(module.FAMILY for module in _WITH_TARGETS),
+    *analytics.FAMILIES,
+    *(module.FAMILY for module in _FOR_COMPARISON),
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,0 +1,322 @@
+"""Questions about many records beside the same SQL by hand, on both engines; refs at a glance beside a page."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import apsw
+import psycopg
+
+import plaudit
+from plaudit.v1 import (
+    AggregateFeedbackRequest,
+    Expression,
+    Grouping,
+    Measure,
+    MeasureFunction,
+    OrderBy,
+    SummarizeRefsRequest,
+    TimeBucket,
+    TimeUnit,
+)
+from plaudit_server.analytics.groups import Wanted
+from plaudit_server.analytics.overview_rules import check_summary
+from plaudit_server.analytics.reads import SelectGroups, SelectOverviews
+from plaudit_server.analytics.records import Aggregate
+from plaudit_server.analytics.rules import check_aggregate
+from plaudit_server.feedback.reads import Select
+from plaudit_server.query.indexes.declared import declare
+from plaudit_server.query.parse import parse_order
+from plaudit_server.store.base import Engine, Read
+from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
+from plaudit_server.store.url import open_store
+from tests.bench import scores
+from tests.bench.figures import Contender, Family, Figure, NotMeasured, Sample, Settings, Target, ratio, shared
+from tests.bench.load import _TICKS
+from tests.postgres.cluster import EXISTING, Cluster, binaries
+
+PAGE: Final = 1000
+REFS: Final = 500
+NEWEST: Final = 100
+_ZONE: Final = "Europe/Berlin"
+
+
+def question(**parts: Any) -> Aggregate:
+    """A question about the groups of the project."""
+    out: list[Any] = []
+    made = check_aggregate(AggregateFeedbackRequest(project=scores.PROJECT, **parts), out)
+    assert made is not None, out
+    return made
+
+
+def _measure(function: int, **parts: Any) -> Measure:
+    return Measure(name="m", function=function, value=Expression(field="payload.score"), **parts)  # type: ignore[arg-type]
+
+
+_MEAN = _measure(MeasureFunction.MEASURE_FUNCTION_MEAN)
+_PERCENTILES = _measure(MeasureFunction.MEASURE_FUNCTION_PERCENTILES, percents=[50, 95, 99])
+_BY_MODEL = [Grouping(value=Expression(field="payload.model"))]
+_BY_DAY = [Grouping(time=TimeBucket(unit=TimeUnit.TIME_UNIT_DAY, time_zone=_ZONE))]
+_OF_TYPE = plaudit.Query(plaudit.field("feedback_type") == scores.TYPE).to_proto()
+
+QUESTIONS: Final[Mapping[str, Aggregate]] = {
+    "mean": question(measures=[_MEAN]),
+    "mean by model": question(query=_OF_TYPE, group_by=_BY_MODEL, measures=[_MEAN]),
+    "percentiles by model": question(query=_OF_TYPE, group_by=_BY_MODEL, measures=[_PERCENTILES]),
+    "count by day": question(group_by=_BY_DAY),
+}
+
+# With the least guard that does not fail, and no more.
+_LITE_TYPE = f"where project = ? and feedback_type = '{scores.TYPE}'"
+_LITE_SCORE = "payload ->> '$.score'"
+_LITE_MODEL = "payload ->> '$.model'"
+SQLITE_BY_HAND: Final = {
+    "mean": f"select avg({_LITE_SCORE}) from feedback where project = ?",
+    "mean by model": f"select {_LITE_MODEL}, avg({_LITE_SCORE}) from feedback {_LITE_TYPE} group by 1",
+    "percentiles by model": (
+        "select m, percentile_cont(s, 0.5), percentile_cont(s, 0.95), percentile_cont(s, 0.99)"
+        f" from (select {_LITE_MODEL} as m, {_LITE_SCORE} as s from feedback {_LITE_TYPE}) group by 1"
+    ),
+    # The engine knows no zones: two hours are right for half of the year.
+    "count by day": (
+        "select (created_at + 7200000000) / 86400000000, count(*) from feedback where project = ? group by 1"
+    ),
+}
+_PG_TYPE = f"where project = %s and feedback_type = '{scores.TYPE}'"
+_PG_SCORE = "case when json_typeof(payload::json -> 'score') = 'number' then (payload::json ->> 'score')::float8 end"
+_PG_MODEL = "payload::json ->> 'model'"
+POSTGRES_BY_HAND: Final = {
+    "mean": f"select avg({_PG_SCORE}) from feedback where project = %s",
+    "mean by model": f"select {_PG_MODEL}, avg({_PG_SCORE}) from feedback {_PG_TYPE} group by 1",
+    "percentiles by model": (
+        f"select {_PG_MODEL}, percentile_cont(array[0.5, 0.95, 0.99]) within group (order by {_PG_SCORE})"
+        f" from feedback {_PG_TYPE} group by 1"
+    ),
+    "count by day": (
+        f"select date_trunc('day', to_timestamp(created_at / 1000000), '{_ZONE}'), count(*)"
+        " from feedback where project = %s group by 1"
+    ),
+}
+
+
+class _Clock(Protocol):
+    """The processor's time that has been used so far, in seconds."""
+
+    def __call__(self) -> float: ...
+
+
+class _Place:
+    """A store, and a connection beside it for SQL by hand."""
+
+    def __init__(
+        self, store: Engine, runner: asyncio.Runner, by_hand: Callable[[str], list[Any]], clock: _Clock, sql: str
+    ) -> None:
+        self.store = store
+        self.sql = sql
+        self._runner = runner
+        self._by_hand = by_hand
+        self._clock = clock
+
+    def ask(self, read: Read[Any]) -> Sample:
+        """Milliseconds of a read, and its processor time."""
+        return self._timed(lambda: self._runner.run(self.store.read(read)))
+
+    def aggregate(self, asked: Aggregate) -> Sample:
+        """Milliseconds of a question, the making of its groups included."""
+        read = SelectGroups(asked, Wanted((), PAGE + 1))
+        return self._timed(lambda: self._runner.run(self.store.read(read)).answer())
+
+    def by_hand(self, sql: str) -> Sample:
+        """Milliseconds of the SQL."""
+        return self._timed(lambda: self._by_hand(sql))
+
+    def _timed(self, run: Callable[[], Any]) -> Sample:
+        used, started = self._clock(), time.perf_counter()
+        run()
+        return Sample(1000 * (time.perf_counter() - started), 1e6 * (self._clock() - used))
+
+
+def overviews(count: int, refs: int = REFS) -> SelectOverviews:
+    """The read of refs at a glance, with their reactions."""
+    listed = list(dict.fromkeys(scores.ref_of(number, count) for number in range(4, 200 * refs, 97)))[:refs]
+    made = check_summary(SummarizeRefsRequest(project=scores.PROJECT, refs=listed), "someone", [])
+    assert made is not None
+    assert len(made.refs) == refs
+    return SelectOverviews(made)
+
+
+def newest_page() -> Select:
+    """The read of the newest 100 records."""
+    order = parse_order([OrderBy(field="created_at", descending=True)])
+    return Select(scores.PROJECT, None, order, limit=NEWEST)
+
+
+def with_cpu(name: str, run: Callable[[], Sample]) -> list[Contender]:
+    """The time of a run, and its processor time, as contenders."""
+
+    def both() -> Mapping[str, Sample]:
+        sample = run()
+        assert sample.cpu_us is not None
+        return {name: sample, f"{name}, CPU": Sample(sample.cpu_us / 1000)}
+
+    return shared("ms", (name, f"{name}, CPU"), both)
+
+
+def contenders_of(place: _Place, count: int, names: Mapping[str, str]) -> list[Contender]:
+    """The contenders of one engine; `names` are the SQL by hand of each question."""
+    page, summary = newest_page(), overviews(count)
+    return [
+        *(
+            contender
+            for name, sql in names.items()
+            for what, run in (
+                (f"{name}, {place.sql}", partial(place.aggregate, QUESTIONS[name])),
+                (f"{name} by hand, {place.sql}", partial(place.by_hand, sql)),
+            )
+            for contender in with_cpu(what, run)
+        ),
+        Contender(f"{REFS} refs, {place.sql}", "ms", partial(place.ask, summary)),
+        Contender(f"newest {NEWEST}, {place.sql}", "ms", partial(place.ask, page)),
+    ]
+
+
+@contextmanager
+def on_sqlite(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """The store itself, in this process, with no server around it."""
+    with asyncio.Runner() as runner:
+        path = runner.run(scores.filled_sqlite(settings))
+        yield from _sqlite(settings, path, runner)
+
+
+def _sqlite(settings: Settings, path: Path, runner: asyncio.Runner) -> Iterator[Sequence[Contender]]:
+    store = open_store(f"sqlite:{path}")
+    runner.run(store.open())
+    hand = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+
+    def run(sql: str) -> list[Any]:
+        return hand.execute(sql, (scores.PROJECT,)).fetchall()
+
+    place = _Place(store, runner, run, _own_seconds, "SQLite")
+    index = declare("payload.score", "aggregates")
+
+    def with_index() -> Sample:
+        sqlite_indexes.create(str(path), index)
+        try:
+            # A store that has just been opened reads which indexes are declared.
+            fresh = open_store(f"sqlite:{path}")
+            runner.run(fresh.open())
+            there = _Place(fresh, runner, run, _own_seconds, "SQLite")
+            there.aggregate(QUESTIONS["mean"])  # starts the process for scans
+            sample = there.aggregate(QUESTIONS["mean"])
+            runner.run(fresh.close())
+        finally:
+            sqlite_indexes.drop(str(path), index)
+        return sample
+
+    yield [
+        *contenders_of(place, settings.rows, SQLITE_BY_HAND),
+        Contender("mean with the index, SQLite", "ms", with_index),
+    ]
+    hand.close()
+    runner.run(store.close())
+
+
+@contextmanager
+def on_postgres(settings: Settings) -> Iterator[Sequence[Contender]]:
+    """The server that PLAUDIT_TEST_POSTGRES names, where the rows are kept, or a temporary one.
+
+    Parallel workers are off, so that the processor's time is that of one process.
+    """
+    if not EXISTING and binaries() is None:
+        raise NotMeasured("PostgreSQL is not installed")
+    with ExitStack() as stack:
+        server = EXISTING
+        if not server:
+            cluster = Cluster(shared_buffers="512MB", max_wal_size="4GB")
+            stack.callback(cluster.remove)
+            server = cluster.url("postgres")
+        runner = stack.enter_context(asyncio.Runner())
+        yield from _postgres(settings, server, runner)
+
+
+def _postgres(settings: Settings, server: str, runner: asyncio.Runner) -> Iterator[Sequence[Contender]]:
+    url, is_new = _database(server, f"plaudit_bench_{settings.rows}_{scores.recipe()}")
+    times = scores.ticking()
+    store = open_store(url)
+    store._clock = lambda: next(times)  # type: ignore[attr-defined]
+    runner.run(store.open())
+    if is_new:
+        runner.run(scores.fill(store, settings.rows))
+    with psycopg.connect(url, autocommit=True) as hand:
+        if is_new:
+            hand.execute("vacuum analyze feedback")
+
+        def run(sql: str) -> list[Any]:
+            return hand.execute(sql.encode(), (scores.PROJECT,)).fetchall()
+
+        def clock() -> float:
+            found = hand.execute("select pid from pg_stat_activity where datname = current_database()").fetchall()
+            return time.process_time() + sum(_seconds(pid) for (pid,) in found)
+
+        place = _Place(store, runner, run, clock, "PostgreSQL")
+        yield contenders_of(place, settings.rows, POSTGRES_BY_HAND)
+    runner.run(store.close())
+
+
+def _database(server: str, name: str) -> tuple[str, bool]:
+    """The URL of a database, and whether it was not there."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        is_new = not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchall()
+        if is_new:
+            connection.execute(f"create database {name}".encode())
+        connection.execute(f"alter database {name} set max_parallel_workers_per_gather = 0".encode())
+    return re.sub(r"(//[^/?]*)(/[^?]*)?", rf"\1/{name}", server, count=1), is_new
+
+
+def _own_seconds() -> float:
+    """The processor's time of this process, and of those in which its store reads."""
+    tasks = Path("/proc/self/task").iterdir()
+    children = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    return time.process_time() + sum(map(_seconds, children))
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+_LIMITS: Final = {"mean": 1.7, "mean by model": 1.3, "percentiles by model": 1.3, "count by day": 1.2}
+
+
+def _figures(prefix: str, engine: str) -> Iterator[Figure]:
+    for name, limit in _LIMITS.items():
+        subject, control = f"{name}, {engine}", f"{name} by hand, {engine}"
+        key = f"{prefix}-{name.replace(' ', '-')}"
+        target = Target(limit, "of the SQL by hand")
+        yield Figure(key, f"exact {name} on {engine}", (subject, control), ratio(subject, control), target)
+        # In processor time, which neighbours on the machine change less.
+        cpu = (f"{subject}, CPU", f"{control}, CPU")
+        yield Figure(f"{key}-cpu", "the same, processor time", cpu, ratio(*cpu), target)
+    refs, page = f"{REFS} refs, {engine}", f"newest {NEWEST}, {engine}"
+    title = f"{REFS} refs at a glance on {engine}"
+    yield Figure(f"{prefix}-refs", title, (refs, page), ratio(refs, page), Target(15, f"of a page of {NEWEST}"))
+
+
+_INDEXED = Figure(
+    "aggregate-indexed",
+    "exact mean with an index for aggregates, SQLite",
+    ("mean, SQLite", "mean with the index, SQLite"),
+    ratio("mean, SQLite", "mean with the index, SQLite"),
+    Target(5, "times as fast as without", at_least=True),
+)
+
+SQLITE: Final = Family("aggregates", (*_figures("aggregate", "SQLite"), _INDEXED), on_sqlite, rounds=3)
+POSTGRES: Final = Family("aggregates-pg", tuple(_figures("aggregate-pg", "PostgreSQL")), on_postgres, rounds=3)
+FAMILIES: Final = (SQLITE, POSTGRES)
