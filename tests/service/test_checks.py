@@ -139,3 +139,19 @@ def test_large_requests_leave_most_of_the_loop_to_others(monkeypatch: pytest.Mon
         assert len(slept) == 3
 
     scenario(work)
+
+
+def test_where_only_the_project_is_known_its_callers_are_in_line_together() -> None:
+    async def work(checks: Checks) -> None:
+        gate = threading.Event()
+        first = asyncio.create_task(checks.apart_for("acme/a", lambda: gate.wait(10)))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(checks.apart_for(project, thread)) for project in ("acme/a", "acme/b")]
+        await asyncio.sleep(0.01)
+        assert not any(other.done() for other in others)
+        gate.set()
+        names = await asyncio.gather(*others)
+        assert await first
+        assert all(name.startswith("plaudit-checker") for name in names)
+
+    scenario(work)

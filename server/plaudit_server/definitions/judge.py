@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
 
 from plaudit_server.definitions import enforcement
 from plaudit_server.definitions.cache import Cache, Unreadable
@@ -17,10 +14,9 @@ from plaudit_server.definitions.records import Definition, ProjectDefinitions
 from plaudit_server.definitions.schema import SchemaSupportMissing
 from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
 from plaudit_server.feedback.judging import Judgement, Subject, Verdict
+from plaudit_server.rpc.checks import Checks
 
 logger = logging.getLogger("plaudit_server")
-
-_THREADS: Final = 1  # one such check at a time: the others wait, and the event loop goes on
 
 
 class DefinitionJudge:
@@ -28,7 +24,8 @@ class DefinitionJudge:
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
-        self.threads = ThreadPoolExecutor(_THREADS, "plaudit-definitions")
+        self.checks: Checks | None = None
+        """Where checks that take long are made; without it at once."""
         self.breaches = 0
 
     def says_nothing(self, project: str) -> Judgement | None:
@@ -50,9 +47,9 @@ class DefinitionJudge:
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
     ) -> Judgement:
-        """Judge the records of one request. Raises ValidationTooExpensive."""
+        """Judge the records of one request. Raises ValidationTooExpensive and QuotaExceeded."""
         definitions = self.cache.known(project)
-        findings = [None] * len(subjects) if skip else await self._examine(definitions, subjects)
+        findings = [None] * len(subjects) if skip else await self._examine(project, definitions, subjects)
         if not definitions.any_unique and not any(findings):
             return definitions.nothing
         verdicts = [
@@ -66,7 +63,7 @@ class DefinitionJudge:
         definitions = self.cache.known(project)
         if not definitions.by_type:
             return []
-        found = await self._examine(definitions, subjects)
+        found = await self._examine(project, definitions, subjects)
         return [
             Violation(f"{place}.{breach.path}", breach.description)
             for finding, place in zip(found, at, strict=True)
@@ -83,13 +80,15 @@ class DefinitionJudge:
             logger.error("definitions of a project cannot be used: %s: %s", type(error).__name__, error)
             raise StoreUnavailable("definitions") from error
 
-    async def _examine(self, definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+    async def _examine(
+        self, project: str, definitions: ProjectDefinitions, subjects: Sequence[Subject]
+    ) -> list[Finding | None]:
         costs = enforcement.costs_of(definitions, subjects)
         try:
-            if sum(costs) <= INLINE_COST:
+            if sum(costs) <= INLINE_COST or self.checks is None:
                 return enforcement.examine(definitions, subjects, costs)
             look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects, costs)
-            return await asyncio.get_running_loop().run_in_executor(self.threads, look)
+            return await self.checks.apart_for(project, look)
         except TooExpensive as error:
             raise ValidationTooExpensive(error.cost, error.limit) from None
 

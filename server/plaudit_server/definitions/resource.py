@@ -57,8 +57,9 @@ def _provides(store: Engine) -> Mapping[type[Any], Any]:
 
 def _start(parts: Parts) -> Running:
     judge = parts.hooks[Judge]
+    judge.checks = parts.checks
     return Running(
-        servicers={SERVICE.name: DefinitionService(parts, judge.cache, judge.threads)},
+        servicers={SERVICE.name: DefinitionService(parts, judge.cache)},
         numbers=(
             Number(
                 "plaudit_definition_breaches_total",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
@@ -55,12 +52,12 @@ _TRIED_BYTES: Final = 4 * limits.MIB
 class DefinitionService:
     """One coroutine per RPC, under the RPC's name."""
 
-    def __init__(self, parts: Parts, cache: Cache, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, parts: Parts, cache: Cache) -> None:
         self._store = parts.store
         self._writer = parts.writer
         self._deadlines = parts.deadlines
         self._cache = cache
-        self._threads = threads
+        self._checks = parts.checks
 
     async def PutDefinition(self, call: Call, request: PutDefinitionRequest) -> PutDefinitionResponse:
         out: list[Violation] = []
@@ -69,7 +66,7 @@ class DefinitionService:
         checked = request.checked_revision if request.HasField("checked_revision") else None
         check_version(expected or 0, out, "expected_version")
         check_version(checked or 0, out, "checked_revision")
-        definition = await self._read(request.definition, request.project, out)
+        definition = await self._read(call, request.definition, request.project, out)
         refuse(out)
         assert definition is not None
         command = PutDefinition(
@@ -130,7 +127,7 @@ class DefinitionService:
         given = request.definition
         type = given.feedback_type
         only_type = given == wire.Definition(feedback_type=type)
-        definition = None if only_type else await self._read(given, request.project, out)
+        definition = None if only_type else await self._read(call, given, request.project, out)
         if only_type:
             _check_type(type, out, "definition.feedback_type", required=True)
         refuse(out)
@@ -138,7 +135,7 @@ class DefinitionService:
         stored = await self._store.read(SelectVersionsThatMatter(request.project, type), work)
         if definition is None and not stored:
             raise DefinitionNotFound(request.project, type)
-        defined = await self._in_thread(self._defined, request.project, stored, definition)
+        defined = await self._checks.apart(call, partial(self._defined, request.project, stored, definition))
         scope = paging.scope_of(request)
         after, revision = 0, None
         if request.page_token:
@@ -151,7 +148,7 @@ class DefinitionService:
             read = SelectRecordsToTry(request.project, type, filter, after, min(left, _TRIED_ROWS), _TRIED_BYTES)
             found = await self._store.read(read, work)
             revision = found.revision if revision is None else revision
-            looked = await self._in_thread(_try, trial, found)
+            looked = await self._checks.apart(call, partial(_try, trial, found))
             if found.records:
                 after = found.records[looked - 1].revision
             left -= looked
@@ -171,9 +168,11 @@ class DefinitionService:
             response.next_page_token = paging.seal(cursor, scope, self._store.store_id)
         return response
 
-    async def _read(self, message: wire.Definition, project: str, out: list[Violation]) -> Definition | None:
+    async def _read(
+        self, call: Call, message: wire.Definition, project: str, out: list[Violation]
+    ) -> Definition | None:
         try:
-            return await self._in_thread(rules.read, message, project, out)
+            return await self._checks.apart(call, partial(rules.read, message, project, out))
         except SchemaSupportMissing:
             why = "needs jsonschema-rs, which pip install 'plaudit[server,schema]' brings, on every server of the store"
             raise InvalidFields([Violation("definition.json_schema", why)]) from None
@@ -183,9 +182,6 @@ class DefinitionService:
         """What is tried: the newest of the versions that are stored, or one more."""
         versions = [usable(project, version) for version in stored]
         return Defined.of(versions) if definition is None else tried(definition, versions)
-
-    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
 def _try(trial: Trial, found: Records) -> int:

@@ -199,6 +199,11 @@ class Admission:
         """Whether another principal has a call in flight."""
         return any(held.keys() - {principal} for held in (places.held for places in self.places.values()))
 
+    @property
+    def has_several(self) -> bool:
+        """Whether calls of more than one principal are in flight."""
+        return len({principal for places in self.places.values() for principal in places.held}) > 1
+
     def enter(self, call: Call) -> None:
         """Let the call in: the first gate, before anything is known of the caller. Raises QuotaExceeded."""
         if call.place is None:

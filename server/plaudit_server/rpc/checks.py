@@ -45,6 +45,8 @@ _LONGEST_REST: Final = 2.0
 _WAITING: Final = 32
 _RETRY_SECONDS: Final = 0.2
 _QUOTA: Final = "heavy_checks"
+# In place of a principal; no principal's name begins so.
+_PROJECT: Final = "\0project "
 _READING: Final = frozenset((Kind.POINT, Kind.SCAN, Kind.STREAM_READ, Kind.WATCH))
 
 
@@ -75,12 +77,11 @@ class _Line:
         """When the rest after the last one is over, in monotonic seconds."""
 
     @asynccontextmanager
-    async def place(self, call: Call, within: float, seconds: float = 0.0) -> AsyncIterator[None]:
+    async def place(self, principal: str, within: float, seconds: float = 0.0) -> AsyncIterator[None]:
         """The place, until the block ends; what the block takes, or `seconds` if that is more, is followed by a rest.
 
         Raises QuotaExceeded when too much of the principal waits, or its turn does not come `within` seconds.
         """
-        principal = call.owner_name or ""
         lock, waiting = self._of.get(principal, (asyncio.Lock(), 0))
         if waiting >= _WAITING:
             raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)
@@ -115,11 +116,20 @@ class _Line:
         await self._turn.acquire()
         try:
             pause = self._free - time.monotonic()
-            if pause > 0 and self._admission.has_others(principal):
+            if pause > 0 and self._has_others(principal):
                 await asyncio.sleep(pause)
         except BaseException:
             self._turn.release()
             raise
+
+    def _has_others(self, principal: str) -> bool:
+        if principal.startswith(_PROJECT):
+            return self._admission.has_several
+        return self._admission.has_others(principal)
+
+
+def _principal(call: Call) -> str:
+    return call.owner_name or ""
 
 
 class Checks:
@@ -142,7 +152,7 @@ class Checks:
         rpc = call.rpc
         if call.size >= _LARGE_QUERY_BYTES and rpc and (rpc.kind in _READING or rpc.right is Right.PURGE):
             seconds = min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
-            async with self._loop.place(call, self._limits.read_seconds, seconds):
+            async with self._loop.place(_principal(call), self._limits.read_seconds, seconds):
                 return
 
     def are_small(self, call: Call) -> bool:
@@ -159,9 +169,9 @@ class Checks:
         if self.are_small(call):
             return work(*arguments)
         if not has_many_values(payloads):
-            async with self._loop.place(call, self._limits.write_seconds):
+            async with self._loop.place(_principal(call), self._limits.write_seconds):
                 return work(*arguments)
-        async with self._aside.place(call, self._limits.write_seconds):
+        async with self._aside.place(_principal(call), self._limits.write_seconds):
             try:
                 return await self._on(self._waiter, self._process.call, work, *arguments)
             except ProcessEnded:
@@ -170,12 +180,17 @@ class Checks:
     @asynccontextmanager
     async def in_turn(self, call: Call) -> AsyncIterator[None]:
         """A turn on the loop, for the part of a read that takes long and does not wait. Raises QuotaExceeded."""
-        async with self._loop.place(call, self._limits.read_seconds):
+        async with self._loop.place(_principal(call), self._limits.read_seconds):
             yield
 
     async def apart(self, call: Call, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread. Raises what it raises, and QuotaExceeded."""
-        async with self._apart.place(call, self._limits.read_seconds):
+        async with self._apart.place(_principal(call), self._limits.read_seconds):
+            return await self._on(self._threads, work)
+
+    async def apart_for(self, project: str, work: Callable[[], T]) -> T:
+        """As `apart`, where it is only known for which project: its callers are in line together."""
+        async with self._apart.place(f"{_PROJECT}{project}", self._limits.write_seconds):
             return await self._on(self._threads, work)
 
     async def _on(self, threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
