@@ -3,7 +3,7 @@
 Beside `make run`: `python examples/judge.py 50000`, Ctrl-C, and the same again. Three things make it safe:
 
 - what is judged already is asked first, and not judged again;
-- Ctrl-C stops before the next answer is bought, and what was bought is stored;
+- Ctrl-C, and an error of the model, stop before the next answer is bought, and what was bought is stored;
 - `key` derives each record's id, so that a record which is sent twice is stored once.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -54,16 +55,30 @@ class Stop:
 
 
 def judgements(refs: Iterable[str], model: Model, stop: Stop) -> Iterator[plaudit.FeedbackRecord]:
-    """A record for each ref; some answers are bought at the same time, and none is bought once a stop is asked for."""
+    """A record for each ref; some answers are bought at the same time.
+
+    None is bought once a stop is asked for, or the model has failed; those that are on their way are still stored.
+    """
     left = iter(refs)
+    failure: Exception | None = None
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        while not stop.is_asked and (some := list(islice(left, AT_A_TIME))):
-            for ref, score in zip(some, pool.map(model, some), strict=True):
+        bought = deque((ref, pool.submit(model, ref)) for ref in islice(left, AT_A_TIME))
+        while bought:
+            ref, answer = bought.popleft()
+            try:
+                score = answer.result()
+            except Exception as error:
+                failure = error
+            else:
                 yield {"ref": ref, "feedback_type": "correctness", "creator": JUDGE, "payload": {"score": score}}
+            if not stop.is_asked and failure is None:
+                bought.extend((ref, pool.submit(model, ref)) for ref in islice(left, 1))
+    if failure is not None:
+        raise failure
 
 
 def judge(client: plaudit.Client, refs: Iterable[str], model: Model) -> bool:
-    """Judge what is not judged yet; whether all of it is now."""
+    """Judge what is not judged yet; whether all of it is now. Raises what the model raises, with what is stored."""
     mine = (plaudit.field("feedback_type") == "correctness") & (plaudit.field("creator") == JUDGE)
     judged = set(client.refs(mine))
     todo = [ref for ref in refs if ref not in judged]

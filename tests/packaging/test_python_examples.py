@@ -51,14 +51,23 @@ def test_a_judge_that_is_interrupted_twice_pays_for_no_answer_twice(running: Run
     refs = calls(CALLS)
     bills: list[str] = []
 
+    failures = iter([ConnectionError("the model is busy")])
+
     def model(ref: str) -> float:
+        if len(bills) > CALLS // 2 and (failure := next(failures, None)):
+            raise failure
         bills.append(ref)
-        if len(bills) in (CALLS // 3, CALLS // 2):
+        if len(bills) == CALLS // 3:
             signal.raise_signal(signal.SIGINT)
         return 0.5
 
     client = running.client("acme/chat")
-    assert [judge(client, refs, model) for _ in range(4)] == [False, False, True, True]
+    assert not judge(client, refs, model)
+    with pytest.raises(ConnectionError, match="busy") as raised:
+        judge(client, refs, model)
+    assert raised.value.__notes__[0].endswith("Sending all again with the same ids is safe.")
+    assert CALLS // 2 < client.count() == len(bills) < CALLS
+    assert [judge(client, refs, model) for _ in range(2)] == [True, True]
     assert len(bills) == CALLS
     assert set(bills) == set(refs)
     assert client.get_feedback(plaudit.field("creator") == JUDGE).count() == CALLS
