@@ -83,6 +83,49 @@ NAMES = [
     "parse_ref",
 ]
 
+TESTING = [
+    "AsyncFakeTransport",
+    "FakeTransport",
+    "plaudit_async_client",
+    "plaudit_client",
+    "plaudit_environment",
+    "plaudit_project",
+    "plaudit_server",
+    "reset",
+]
+WEAVE = [
+    "AGENT_USER_FEEDBACK_TYPE",
+    "AgentConversationRef",
+    "AgentSpanRef",
+    "AgentTurnRef",
+    "Call",
+    "CallRef",
+    "ExternalRef",
+    "Feedback",
+    "FeedbackQuery",
+    "Feedbacks",
+    "NOTE_FEEDBACK_TYPE",
+    "ObjectRef",
+    "OpRef",
+    "REACTION_FEEDBACK_TYPE",
+    "RUNNABLE_FEEDBACK_TYPE_PREFIX",
+    "Ref",
+    "RefFeedbackQuery",
+    "Refs",
+    "TableRef",
+    "WeaveClient",
+    "get_client",
+    "init",
+]
+
+
+@pytest.mark.parametrize(("module", "names"), [("plaudit.testing", TESTING), ("plaudit.compat.weave", WEAVE)])
+def test_names_of_the_other_public_modules(module: str, names: list[str]) -> None:
+    loaded = import_module(module)
+
+    assert sorted(loaded.__all__) == names
+    assert [name for name in names if not hasattr(loaded, name)] == []
+
 
 def test_public_names_are_these() -> None:
     assert sorted(plaudit.__all__) == NAMES

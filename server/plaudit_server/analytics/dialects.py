@@ -21,7 +21,7 @@ class AnalyticsDialect:
     """One engine's SQL, and how its rows are read."""
 
     nulls: Mapping[str, str]
-    """A null of a kind, where the engine must know of which."""
+    """A null of a kind, where the engine must know the kind."""
     whole: str
     """The number `{value}` of a map, an integer where it is whole and within 64 bits."""
     moment: str
@@ -67,7 +67,7 @@ def number(value: Any) -> int | float:
 
 
 def rounded(exact: Fraction) -> float | None:
-    """The double that is nearest to a fraction."""
+    """The double that is closest to a fraction."""
     return nearest(exact.numerator, exact.denominator)
 
 

@@ -10,7 +10,7 @@ from plaudit_server.rpc.errors import Problem, describe, reason
 
 
 class AggregateTooLarge(DomainError):
-    """What a question needs in memory or in its answer is beyond a limit, which only the data shows.
+    """What a question needs in memory or in its answer is above a limit, which only the data shows.
 
     `name` is the limit as GetServerInfo lists it; `value` is what was reached when counting stopped.
     """

@@ -1,4 +1,4 @@
-"""A plain reading of questions about many records, over one after the other: what every engine is measured against."""
+"""Questions about many records, answered plainly, record by record: what every engine is compared with."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ ALL: Final = Wanted()
 
 
 class Arranged(NamedTuple):
-    """Groups in the order asked for, after having and limit, and how many having kept."""
+    """Groups in the order asked for, after `having` and `limit`, and how many `having` kept."""
 
     groups: list[Group]
     group_count: int
@@ -96,7 +96,7 @@ def _comparable(grouping: Grouping, key: Key) -> Any:
 
 
 def fill(question: Aggregate, groups: list[Group], calendars: Mapping[int, Calendar]) -> list[Group]:
-    """The groups, and one without records for each category or period and combination of other keys, if it is asked."""
+    """The groups and, if asked for, one without records for each category or period and combination of other keys."""
     for place, grouping in enumerate(question.group_by):
         if grouping.categories:
             groups = _filled(question, groups, place, list(grouping.categories))

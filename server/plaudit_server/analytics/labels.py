@@ -1,7 +1,7 @@
 """Periods of the calendar as SQL: a whole number for each instant, by which rows are grouped; no engine's own zones.
 
-All instants are microseconds since 1970 UTC. SQL divides integers toward zero, hence what is added before and taken
-off after.
+All instants are microseconds since 1970 UTC. SQL divides integers toward zero, so something is added before and
+subtracted after.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def bin_sql(edges: Sequence[float], value: str, bound: Callable[[float], Sql]) -
         middle = (first + last) // 2
         edge = bound(edges[middle])
         below, above = between(first, middle), between(middle + 1, last)
-        # The last bin has its upper edge too.
+        # The last bin includes its upper edge.
         operator = "<=" if middle == len(edges) - 1 else "<"
         text = f"(case when {value} {operator} {edge.text} then {below.text} else {above.text} end)"
         return Sql(text, (*edge.params, *below.params, *above.params))

@@ -17,7 +17,7 @@ NOTHING: Final[Mapping[Any, int]] = {}
 def measure(measure: Measure, counted: Mapping[Any, int]) -> Measured:
     """What a measure gives, of the distinct values of a group and how often each occurs.
 
-    Values are of the kind of the measure's value. Of a count without a value any one stands for each record.
+    Values are of the kind of the measure's value. For a count without a value, any value stands for a record.
     """
     count = sum(counted.values())
     pairs = sorted(counted.items())
@@ -66,7 +66,7 @@ def _top_values(top: int, counted: Mapping[Any, int]) -> Measured:
 def _histogram(edges: tuple[float, ...], counted: Mapping[Any, int]) -> Measured:
     bins: Counter[int] = Counter()
     for value, times in counted.items():
-        # The last bin has its upper edge too.
+        # The last bin includes its upper edge.
         bins[len(edges) - 1 if value == edges[-1] else bisect_right(edges, value)] += times
     inside = tuple(bins[place] for place in range(1, len(edges)))
     return Measured(sum(counted.values()), bins=inside, below=bins[0], above=bins[len(edges)])

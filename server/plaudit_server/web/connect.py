@@ -98,7 +98,7 @@ class ConnectUnary(Exchange):
         return [self._request(data)]
 
     def answer(self, message: Encoded) -> Parts:
-        """Nothing before the end: whether the answer is one is known then."""
+        """Nothing before the end: only then is it known whether there is exactly one answer."""
         self._message = message
         return []
 
@@ -126,7 +126,7 @@ class ConnectUnary(Exchange):
 
 @dataclass
 class ConnectStream(EnvelopedExchange):
-    """A call of which a side is a stream: envelopes both ways, the last one of the answer says how it ended."""
+    """A call with a stream on either side: envelopes both ways; the last one of the answer says how it ended."""
 
     protocol = "connectrpc"
 
@@ -176,7 +176,7 @@ def _trailer_headers(exchange: Exchange) -> HeaderPairs:
 
 
 def _retry_after(exchange: Exchange) -> HeaderPairs:
-    """In whole seconds, at least one: the same delay as RetryInfo's, for clients that know HTTP alone."""
+    """In whole seconds, at least one: the same delay as RetryInfo's, for clients that know only HTTP."""
     for name, value in exchange.trailing:
         if name == PUSHBACK and isinstance(value, str) and value.isdigit():
             return [("retry-after", str(max(1, -(-int(value) // 1000))))]

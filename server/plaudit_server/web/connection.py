@@ -39,7 +39,7 @@ class Bounds:
 class _Joined:
     """A connection's transport, as one answer sees it: its head goes out in one piece with the first bytes of its body.
 
-    It saves a call of the kernel, and a caller whose deadline passes meanwhile is not left with a head alone.
+    This saves a system call, and a caller whose deadline passes meanwhile is not left with only a head.
     """
 
     def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
@@ -71,10 +71,10 @@ class _Joined:
 class Connection(HttpToolsProtocol):
     """A connection and its requests, one after the other.
 
-    Beyond uvicorn's: bounds on connections, on the size of a head and its time, and on requests sent ahead
-    of their turn. The handler is cancelled when its caller goes. Bytes that are no request end the connection after the
-    answer in progress, never within it. What remains of a refused request is read before the connection is closed, else
-    the kernel would throw the answer away.
+    Beyond uvicorn's: bounds on connections, on the size of a head and its time, and on requests that are sent before
+    the one ahead of them is answered. The handler is cancelled when its caller goes. Bytes that are no request end the
+    connection after the answer in progress, never within it. What remains of a refused request is read before the
+    connection is closed, else the kernel would throw the answer away.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Connection(HttpToolsProtocol):
         return self._auth_context(self.transport)
 
     def let_write(self) -> None:
-        """Take the next writes into the connection's buffer, though the caller takes nothing."""
+        """Take the next writes into the connection's buffer, although the caller reads nothing."""
         self.flow.resume_writing()
 
     def when_taken(self, callback: Callable[[], None]) -> None:
@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
             callback()
 
     def is_whole(self) -> bool:
-        """Whether the request that is being answered has come whole."""
+        """Whether the request that is being answered has arrived completely."""
         return self._current is not None and not self._current.more_body
 
     # What the transport says.
@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
         self._wait(self._bounds.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel what the caller does not wait for any more."""
+        """Cancel the call that nobody waits for any more."""
         self._unwait()
         self.pipeline.clear()
         running, self._running = self._running, None
@@ -198,7 +198,7 @@ class Connection(HttpToolsProtocol):
             self._begin_head()  # the next one of several in one piece
 
     def on_headers_complete(self) -> None:
-        """A request's head has come."""
+        """The head of a request has arrived."""
         self._unwait()
         self._in_head = False
         self._in_body = True
@@ -207,13 +207,13 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """A request has come whole."""
+        """A request has arrived completely."""
         super().on_message_complete()
         self._in_body = False
         self._unwait()
         self._head_bytes = 0
         if self.cycle.response_complete:
-            # It was answered before it had come whole: from now on the connection is idle.
+            # It was answered before it had arrived completely: from now on the connection is idle.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -247,7 +247,7 @@ class Connection(HttpToolsProtocol):
         if self._joined is not None:
             self._joined.flush()
         if self._in_body:
-            # Answered before it had come whole: the rest is read, and thrown away, for a while.
+            # Answered before it had arrived completely: for a while the rest is read and thrown away.
             self._wait(_LINGER_SECONDS)
             self._head_bytes = 0
         if self._broken and not self.transport.is_closing():
@@ -276,11 +276,11 @@ class Connection(HttpToolsProtocol):
         running, cycle = self._running, self.cycle
         if running is not None:
             if self.pipeline or not self._in_body:
-                # What came before is whole, and gets its answer.
+                # What came before is complete, and gets its answer.
                 self.pipeline.clear()
                 cycle.keep_alive = False
                 return
-            # These bytes belong to the request that is being answered, which never comes whole.
+            # These bytes belong to the request that is being answered, which will never be complete.
             running.cancel()
             cycle.disconnected = True
             if cycle.response_started:

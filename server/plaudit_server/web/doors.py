@@ -1,6 +1,6 @@
-"""Who may knock at the HTTP port from a browser: Host and Origin, before anything else is looked at, and CORS; pure.
+"""Which requests the HTTP port accepts from browsers: by Host and Origin, before anything else, and CORS; pure.
 
-A page of anywhere can make a browser send requests to a server on its user's machine, under a name that resolves there
+Any page on the web can make a browser send requests to a server on its user's machine, under a name that resolves there
 (DNS rebinding). Its requests carry that name as their Host and the page's address as their Origin: both are checked on
 every path, with or without a preflight.
 """

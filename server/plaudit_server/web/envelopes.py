@@ -36,7 +36,7 @@ class EnvelopeReader:
         self._limit = limit
 
     def feed(self, data: bytes) -> list[Envelope]:
-        """The envelopes that are complete with these bytes. Raises TooLarge as soon as a length says so."""
+        """The envelopes that are complete with these bytes. Raises TooLarge as soon as a length is above the limit."""
         buffer = self._buffer
         buffer += data
         found = []

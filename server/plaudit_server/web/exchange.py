@@ -63,13 +63,13 @@ class Exchange(ABC):
     """The largest message, in bytes as its codec writes it, before compression."""
     metadata: Metadata = ()
     timeout: float | None = None
-    """How many seconds the caller gives the call."""
+    """The deadline that the caller has set, in seconds."""
     fault: WebFault | None = None
     """What is wrong with the request's head; raised in place of its first message."""
     initial: list[tuple[str, str | bytes]] = field(default_factory=list)
     trailing: list[tuple[str, str | bytes]] = field(default_factory=list)
     compresses: bool = False
-    """Whether the caller takes answers as gzip."""
+    """Whether the caller accepts answers as gzip."""
     _compression: str = IDENTITY
     """How the request is compressed."""
     _messages: int = 0
@@ -84,7 +84,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def finish(self) -> list[bytes]:
-        """The request has ended: messages that are complete with that. Raises WebFault."""
+        """The request has ended: the messages that are complete only now. Raises WebFault."""
 
     def encoded(self, message: bytes) -> Encoded:
         """An answer, given as protobuf, as its caller reads it; changes nothing, so that it may run in a thread."""
@@ -131,7 +131,7 @@ class Exchange(ABC):
 
 @dataclass
 class EnvelopedExchange(Exchange):
-    """What the protocols share whose messages are envelopes in both directions."""
+    """What those protocols share whose messages are envelopes in both directions."""
 
     def __post_init__(self) -> None:
         self._reader = EnvelopeReader(self.limit)
