@@ -181,6 +181,40 @@ def test_the_asyncio_client(running: RunningServer) -> None:
     asyncio.run(scenario())
 
 
+def test_a_table_of_groups_says_which_way_is_better(running: RunningServer) -> None:
+    client = running.client("acme/better")
+    client.define(Definition("latency", Numeric(0), direction="lower", value_path="ms"))
+    client.ref("urn:x").rate("latency", 5)
+
+    def headings(groups: plaudit.Groups) -> list[str]:
+        return [column.heading for column in groups._grid().columns]
+
+    def measured(query: plaudit.FeedbackQuery) -> plaudit.Groups:
+        groups: plaudit.Groups = query.agg(
+            ms=("payload.ms", "mean"), other=("payload.x", "mean"), n=("payload.ms", "count")
+        )
+        return groups
+
+    asked = client.get_feedback({"$expr": {"$eq": [{"$getField": "feedback_type"}, {"$literal": "latency"}]}})
+    assert headings(measured(asked)) == ["ms (lower is better)", "other", "n", "row_count", ""]
+    assert headings(measured(client.get_feedback())) == ["ms", "other", "n", "row_count", ""]
+    other = running.client("acme/better")
+    both = other.get_feedback((plaudit.field("feedback_type") == "latency") & (plaudit.field("payload.ms") > 1))
+    assert headings(measured(both))[0] == "ms (lower is better)"
+
+    async def scenario() -> list[str]:
+        async with AsyncClient("acme/better", target=running.target) as async_client:
+            groups = async_client.get_feedback(plaudit.field("feedback_type") == "latency").agg(
+                ms=("payload.ms", "mean")
+            )
+            await groups.execute()
+            before = groups._grid().columns[0].heading
+            await async_client.ref("urn:x").rate("latency", 6)  # which reads the definitions
+            return [before, groups._grid().columns[0].heading]
+
+    assert asyncio.run(scenario()) == ["ms", "ms (lower is better)"]
+
+
 def test_collections_read_once(running: RunningServer) -> None:
     client = running.client("acme/once")
     client.define(Definition("a", Text()))

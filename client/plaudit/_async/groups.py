@@ -67,7 +67,7 @@ class AsyncGroups(Shown, AskedGroups["AsyncClient"]):
         """The groups that are kept; before they are read, their keys and measures."""
         request = self._request
         if self._groups is not None:
-            return grid_of(request, self._groups)
+            return grid_of(request, self._groups, self._known_better())
         rows = [field_row("project", request.project)]
         rows += [field_row("group by", key_name(key)) for key in request.group_by]
         rows += [field_row("measure", measure.name) for measure in request.measures]

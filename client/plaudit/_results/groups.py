@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from plaudit import v1
+from plaudit._core.definitions import Definition
 from plaudit._core.measures import Period, result_of, value_of
 from plaudit._frames.columns import Column, Kind, typed
 from plaudit._show.grid import Column as GridColumn
@@ -24,6 +26,15 @@ _KINDS: Final[Mapping[int, Kind]] = {
     v1.MeasureFunction.MEASURE_FUNCTION_PERCENTILES: "number",
     v1.MeasureFunction.MEASURE_FUNCTION_SHARE_TRUE: "number",
 }
+_KEEP_DIRECTION: Final = (
+    v1.MeasureFunction.MEASURE_FUNCTION_SUM,
+    v1.MeasureFunction.MEASURE_FUNCTION_MEAN,
+    v1.MeasureFunction.MEASURE_FUNCTION_MIN,
+    v1.MeasureFunction.MEASURE_FUNCTION_MAX,
+    v1.MeasureFunction.MEASURE_FUNCTION_PERCENTILES,
+    v1.MeasureFunction.MEASURE_FUNCTION_SHARE_TRUE,
+)
+"""Functions of which a better value means better values."""
 _BAR: Final = 16
 
 
@@ -115,11 +126,40 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def grid_of(request: v1.AggregateFeedbackRequest, groups: Sequence[Group]) -> Grid:
-    """The groups as columns of text, with a small bar for the number of records."""
+def feedback_type_of(request: v1.AggregateFeedbackRequest) -> str | None:
+    """The one feedback type that the request's query asks for; None when it asks for no type, or for several."""
+    expression = request.query.expr
+    for part in expression.all_of.expressions if expression.HasField("all_of") else (expression,):
+        compared = part.comparison
+        if compared.op == v1.ComparisonOp.COMPARISON_OP_EQ and compared.left.field == "feedback_type":
+            return compared.right.literal.string_value or None
+    return None
+
+
+def better_in(request: v1.AggregateFeedbackRequest, definitions: Mapping[str, Definition]) -> Mapping[str, str]:
+    """Which values of a measure are better, `higher` or `lower`, by its name, where a definition says so."""
+    definition = definitions.get(feedback_type_of(request) or "")
+    if definition is None or definition.direction is None:
+        return {}
+    path = "payload." + ("value" if definition.value_path is None else definition.value_path)
+    return {
+        measure.name: definition.direction
+        for measure in request.measures
+        if measure.function in _KEEP_DIRECTION and path in (measure.value.field, measure.value.convert.input.field)
+    }
+
+
+def grid_of(
+    request: v1.AggregateFeedbackRequest, groups: Sequence[Group], better: Mapping[str, str] = MappingProxyType({})
+) -> Grid:
+    """The groups as columns of text, with a small bar for the number of records.
+
+    `better` says which values of a measure are better, by its name.
+    """
     names = [*(key_name(key) for key in request.group_by), *(measure.name for measure in request.measures)]
     most = max((group.row_count for group in groups), default=0)
-    columns = [GridColumn(name, 48, 8) for name in names]
+    headings = [f"{name} ({better[name]} is better)" if name in better else name for name in names]
+    columns = [GridColumn(heading, 48, 8) for heading in headings]
     rows = [
         [*(cell(_shown(group[name]), 200) for name in names), str(group.row_count), _bar(group.row_count, most)]
         for group in groups[:_SHOWN]

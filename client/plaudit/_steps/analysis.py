@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -16,7 +16,8 @@ from plaudit._core.options import NONE, CallOptions
 from plaudit._core.paging import Pages
 from plaudit._core.question import Question, query_message
 from plaudit._results.agreement import Agreement
-from plaudit._results.groups import Group
+from plaudit._results.groups import Group, better_in, feedback_type_of
+from plaudit._steps.definitions import Known, known
 from plaudit._steps.step import Call, Steps
 from plaudit._wire.methods import AGGREGATE, AGREEMENT, DESCRIBE
 
@@ -25,6 +26,8 @@ QUARTERS: Final = (25, 50, 75)
 
 class Client(Protocol):
     """What a question needs of a client."""
+
+    _known_definitions: dict[str, Known]
 
     def project_for(self, project: str | None) -> str:
         """The given project, else the client's."""
@@ -91,6 +94,17 @@ class AskedGroups(ABC, Generic[ClientT]):
             pages.advance(response)
         self._groups, self._total = groups, None
         return groups
+
+    def _better(self) -> Steps[Mapping[str, str]]:
+        """Which values of the measures are better, by the definitions; reads them once for a client and a project."""
+        cache = self.client._known_definitions
+        if feedback_type_of(self._request) is not None and self.project_id not in cache:
+            cache[self.project_id] = yield from known(self.project_id)
+        return self._known_better()
+
+    def _known_better(self) -> Mapping[str, str]:
+        """The same, of definitions that were read already."""
+        return better_in(self._request, self.client._known_definitions.get(self.project_id, {}))
 
     def _over_all(self) -> Steps[Group]:
         if self._total is None:

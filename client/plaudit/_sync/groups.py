@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from plaudit._core.errors import PlauditError
 from plaudit._core.expr import Expr
 from plaudit._core.grouping import Grouped, Measured
 from plaudit._results.agreement import Agreement
@@ -77,7 +78,12 @@ class Groups(Shown, AskedGroups["Client"]):
         return self.execute()[index]
 
     def _grid(self) -> Grid:
-        return grid_of(self._request, self.execute())
+        groups = self.execute()
+        try:
+            better = finish(self._better(), self.client.transport, self._options)
+        except PlauditError:  # an older server, or no right to read them: the groups are shown all the same
+            better = {}
+        return grid_of(self._request, groups, better)
 
 
 class Analysis(Analyzed):
