@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 import plaudit
+from plaudit._contract.feedback_tokens import SigningKey
 from plaudit.testing import reset
 from plaudit_server.testing import server
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES = {
+    "definitions.md": (2, "0 ()\n"),
+    "tokens.md": (1, ""),
     "python.md": (
         13,
         "wandb.reaction.1 {'emoji': '👍', 'alias': ':thumbs_up:', 'detoned': '👍', "
@@ -48,6 +51,7 @@ def test_examples_of_the_page(
     reset()
     with server() as running:
         monkeypatch.setenv("PLAUDIT_TARGET", running.target)
+        monkeypatch.setenv("PLAUDIT_SIGNING_KEY", SigningKey("web", bytes(32)).text)
         names: dict[str, object] = {"__name__": "page"}
         for block in blocks:
             exec(compile(block, page, "exec"), names)
