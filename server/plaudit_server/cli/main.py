@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import click
 
+from plaudit_server.cli.backup import backup, restore, verify
 from plaudit_server.cli.health import health
 from plaudit_server.cli.index import index
 from plaudit_server.cli.keys import keys
@@ -26,5 +27,5 @@ def cli() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
-for command in (serve, show_config, health, keys, tokens, migrate, copy, store, index):
+for command in (serve, show_config, health, keys, tokens, migrate, copy, backup, restore, verify, store, index):
     cli.add_command(command)

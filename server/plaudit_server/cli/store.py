@@ -155,10 +155,11 @@ def renew(store: str | None, toml_path: str | None) -> None:
         from plaudit_server.store.url import parse_url
 
         url = parse_url(load(toml_path, {"store": store}).store)
-        click.echo(f"{url.shown}: the store's id is now {asyncio.run(_renew(url))}")
+        click.echo(f"{url.shown}: the store's id is now {asyncio.run(renewed(url))}")
 
 
-async def _renew(url: StoreUrl) -> str:
+async def renewed(url: StoreUrl) -> str:
+    """Give a store a new id, and return it as clients see it. Raises StoreError."""
     from plaudit_server.store import identity
     from plaudit_server.store.base import StoreError
     from plaudit_server.store.engines.sqlite.connection import applied

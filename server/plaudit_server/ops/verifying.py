@@ -1,0 +1,140 @@
+"""Checks a store's rows against each other: revisions, heads, tombstones; it reads everything, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from plaudit_server.feedback.records import FEEDBACK, HISTORY, ChangeKind, Row, message
+from plaudit_server.store import transfer
+from plaudit_server.store.base import Reading, SqlEngine, Statement, Steps, Table
+from plaudit_server.store.prepared import Prepared
+from plaudit_server.store.transfer import Standing, Stored, key_of
+
+_BATCH_ROWS: Final = 1_000
+_BATCH_BYTES: Final = 4_000_000
+_PROJECTS: Final = 500
+_SHOWN: Final = 100
+
+Progress = Callable[[int, int], None]
+"""Called with the number of rows that were checked, and that of all rows."""
+
+
+@dataclass(slots=True)
+class Verified:
+    """What was checked, and what is wrong, of which the first hundred are named."""
+
+    projects: int = 0
+    rows: int = 0
+    wrong: int = 0
+    problems: list[str] = field(default_factory=list)
+    revisions: dict[str, int] = field(default_factory=dict)
+    """Where each project stands."""
+
+    def note(self, problem: str) -> None:
+        """Something is wrong."""
+        self.wrong += 1
+        if len(self.problems) < _SHOWN:
+            self.problems.append(problem)
+
+
+async def verified(engine: SqlEngine, progress: Progress = lambda *_: None) -> Verified:
+    """Check every row of every project: the rows of a project that is written to meanwhile are those of before.
+
+    Each revision was given out once and is not above the project's; what is in the columns is what clients get; no
+    version is of a record that is not there; no purged record has content, or is there.
+    """
+    found = Verified()
+    after = ""
+    while True:
+        standings = await engine.read(Reading(lambda sql, at=after: transfer.standings(sql, at, _PROJECTS)))  # type: ignore[misc]
+        if not standings:
+            return found
+        for standing in standings:
+            await _project(engine, standing, found, progress)
+        after = standings[-1].project
+
+
+async def _project(engine: SqlEngine, standing: Standing, found: Verified, progress: Progress) -> None:
+    found.projects += 1
+    found.revisions[standing.project] = standing.revision
+    total = found.rows + await engine.read(
+        Reading(lambda sql: transfer.count(sql, (FEEDBACK, HISTORY), standing.project))
+    )
+    seen = bytearray(standing.revision // 8 + 1)
+    # In this order, a version that is replaced meanwhile is seen once, or not at all.
+    for table in (HISTORY, FEEDBACK):
+        async for rows in _batches(engine, table, standing):
+            for row in rows:
+                _check(table, row, standing, seen, found)
+            found.rows += len(rows)
+            progress(found.rows, max(total, found.rows))
+    for title, statement in _CROSSWISE.items():
+        for (id,) in await engine.read(Reading(_asking(statement, standing.project))):
+            found.note(f"{standing.project}: {id}: {title}")
+
+
+async def _batches(engine: SqlEngine, table: Table, standing: Standing) -> AsyncIterator[Sequence[Stored]]:
+    after: tuple[Any, ...] | None = None
+    while True:
+
+        def steps(sql: Prepared, at: tuple[Any, ...] | None = after) -> Steps[list[Stored]]:
+            return transfer.export(sql, table, standing.project, at, _BATCH_ROWS, _BATCH_BYTES)
+
+        rows = [row for row in await engine.read(Reading(steps)) if row[table.place("revision")] <= standing.revision]
+        if not rows:
+            return
+        yield rows
+        after = key_of(table, rows[-1])
+
+
+def _check(table: Table, row: Stored, standing: Standing, seen: bytearray, found: Verified) -> None:
+    def column(name: str) -> Any:
+        return row[table.place(name)]
+
+    where = f"{standing.project}: {column('id')}"
+    revision = column("revision")
+    if not revision > 0:
+        found.note(f"{where}: has the revision {revision}")
+        return
+    if seen[revision // 8] >> revision % 8 & 1:
+        found.note(f"{where}: has the revision {revision}, which another row has")
+    seen[revision // 8] |= 1 << revision % 8
+    if column("kind") == int(ChangeKind.PURGED):
+        if column("head") or column("version") or column("payload") not in ("", "{}"):
+            found.note(f"{where}: was purged and has content")
+        return
+    try:
+        shown = message(Row(bytes(column("head")), str(column("payload")).encode()))
+    except DecodeError:
+        found.note(f"{where}: cannot be read")
+        return
+    stored = (column("id"), standing.project, column("version"), revision, column("ref"), column("feedback_type"))
+    if stored != (shown.id, shown.project, shown.version, shown.revision, shown.ref, shown.feedback_type):
+        found.note(f"{where}: clients get something else than what is in its columns")
+    elif shown.created_at.ToMicroseconds() != column("created_at"):
+        found.note(f"{where}: clients get another created_at than what is in its columns")
+
+
+def _asking(statement: str, project: str) -> Callable[[Prepared], Steps[list[Any]]]:
+    def steps(sql: Prepared) -> Steps[list[Any]]:
+        rows = yield Statement(sql.traits.sql(statement), (project, int(ChangeKind.PURGED), _SHOWN))
+        return rows
+
+    return steps
+
+
+_CROSSWISE: Final = {
+    "was purged, and is there": (
+        "SELECT f.id FROM feedback AS f JOIN feedback_history AS h ON h.project = f.project AND h.id = f.id"
+        " WHERE f.project = ? AND h.kind = ? LIMIT ?"
+    ),
+    "has versions, and is neither there nor purged": (
+        "SELECT h.id FROM feedback_history AS h WHERE h.project = ? AND h.kind <> ?"
+        " AND NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.project = h.project AND f.id = h.id) LIMIT ?"
+    ),
+}
+"""What the rows of both tables say about each other, by what is wrong then; each for a project, a kind, and a limit."""
