@@ -41,9 +41,8 @@ def backup(target: Path, store: str | None, toml_path: str | None) -> None:
         url = _embedded(store, toml_path)
         with _bar("backing up") as progress:
             revisions = copy_file(url.path, target, progress)
-        click.echo(
-            f"{url.shown}: {len(revisions)} projects at revisions of {sum(revisions.values())} in all to {target}"
-        )
+        changes = sum(revisions.values())
+        click.echo(f"{url.shown}: backed up to {target}, with {len(revisions)} projects and {changes} changes")
 
 
 @click.command()
