@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass
 from operator import attrgetter
@@ -23,7 +24,11 @@ logger = logging.getLogger("plaudit_server")
 # large payload counts as several.
 _JOB_WEIGHT: Final = 2_000
 _WEIGHT_BYTES: Final = 1_024
-_MOST_FILTERS: Final = 64
+_MOST_FILTERS: Final = 512
+# A line that needs more than this for some batches pauses for as long: so it takes half of a processor at most, and has
+# more batches to match at once.
+_PAUSE_SECONDS: Final = 0.002
+_LONGEST_PAUSE_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -104,6 +109,7 @@ class Line:
                 feeds = dict(self._feeds)
                 for portion in portions:
                     portion.readers += 1
+                began = time.monotonic()
                 try:
                     found = await self._match(portions, feeds)
                 except Exception:
@@ -116,6 +122,9 @@ class Line:
                 self._give(portions, feeds, found)
                 self.upto = self._reaching
                 self._tail.release()
+                took = time.monotonic() - began
+                if took > _PAUSE_SECONDS:
+                    await asyncio.sleep(min(took, _LONGEST_PAUSE_SECONDS))
 
     def _next(self) -> list[Portion]:
         """The next batches, as many as are matched at once."""
