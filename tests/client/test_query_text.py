@@ -106,7 +106,7 @@ def test_every_query_of_the_worked_cases_is_read_from_its_text() -> None:
     assert read > 60 or not worked_cases()
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(operations(3))
 def test_any_query_is_read_from_its_text(tree: dict[str, Any]) -> None:
     tree = without_lists_of_one({"$expr": tree})
@@ -116,21 +116,21 @@ def test_any_query_is_read_from_its_text(tree: dict[str, Any]) -> None:
     assert typed(Query.from_text(str(query)).to_dict()) == typed(query.to_dict())
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text() | st.text('ab1.-"`\\()[],=<>~^*! andortype\n'))
 def test_any_path_and_any_text_are_read_from_their_text(text: str) -> None:
     query = Query(field(text) == text)
     assert Query.from_text(str(query)) == query
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1) | st.booleans())
 def test_any_number_is_read_from_its_text(value: float) -> None:
     query = Query(field("a") == value)
     assert typed(Query.from_text(str(query)).to_dict()) == typed(query.to_dict())
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text('ab1.-"`\\()[],=<>~^*! andornotexistype\n€') | st.text())
 def test_what_is_no_query_is_an_error_with_its_place(text: str) -> None:
     place = 0
