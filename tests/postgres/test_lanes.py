@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -229,3 +231,32 @@ def test_a_store_closes_while_scans_run_and_wait(empty_database: Database) -> No
     with_store(empty_database.url, scenario)
     assert all(task.cancelled() for task in tasks)
     asyncio.run(gone(empty_database.url))
+
+
+def page(number: int) -> Reading[Any]:
+    """A read of rows that are streamed, each with the number."""
+
+    def steps(_: Prepared) -> Steps[Any]:
+        [[before]] = yield Statement(f"SELECT {number}")
+        sql = f"SELECT '{number}', repeat('x', 2000) FROM generate_series(1, 500)"
+        rows = yield Statement(sql, (), 100_000 + number % 2 * 10_000_000)
+        return {before, *(int(row[0]) for row in rows)}
+
+    return Reading(steps)
+
+
+def test_who_reads_after_a_caller_has_left_gets_answers_of_their_own(empty_database: Database) -> None:
+    async def ask(store: PostgresEngine, number: int) -> None:
+        reads = [reading(f"SELECT {number} FROM pg_sleep(0.001)", waits=number % 5 == 0), page(number)]
+        asked = asyncio.create_task(store.read(reads[number % 2], work()))
+        await asyncio.sleep(random.uniform(0, 0.02))
+        if number % 3:
+            asked.cancel()
+        with suppress(asyncio.CancelledError):
+            assert await asked in (number, {number})
+
+    async def scenario(store: PostgresEngine) -> None:
+        for first in range(0, 600, 30):
+            await asyncio.gather(*(ask(store, number) for number in range(first, first + 30)))
+
+    with_store(empty_database.url, scenario)

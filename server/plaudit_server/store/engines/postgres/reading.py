@@ -7,13 +7,14 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import AsyncCursor
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from plaudit_server.errors import QueryTooExpensive, StoreUnavailable
@@ -102,6 +103,8 @@ class Reads:
         self._quick = Places(shares.quick, _MOST_WAITING)
         self._scans = Places(shares.scans, _MOST_WAITING)
         self._overruns = Overruns()
+        self._lent: Counter[str] = Counter()
+        """How many connections of each pool are used by reads."""
         self._tidying: set[asyncio.Task[None]] = set()
         self._checking: asyncio.Task[None] | None = None
 
@@ -167,6 +170,8 @@ class Reads:
             except TimeoutError:
                 if asked.begun:
                     raise asked.too_expensive() from None
+                if self._lent[pool.name]:  # the last ones are being made ready
+                    raise too_many_reads() from None
                 logger.error("store %s: no connection within the time of a read", self._shown)
                 raise StoreUnavailable("postgresql", retry_delay=1.0) from None
             except psycopg.errors.QueryCanceled as error:
@@ -214,6 +219,7 @@ class Reads:
     async def _connection(self, pool: Pool) -> AsyncIterator[Connection]:
         """A connection, which is made ready for the next read after the caller has its answer."""
         connection = await pool.getconn()
+        self._lent[pool.name] += 1
         try:
             yield connection
         except psycopg.Error as error:
@@ -223,6 +229,9 @@ class Reads:
                 self._check_pools(error)
             raise
         finally:
+            self._lent[pool.name] -= 1
+            if not _is_settled(connection):
+                await connection.close()
             if connection.closed or connection.info.transaction_status == TransactionStatus.IDLE:
                 await pool.putconn(connection)
             else:
@@ -295,11 +304,18 @@ async def _begin(
 ) -> list[Any] | None:
     """Begin, and return the rows of the first statement, or None where it must be run separately."""
     alone = not isinstance(first, Statement) or first.budget is not None
-    async with connection.pipeline():
-        for sql, params in begin:
-            await connection.cursor().execute(sql.encode(), params)
-        if isinstance(first, Statement) and not alone:
-            await cursor.execute(first.sql.encode(), first.params)
+    try:
+        async with connection.pipeline():
+            for sql, params in begin:
+                await connection.cursor().execute(sql.encode(), params)
+            if isinstance(first, Statement) and not alone:
+                await cursor.execute(first.sql.encode(), first.params)
+    except psycopg.Error:
+        raise
+    except BaseException:
+        # The caller has left in the middle: the results that are still to come would be taken for the next read's.
+        await connection.close()
+        raise
     return None if alone else await _fetched(cursor)
 
 
@@ -312,6 +328,12 @@ async def _fetched(cursor: AsyncCursor[Any]) -> list[Any]:
         rows += some
         await asyncio.sleep(0)
     return rows
+
+
+def _is_settled(connection: Connection) -> bool:
+    """Whether nothing that was asked of the connection is still to be answered."""
+    pgconn = connection.pgconn
+    return pgconn.pipeline_status == PipelineStatus.OFF and pgconn.transaction_status != TransactionStatus.ACTIVE
 
 
 async def _tidy(pool: Pool, connection: Connection) -> None:
