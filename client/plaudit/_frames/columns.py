@@ -94,9 +94,32 @@ def typed(name: str, values: Sequence[Any]) -> tuple[Column, list[Any]]:
     return Column(name, "json", is_decoded=are_lists), [None if value is None else json_text(value) for value in values]
 
 
+# Made once: json.dumps makes one for each call.
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
 def json_text(value: Any) -> str:
     """A value as compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _encoder.encode(value)
+
+
+_quoted = json.encoder.encode_basestring
+
+
+def list_text(texts: Sequence[str]) -> str:
+    """A list of texts as compact JSON; several times faster than `json_text`."""
+    return f"[{','.join(map(_quoted, texts))}]" if texts else "[]"
+
+
+def map_text(entries: Mapping[str, str | float]) -> str:
+    """A map of texts or of finite numbers as compact JSON, by key; several times faster than `json_text`."""
+    if not entries:
+        return "{}"
+    members = [
+        f"{_quoted(key)}:{_quoted(value) if isinstance(value, str) else repr(value)}"
+        for key, value in sorted(entries.items())
+    ]
+    return f"{{{','.join(members)}}}"
 
 
 def microseconds(message: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plaudit._frames.columns import Column, Values, json_text
+from plaudit._frames.columns import Column, Values, list_text, map_text
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +23,8 @@ def dataframe(columns: Sequence[Column], values: Values) -> pandas.DataFrame:
 def _made(column: Column, values: list[Any]) -> Any:
     import pandas
 
+    from plaudit._frames.jsonarray import JsonArray
+
     match column.kind:
         case "text" | "label":
             return _texts(values)
@@ -39,11 +41,11 @@ def _made(column: Column, values: list[Any]) -> Any:
         case "time":
             return _times(values, column.zone)
         case "json":
-            return _json(values)
+            return JsonArray.of_texts(values)
         case "texts":
-            return _json([json_text(list(value)) if value else "[]" for value in values])
+            return JsonArray(values, list_text)
         case _:
-            return _json([json_text(dict(sorted(value.items()))) if value else "{}" for value in values])
+            return JsonArray(values, map_text)
 
 
 def _texts(values: list[Any]) -> Any:
@@ -63,9 +65,3 @@ def _times(values: list[Any], zone: str) -> Any:
 
 # What numpy has for a time that is missing.
 _NAT = -(2**63)
-
-
-def _json(texts: list[Any]) -> Any:
-    from plaudit._frames.jsonarray import JsonArray
-
-    return JsonArray.of_texts(texts)

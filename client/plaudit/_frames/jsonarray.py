@@ -7,7 +7,7 @@ have the same keys, and CSV gets Python's own notation of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy
@@ -58,10 +58,20 @@ class JsonDtype(ExtensionDtype):  # type: ignore[misc]
 
 
 class JsonArray(ExtensionArray):  # type: ignore[misc]
-    """JSON texts, None where a value is missing."""
+    """JSON texts, None where a value is missing; those of a function's values are made when one is looked at."""
 
-    def __init__(self, texts: Any) -> None:
-        self._texts = texts
+    def __init__(self, texts: Any, written: Callable[[Any], str] | None = None) -> None:
+        self._held = texts
+        self._written = written
+
+    @property
+    def _texts(self) -> Any:
+        """The texts, as an array of numpy."""
+        if self._written is not None:
+            held = numpy.empty(len(self._held), dtype=object)
+            held[:] = list(map(self._written, self._held))
+            self._held, self._written = held, None
+        return self._held
 
     @classmethod
     def of_texts(cls, texts: Sequence[str | None]) -> Self:
@@ -90,15 +100,16 @@ class JsonArray(ExtensionArray):  # type: ignore[misc]
     @property
     def nbytes(self) -> int:
         """The bytes of the pointers to the texts."""
-        size: int = self._texts.nbytes
-        return size
+        return 8 * len(self._held)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._held)
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, int | numpy.integer):
             return _value(self._texts[item])
+        if isinstance(item, slice):
+            return type(self)(self._held[item], self._written)
         return type(self)(self._texts[check_array_indexer(self, item)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -129,6 +140,8 @@ class JsonArray(ExtensionArray):  # type: ignore[misc]
 
     def isna(self) -> Any:
         """Which values are missing."""
+        if self._written is not None:
+            return numpy.zeros(len(self), dtype=bool)
         return numpy.array([text is None for text in self._texts], dtype=bool)
 
     def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> Self:
@@ -146,7 +159,7 @@ class JsonArray(ExtensionArray):  # type: ignore[misc]
 
     def copy(self) -> Self:
         """An array of its own."""
-        return type(self)(self._texts.copy())
+        return type(self)(self._held.copy(), self._written)
 
     def _values_for_factorize(self) -> tuple[Any, Any]:
         return self._texts, None
