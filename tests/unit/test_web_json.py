@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.v1 import (
@@ -71,6 +71,7 @@ def feedbacks(draw: st.DrawFn) -> Feedback:
     return feedback
 
 
+@settings(deadline=None)
 @given(st.lists(feedbacks(), max_size=3), texts, st.integers(0, 2**63 - 1))
 def test_pages_are_written_as_json_format_writes_them(rows: list[Feedback], token: str, revision: int) -> None:
     page = QueryFeedbackResponse(feedback=rows, next_page_token=token, revision=revision)
