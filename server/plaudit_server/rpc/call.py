@@ -48,6 +48,8 @@ class Call:
     """Whose place the call holds: the principal's name, or the peer's address; None while it holds none."""
     size: int = 0
     """The bytes of the request, or of a stream's newest."""
+    asked: float = 0.0
+    """When that was there, in seconds of the monotonic clock."""
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows the requests received so far would write, by project, and what `wrote` has added."""
     debts: dict[str, int] = field(default_factory=dict)

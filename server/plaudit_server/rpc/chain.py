@@ -273,6 +273,7 @@ class Chain:
         if not isinstance(raw, bytes):
             raw = await raw()
         call.size = len(raw)
+        call.asked = time.monotonic()
         request = parse(raw)
         for step in self.steps:
             await step(call, request)

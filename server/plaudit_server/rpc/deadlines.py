@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plaudit_server.auth.principals import ANONYMOUS
+from plaudit_server.rpc.declare import Kind
 from plaudit_server.store.work import Owner, Work
 
 if TYPE_CHECKING:
     from plaudit_server.config import Limits
     from plaudit_server.rpc.call import Call
+
+_PAGES: Final = frozenset((Kind.STREAM_READ, Kind.WATCH))
 
 
 class Deadlines:
@@ -43,8 +46,12 @@ def address_of(peer: str) -> str:
 
 
 def _work(call: Call, project: str, seconds: float) -> Work:
+    now = time.monotonic()
+    # What waited for its turn has used some of it; a stream of answers has it for each page.
+    began = call.asked if call.asked and call.rpc is not None and call.rpc.kind not in _PAGES else now
+    deadline = began + seconds
     remaining = call.context.time_remaining()
     if remaining is not None:
-        seconds = min(seconds, remaining)
+        deadline = min(deadline, now + remaining)
     # Admission has noted the owner already; to ask for the peer again costs a call for each read.
-    return Work(Owner(call.owner_name or principal_of(call), project), time.monotonic() + seconds)
+    return Work(Owner(call.owner_name or principal_of(call), project), deadline)
