@@ -68,6 +68,7 @@ def test_command_is_an_entry_point(wheel: ZipFile) -> None:
 
     points = wheel.read(name).decode()
     assert "plaudit-server = plaudit_server.__main__:main" in points
+    assert "plaudit = plaudit._cli.main:main" in points
     assert "[pytest11]\nplaudit.testing = plaudit.testing" in points
 
 
