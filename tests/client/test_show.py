@@ -15,7 +15,7 @@ from rich.console import Console
 import plaudit
 from plaudit import v1
 from plaudit._results.definitions import Definitions
-from plaudit._results.overviews import RefOverview
+from plaudit._results.refs import RefOverview
 from plaudit._show import progress
 from plaudit._show.notebook import Place
 from tests.client.blocking import AsyncFake

@@ -24,8 +24,7 @@ from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._core.writing import BatchResult, Existing, Ingested, Progress
 from plaudit._results.history import History
-from plaudit._results.overviews import RefOverview
-from plaudit._results.refs import Refs
+from plaudit._results.refs import RefOverview, Refs
 from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.editing import Doomed

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
 from plaudit import v1
-from plaudit._async.line import AwaitedLine
 from plaudit._async.run import finish
+from plaudit._async.stream import AwaitedLine
 from plaudit._core.batching import Batch, cut, cut_async
 from plaudit._core.errors import PlauditError
 from plaudit._core.model import Feedback

@@ -15,8 +15,7 @@ from plaudit._async.stream import AsyncFeedbackStream
 from plaudit._core.model import Feedback
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.feedbacks import Feedbacks
-from plaudit._results.overviews import Reaction
-from plaudit._results.refs import Refs
+from plaudit._results.refs import Reaction, Refs
 from plaudit._show.grid import Grid
 from plaudit._show.shown import Shown
 from plaudit._steps.query import EVERY, Asked, AskedOfRef, Rows

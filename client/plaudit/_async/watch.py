@@ -8,8 +8,8 @@ from typing import Self
 
 from plaudit import v1
 from plaudit._async.closing import AsyncClosing
-from plaudit._async.line import AwaitedLine
 from plaudit._async.run import finish
+from plaudit._async.stream import AwaitedLine
 from plaudit._core.changes import Change
 from plaudit._core.errors import PlauditError, UnavailableError
 from plaudit._core.options import NONE, CallOptions

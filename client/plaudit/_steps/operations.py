@@ -24,8 +24,7 @@ from plaudit._core.records import canonical_id, id_of, to_message
 from plaudit._core.tracing import fill_trace_id
 from plaudit._core.writing import BatchResult, Progress
 from plaudit._results.history import History
-from plaudit._results.overviews import RefOverview
-from plaudit._results.refs import Refs
+from plaudit._results.refs import RefOverview, Refs
 from plaudit._settings import Settings, check_project
 from plaudit._steps.batch import created
 from plaudit._steps.definitions import Known, checked, defined, listed

@@ -23,7 +23,7 @@ from plaudit._core.question import Question
 from plaudit._core.records import canonical_id
 from plaudit._core.values import ref_uri
 from plaudit._results.feedbacks import Feedbacks, Preview
-from plaudit._results.overviews import Reaction, reaction_of
+from plaudit._results.refs import Reaction, reaction_of
 from plaudit._results.view import SHOWN_ROWS
 from plaudit._show.grid import FIELD_COLUMNS, Grid, field_row
 from plaudit._steps.definitions import Known, rated

@@ -15,8 +15,8 @@ from plaudit._core.model import Feedback
 from plaudit._core.options import NONE, CallOptions
 from plaudit._steps.ingest import Ingestion
 from plaudit._sync.interrupts import Interrupts, Reading
-from plaudit._sync.line import BlockingLine
 from plaudit._sync.run import finish
+from plaudit._sync.stream import BlockingLine
 from plaudit._wire.methods import Method
 from plaudit._wire.transport import Transport
 

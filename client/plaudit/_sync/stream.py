@@ -1,19 +1,57 @@
-"""The records of a query over one stream of the server, as an iterator that blocks."""
+"""Streams that block: at most one at a time, opened again when it breaks; and the records of a query over one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Generic, Self, TypeVar
+
+from google.protobuf.message import Message
 
 from plaudit import v1
+from plaudit._core.errors import PlauditError
 from plaudit._core.model import Feedback
-from plaudit._core.options import CallOptions
-from plaudit._steps.reading import Streamed
+from plaudit._core.options import NONE, CallOptions
+from plaudit._steps.stream import Streamed
 from plaudit._sync.closing import Closing
-from plaudit._sync.line import BlockingLine
 from plaudit._sync.run import finish
 from plaudit._wire.methods import STREAM
-from plaudit._wire.transport import Transport
+from plaudit._wire.transport import Stream, Transport
+
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class BlockingLine(Generic[ResponseT]):
+    """What streams of either kind have in common; a kind adds how one is opened."""
+
+    def __init__(self, transport: Transport, options: CallOptions = NONE) -> None:
+        self._transport = transport
+        self._options = options
+        self._retry = transport.retry() if options.timeout is None else transport.retry(options.timeout)
+        self._answers: Stream[ResponseT] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream."""
+        return self._answers is not None
+
+    def answer(self) -> ResponseT | None:
+        """The next answer; None when the server has ended the stream."""
+        assert self._answers is not None
+        return next(self._answers, None)
+
+    def wait(self, error: PlauditError) -> bool:
+        """Wait until a stream may be opened again; False when the error is final."""
+        return self._retry.wait(error)
+
+    def succeeded(self) -> None:
+        """An answer has come: delays and deadline of `wait` start again."""
+        self._retry.succeeded()
+
+    def cancel(self) -> None:
+        """End the stream, if there is one."""
+        answers, self._answers = self._answers, None
+        if answers is not None:
+            answers.cancel()
 
 
 class FeedbackStream(Streamed, Closing):

@@ -14,8 +14,8 @@ from plaudit._core.options import NONE, CallOptions
 from plaudit._core.position import Position
 from plaudit._steps.watch import FOREVER, Watched, no_answer
 from plaudit._sync.closing import Closing
-from plaudit._sync.line import BlockingLine
 from plaudit._sync.run import finish
+from plaudit._sync.stream import BlockingLine
 from plaudit._wire.methods import WATCH
 from plaudit._wire.transport import Stream, Transport
 
