@@ -54,7 +54,7 @@ def question(**parts: Any) -> Aggregate:
     return found
 
 
-@generated.model(60)
+@generated.model(25)
 @given(rows=generated.tables(), when=generated.served_aggregates(PATHS))
 def test_answers_are_those_of_the_records(table: SqliteTable, rows: list[dict[str, Any]], when: dict[str, Any]) -> None:
     comparing.check_aggregate(table, generated.question_of(when), rows)
