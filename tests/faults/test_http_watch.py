@@ -49,5 +49,5 @@ def test_a_long_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             print(
                 f"\n{long_watch.WATCHES} watches for {SECONDS:g} s: {results.written} changes, each seen once by each;"
                 f" {results.heartbeats} heartbeats; {growth:+.0f} MiB; {len(closed)} closed tabs, seen after"
-                f" {closed[len(closed) // 2]:.2f} s (median), {soon} of them within 1 s, the last after {closed[-1]:.2f} s"
+                f" {closed[len(closed) // 2]:.2f} s (median), {soon} within 1 s, the last after {closed[-1]:.2f} s"
             )
