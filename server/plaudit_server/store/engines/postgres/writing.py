@@ -37,8 +37,10 @@ _LOCK_SECONDS: Final = 0.02
 _TOGETHER_SHARE: Final = 0.5
 # A command that has had this part of a write's time, and is not done, is not worth another attempt.
 _LEAST_SHARE: Final = 0.1
-# Statements end this part of their time earlier: at its end the connection is cut off.
-_STOP_SHARE: Final = 0.95
+# Statements end a little before their time is up, when the connection is cut off: this share of what is left of it, or
+# this many seconds, as long as that is not more than half.
+_STOP_SHARE: Final = 0.05
+_STOP_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -269,8 +271,9 @@ class Groups:
 def _begin(until: float, lock_seconds: float) -> str:
     """The statements that begin a transaction, in one round trip; `until` is a time of the loop's clock."""
     left = until - asyncio.get_running_loop().time()
+    left -= max(left * _STOP_SHARE, min(_STOP_SECONDS, left / 2))
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED;"
         f" SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))};"
-        f" SET LOCAL statement_timeout = {max(1, round(left * _STOP_SHARE * 1000))}"
+        f" SET LOCAL statement_timeout = {max(1, round(left * 1000))}"
     )
