@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +23,8 @@ from google.rpc import status_pb2
 import plaudit
 from plaudit import v1
 from plaudit._contract import limits
+from plaudit._sync.ingest import _Input
+from plaudit._sync.interrupts import Interrupts
 from plaudit_server.testing import RunningServer
 from tests.client.fakes import PROJECT, REF, FakeTransport
 from tests.client.network import Network
@@ -593,3 +597,30 @@ def test_ctrl_c_after_the_input_has_ended_is_not_lost(transport: FakeTransport) 
     with pytest.raises(KeyboardInterrupt, match="after everything was stored"):
         plaudit.Client(PROJECT, transport=transport).ingest([record()])
     assert len(transport.rows) == 1
+
+
+def test_ctrl_c_while_another_thread_waits_for_the_server_ends_its_wait() -> None:
+    entered, cancelled = threading.Event(), threading.Event()
+
+    def wait_for_the_server() -> None:
+        with reading.waited_for() as is_waited_for:
+            entered.set()
+            assert is_waited_for
+            assert cancelled.wait(10)
+
+    def read() -> None:
+        with reading:
+            thread.start()
+            assert entered.wait(10)
+            for seconds in (0.05, 0.1):  # the first one is held back, since something is being stored
+                threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    thread = threading.Thread(target=wait_for_the_server)
+    interrupts = Interrupts()
+    reading = _Input(interrupts, cancelled.set)
+    with pytest.raises(KeyboardInterrupt), interrupts:
+        read()
+    thread.join(10)
+    assert not thread.is_alive()
+    with reading.waited_for() as is_waited_for:
+        assert not is_waited_for

@@ -25,7 +25,8 @@ class FeedbackRecord(_Required, total=False):
     - `project`: `entity/project`; that of the client when left out.
     - `ref`: the URI of what the feedback is about, or a `Ref`, or one of Weave's; at most 2,048 bytes.
     - `feedback_type`: `wandb.note.1`, `wandb.reaction.1`, … or a type of your own; at most 128 bytes.
-    - `payload`: the content, a JSON object of at most 1 MiB and 32 levels.
+    - `payload`: the content, a JSON object of at most 1 MiB and 32 levels; in rows of a file also its text, or in those
+      of a frame columns such as `payload.score`.
     - `creator`: the display name of who gave the feedback; at most 256 bytes.
     - `annotation_ref`: the annotation spec; with a type `wandb.annotation.<name>`, which requires it.
     - `runnable_ref`: the scorer, an op or object; with the types `wandb.runnable.<name>` and `wandb.agent_monitor`.

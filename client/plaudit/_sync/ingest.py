@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
@@ -40,7 +40,7 @@ class BlockingIngestLine(BlockingLine[Any]):
         super().__init__(transport, options)
         self._method: Method[Any, Any] = method
         self._ingestion: Ingestion[Any] = ingestion
-        self._input = _Input(interrupts)
+        self._input = _Input(interrupts, self.cancel)
         self._batches: Iterator[Batch[Any]] = cut(records, ingestion.cutter(), self._input)
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -104,8 +104,9 @@ class BlockingIngestLine(BlockingLine[Any]):
 class _Input(Reading):
     """Whether the input is waited for: only then another thread may touch what was read. Entered around each record."""
 
-    def __init__(self, interrupts: Interrupts) -> None:
+    def __init__(self, interrupts: Interrupts, cancel: Callable[[], None]) -> None:
         super().__init__(interrupts)
+        self._cancel = cancel
         self._others = threading.Lock()
         self._others.acquire()
         self._are_kept_out = True
@@ -123,9 +124,16 @@ class _Input(Reading):
             raise self._failure
 
     def end(self) -> None:
-        """It is not waited for any more, also after an interrupt at any point."""
-        if not self._are_kept_out:
+        """It is not waited for any more, also after an interrupt at any point. An interrupt of this ends the others."""
+        if self._are_kept_out:
+            return
+        try:
             self._others.acquire()
+        except BaseException:
+            self._cancel()
+            self._others.acquire()
+            raise
+        finally:
             self._are_kept_out = True
 
     @contextmanager
