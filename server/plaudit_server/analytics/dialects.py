@@ -77,20 +77,19 @@ _INTEGER: Final = "typeof({value}) = 'integer'"
 
 
 def _sqlite_total(parts: Sequence[Any]) -> tuple[Fraction, bool]:
-    high, low, reals, total, scaled = parts
+    high, low, total, scaled = parts
     exact = Fraction((high or 0) * 2**32 + (low or 0))
-    if reals:
+    if scaled is not None:  # there are doubles
         is_sum = total is not None and isfinite(total)
         exact += Fraction(total) if is_sum else Fraction(scaled) * 2**64
-    return exact, not reals
+    return exact, scaled is None
 
 
 _SQLITE_SUMMED: Final = (
     f"sum(case when {_INTEGER} then {{value}} >> 32 end)",
     f"sum(case when {_INTEGER} then {{value}} & 4294967295 end)",
-    "coalesce(sum(typeof({value}) = 'real'), 0)",
-    "total(case when typeof({value}) = 'real' then {value} end)",
-    "total(case when typeof({value}) = 'real' then {value} * 5.421010862427522e-20 end)",
+    "sum(case when typeof({value}) = 'real' then {value} end)",
+    "sum(case when typeof({value}) = 'real' then {value} * 5.421010862427522e-20 end)",
 )
 
 SQLITE: Final = AnalyticsDialect(
