@@ -229,7 +229,8 @@ def test_query_too_expensive() -> None:
         assert caught.value.__cause__ is not None
         refused = Refusal(caught.value.__cause__)
         check("QUERY_TOO_EXPENSIVE", refused)
-        assert refused.metadata["seconds"] == "0.5"
+        # What the call took before the store was asked is not in it.
+        assert 0 < float(refused.metadata["seconds"]) <= 0.5
         assert refused.retry_seconds is None
         assert "grpc-retry-pushback-ms" not in refused.trailers
         assert client.count() == 1_500
