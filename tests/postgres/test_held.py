@@ -119,7 +119,7 @@ def test_a_write_that_the_database_stops_is_too_expensive_and_the_store_is_not_t
         assert (writer.failed_groups, await store.read(Count(HELD, None))) == (0, 1)
         await writer.submit(create(HELD, 2))
 
-    run(database, scenario, write_seconds=60.0 if canceled else 2.0)
+    run(database, scenario, write_seconds=60.0 if canceled else 3.0)
 
 
 def test_a_row_of_a_record_that_is_locked_holds_up_its_project_alone(empty_database: Database) -> None:
