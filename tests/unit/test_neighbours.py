@@ -14,7 +14,6 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
-from plaudit.v1 import feedback_service_pb2
 from plaudit_server import config
 from plaudit_server.query.parse import parse_query
 from plaudit_server.resources import RESOURCES
@@ -38,7 +37,6 @@ from tests.neighbours.catalogue import ATTACKS, CASES, CUT, EXPENSIVE, Calls, St
 from tests.neighbours.catalogue import SHORT as SHORT_CASES
 from tests.neighbours.table import HEAD, Table
 
-SERVICE = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 QUICK = [0.001] * 99 + [0.010]
 EXPECTED = Expected(frozenset({"OK", EXPENSIVE}))
 
