@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import grpc
@@ -10,6 +11,11 @@ import pytest
 import plaudit_server.testing
 from plaudit.v1 import FeedbackServiceStub
 from plaudit_server.testing import RunningServer
+
+# A shell without a terminal starts what runs in its background with Ctrl-C ignored; the tests, and all processes that
+# they start, are about programs in the foreground.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")

@@ -170,8 +170,14 @@ def test_a_receiver_that_is_gone_stops_the_relay(client: plaudit.Client, tmp_pat
 def test_wrong_options_are_named(
     client: plaudit.Client, tmp_path: Path, arguments: tuple[str, ...], wrong: str
 ) -> None:
-    asked = ["relay", "-t", client.target, "-p", client.project_for(None), "--cursor", str(tmp_path / "c"), *arguments]
-    variables = {"PLAUDIT_CONFIG_FILE": os.devnull, "PLAUDIT_WEBHOOK_SECRET": SECRET}
+    asked = ["relay", "--cursor", str(tmp_path / "c"), *arguments]
+    # Not as options: those of a process are its own for good.
+    variables = {
+        "PLAUDIT_CONFIG_FILE": os.devnull,
+        "PLAUDIT_PROJECT": client.project_for(None),
+        "PLAUDIT_TARGET": client.target,
+        "PLAUDIT_WEBHOOK_SECRET": SECRET,
+    }
     done = CliRunner().invoke(cli, asked, env=variables)
     assert done.exit_code == 2
     assert wrong in done.output

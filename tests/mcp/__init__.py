@@ -1,1 +1,0 @@
-"""plaudit for agents: the official client over stdio, as an agent's host runs it."""
