@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 STORE  ?= sqlite:plaudit.db
 LISTEN ?= 127.0.0.1:50051
 HTTP   ?= 127.0.0.1:8080
-JOBS   ?= 2
+JOBS   ?= 3
 KILLS  ?= 200
 EXAMPLES ?= 20000
 STEPS ?= 20000
@@ -157,7 +157,7 @@ test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside a caller
 
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
-	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
+	@PLAUDIT_EXAMPLES=25 .venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
 		--ignore=tests/attacks --ignore=tests/neighbours $(ARGS)
 
 .PHONY: test-wheel

@@ -274,7 +274,9 @@ class Congruence(RuleBasedStateMachine):
             found, expected = self.both(ProjectRevision(project))
             assert found == expected
         revisions, expected_revisions = self.both(ProjectRevisions((PROJECT, OTHER, "acme/none")))
-        assert revisions == {project: revision for project, revision in expected_revisions.items() if revision}
+        # PostgreSQL keeps the row of a project whose first write was refused; it stands where no project stands.
+        written = [{name: at for name, at in each.items() if at} for each in (revisions, expected_revisions)]
+        assert written[0] == written[1]
 
 
 @pytest.mark.timeout(3600)
