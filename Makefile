@@ -157,7 +157,7 @@ test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside a caller
 
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
-	@PLAUDIT_EXAMPLES=25 .venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
+	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
 		--ignore=tests/attacks --ignore=tests/neighbours $(ARGS)
 
 .PHONY: test-wheel
