@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Final
 from plaudit.importers import Given
 from plaudit.importers.exact import number_of
 from plaudit.importers.mapping import Row, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 
 _RESPONSES: Final = ".responses"
 _SUGGESTION: Final = ".suggestion"
 _RIGHT_FORM: Final = "export with records.to_list(flatten=True), which keeps the status of each response"
 
 
-class ArgillaSource(JsonSource):
+class ArgillaSource(MappedSource):
     """One record for each response and each suggestion; the type is the question."""
 
     system: ClassVar[str] = "argilla"

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Final
 from plaudit.importers import Gone, Record, Refusal
 from plaudit.importers.documents import rows
 from plaudit.importers.mapping import Row, objects, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 
 _ORIGIN: Final = ("span_id", "root_span_id", "_xact_id", "tags", "metadata")
 _PEOPLE: Final = ("app", "external")
 
 
-class BraintrustSource(JsonSource):
+class BraintrustSource(MappedSource):
     """One record for each score that is not null, each comment, and what a person set as expected.
 
     An export repeats a row each time it was written; the one of the newest transaction counts.
@@ -56,10 +56,9 @@ class BraintrustSource(JsonSource):
                 id, at = text_of(row.value.get("id")), text_of(row.value.get("_xact_id"))
                 self._newest[id] = max(self._newest.get(id, ""), at, key=lambda each: (len(each), each))
         for row in rows(path, self.lists):
-            if row.wrong or not isinstance(row.value, Mapping):
-                yield Refusal(row.place, row.wrong or "is no JSON object")
-            elif self._newest[text_of(row.value.get("id"))] == text_of(row.value.get("_xact_id")):
-                yield from self._read(row.value, row.place)
+            is_object = isinstance(row.value, Mapping)
+            if not is_object or self._newest[text_of(row.value.get("id"))] == text_of(row.value.get("_xact_id")):
+                yield from self.read_row(row)
         if self._audit_missing:
             self.notes.append(f"{self._audit_missing} expected values were not set by a person: they are left out")
 

@@ -11,6 +11,7 @@ from typing import Final
 from plaudit._core.errors import InvalidArgumentError
 from plaudit._core.lines import members_of, record_of
 from plaudit.importers import Given, Gone, Record, Refusal, UnusableError
+from plaudit.importers.mapping import wrong_in
 from plaudit.importers.pieces import files, lines
 
 FORMAT_VERSION: Final = 1
@@ -45,8 +46,7 @@ class ExportedSource:
             try:
                 yield self._row(line.place, line.text)
             except InvalidArgumentError as error:
-                reasons = "; ".join(f"{v.field.removeprefix('record.')} {v.description}" for v in error.violations[:3])
-                yield Refusal(line.place, reasons)
+                yield Refusal(line.place, wrong_in(error))
 
     def _row(self, place: str, text: str) -> Record | Gone | Refusal:
         if '"tombstone"' in text or '"change"' in text:

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Final
 
 from plaudit.importers import Gone, Record, Refusal, UnusableError
 from plaudit.importers.mapping import Row, RowError, objects, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 from plaudit.importers.tables import is_table
 
 _NAME: Final = "annotation"
 _RIGHT_FORM: Final = "export as JSON, which has skipped annotations, regions and the annotations' own ids"
 
 
-class LabelStudioSource(JsonSource):
+class LabelStudioSource(MappedSource):
     """One record for each annotation, with its own id; its answers by the names of the controls in `values`."""
 
     system: ClassVar[str] = "label-studio"

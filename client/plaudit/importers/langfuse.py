@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from plaudit.importers.documents import rows
 from plaudit.importers.exact import plain
 from plaudit.importers.mapping import Row, RowError, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 
 _KINDS: Final = (
     ("traceId", "trace"),
@@ -30,7 +30,7 @@ _BLOB_NAMES: Final = {
 }
 
 
-class LangfuseSource(JsonSource):
+class LangfuseSource(MappedSource):
     """One record for each score; the forms of all versions give equal records, as far as they hold the same."""
 
     system: ClassVar[str] = "langfuse"

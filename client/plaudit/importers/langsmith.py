@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from plaudit.importers.exact import number_of
 from plaudit.importers.mapping import Row, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 
 _ORIGIN: Final = (
     "trace_id", "run_id", "session_id", "start_time", "feedback_group_id", "comparative_experiment_id", "extra",
@@ -15,7 +15,7 @@ _ORIGIN: Final = (
 )  # fmt: skip
 
 
-class LangsmithSource(JsonSource):
+class LangsmithSource(MappedSource):
     """One record for each feedback, with its own id."""
 
     system: ClassVar[str] = "langsmith"

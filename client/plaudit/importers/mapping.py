@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -35,6 +35,33 @@ PAYLOAD_KEYS: Final = ("score", "label", "value", "comment", "correction", "erro
 
 class RowError(ValueError):
     """A row that cannot be imported; the message says why."""
+
+
+Made = Callable[[list[str]], tuple[dict[str, Any], Any]]
+"""Gives the fields of a record and its payload, and adds what it has changed. Raises RowError."""
+
+
+def recorded(place: str, made: Made) -> Record | Refusal:
+    """The record of what a row says, or why there is none."""
+    changed: list[str] = []
+    try:
+        fields, payload = made(changed)
+        message = to_message(fields, "record", imported=True)
+        if not isinstance(payload, Mapping):
+            raise RowError("has no payload")
+        message.payload_json = dumps(payload)
+    except RowError as error:
+        return Refusal(place, str(error))
+    except InvalidArgumentError as error:
+        return Refusal(place, wrong_in(error))
+    except ValueError as error:
+        return Refusal(place, f"the payload {error}")
+    return Record(Feedback(message), place, changed)
+
+
+def wrong_in(error: InvalidArgumentError) -> str:
+    """What is wrong with the fields of a record, the first of it."""
+    return "; ".join(f"{v.field.removeprefix('record.')} {v.description}" for v in error.violations[:3])
 
 
 @dataclass(slots=True)
@@ -80,19 +107,11 @@ class Mapper:
 
     def record(self, row: Row, place: str) -> Record | Refusal:
         """The record of a row, or why there is none."""
-        changed: list[str] = []
-        try:
-            fields = self._fields(row, changed)
-            message = to_message(fields, "record", imported=True)
-            message.payload_json = dumps(self._payload(row, changed))
-        except RowError as error:
-            return Refusal(place, str(error))
-        except InvalidArgumentError as error:
-            found = (f"{v.field.removeprefix('record.')} {v.description}" for v in error.violations[:3])
-            return Refusal(place, "; ".join(found))
-        except ValueError as error:
-            return Refusal(place, f"the payload {error}")
-        return Record(Feedback(message), place, changed)
+
+        def made(changed: list[str]) -> tuple[dict[str, Any], Any]:
+            return self._fields(row, changed), self._payload(row, changed)
+
+        return recorded(place, made)
 
     def _fields(self, row: Row, changed: list[str]) -> dict[str, Any]:
         created_at = moment(row.created_at if self._created_at is None else self._created_at, "created_at", changed)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Final
 from plaudit.importers.documents import parsed
 from plaudit.importers.exact import number_of
 from plaudit.importers.mapping import Row, RowError, objects, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 
 _ORIGIN: Final = ("source", "metadata", "valid", "overrides")
 
 
-class MlflowSource(JsonSource):
+class MlflowSource(MappedSource):
     """One record for each assessment: feedback, expectations and issues."""
 
     system: ClassVar[str] = "mlflow"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from plaudit.importers.mapping import Row, objects, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 
 _SCORE_ORIGIN: Final = ("source", "category_name", "created_by", "last_updated_by", "created_at", "last_updated_at")
 _AUTHOR_ORIGIN: Final = ("source", "category_name", "span_type", "span_id", "source_queue_id")
 
 
-class OpikSource(JsonSource):
+class OpikSource(MappedSource):
     """One record for each author of a score; the average that Opik makes of several authors is not stored."""
 
     system: ClassVar[str] = "opik"

@@ -10,7 +10,7 @@ from plaudit._contract import limits
 from plaudit.importers import Gone, Record, Refusal
 from plaudit.importers.exact import NotFinite, number_of, plain
 from plaudit.importers.mapping import Row, RowError, objects, present, required, text_of
-from plaudit.importers.source import JsonSource
+from plaudit.importers.source import MappedSource
 from plaudit.importers.tables import is_table, table
 
 _TARGETS: Final = (("span_id", "span"), ("trace_id", "trace"), ("session_id", "session"))
@@ -22,7 +22,7 @@ _RIGHT_FORM: Final = (
 _LITERAL_BYTES: Final = 64 * 1024
 
 
-class PhoenixSource(JsonSource):
+class PhoenixSource(MappedSource):
     """One record for each annotation; notes become plaudit's own notes."""
 
     system: ClassVar[str] = "phoenix"
@@ -46,10 +46,7 @@ class PhoenixSource(JsonSource):
             yield from super().read()
             return
         for row in table(self.given.path):
-            if row.wrong:
-                yield Refusal(row.place, row.wrong)
-            else:
-                yield from self._read(_blanks_as_none(row.value), row.place)
+            yield from self.read_row(row if row.wrong else row._replace(value=_blanks_as_none(row.value)))
 
     def unusable(self, row: Mapping[str, Any]) -> str:
         """A DataFrame written without its index has lost which span it is about."""

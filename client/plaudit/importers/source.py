@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from plaudit.importers import Given, Gone, Record, Refusal, UnusableError
+from plaudit.importers.documents import Row as Read
 from plaudit.importers.documents import rows
 from plaudit.importers.mapping import Mapper, Row, RowError
 
@@ -21,7 +22,6 @@ class JsonSource(ABC):
 
     def __init__(self, given: Given) -> None:
         self.given = given
-        self.mapper = Mapper(self.system, given)
         self.notes: list[str] = []
         """What there is to say at the end."""
 
@@ -33,30 +33,17 @@ class JsonSource(ABC):
     def read(self) -> Iterator[Record | Refusal | Gone]:
         """The records of the rows. Raises UnusableError for a form that is not imported."""
         for row in rows(self.given.path, self.lists):
-            if row.wrong:
-                yield Refusal(row.place, row.wrong)
-            elif not isinstance(row.value, Mapping):
-                yield Refusal(row.place, "is no JSON object")
-            else:
-                yield from self._read(row.value, row.place)
+            yield from self.read_row(row)
 
-    def _read(self, value: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
-        wrong = self.unusable(value)
+    def read_row(self, row: Read) -> Iterator[Record | Refusal]:
+        """The records of one row. Raises UnusableError."""
+        if row.wrong or not isinstance(row.value, Mapping):
+            yield Refusal(row.place, row.wrong or "is no JSON object")
+            return
+        wrong = self.unusable(row.value)
         if wrong:
             raise UnusableError(wrong)
-        found = self.found(value)
-        while True:
-            try:
-                row = next(found, None)
-            except RowError as error:
-                yield Refusal(place, str(error))
-                return
-            if row is None:
-                return
-            if isinstance(row, str):
-                yield Refusal(place, row)
-            else:
-                yield self.mapper.record(row, place)
+        yield from self.records(row.value, row.place)
 
     @classmethod
     @abstractmethod
@@ -68,5 +55,25 @@ class JsonSource(ABC):
         return ""
 
     @abstractmethod
+    def records(self, row: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
+        """The records in a row, and why parts of it cannot be imported."""
+
+
+class MappedSource(JsonSource):
+    """An export whose rows are made records by the mapping that all systems share."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__(given)
+        self.mapper = Mapper(self.system, given)
+
+    def records(self, row: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
+        """The records of what is found in a row."""
+        try:
+            for found in self.found(row):
+                yield Refusal(place, found) if isinstance(found, str) else self.mapper.record(found, place)
+        except RowError as error:
+            yield Refusal(place, str(error))
+
+    @abstractmethod
     def found(self, row: Mapping[str, Any]) -> Iterator[Row | str]:
-        """The records in a row, or why a part of it cannot be imported. Raises RowError for a whole row."""
+        """What each record in a row is made of, or why a part of it cannot be imported. Raises RowError."""

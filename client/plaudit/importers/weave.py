@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from plaudit._core.errors import InvalidArgumentError
-from plaudit._core.model import ALIASES, Feedback
-from plaudit._core.records import to_message
-from plaudit.importers import Record, Refusal, UnusableError
-from plaudit.importers.exact import dumps, plain
-from plaudit.importers.mapping import Row, RowError, moment, required
+from plaudit._core.model import ALIASES
+from plaudit.importers import Record, Refusal
+from plaudit.importers.exact import plain
+from plaudit.importers.mapping import moment, recorded, required
 from plaudit.importers.source import JsonSource
 
 _RIGHT_FORM: Final = "export with POST /feedback/query, without `fields`, and import its answer"
@@ -43,37 +41,20 @@ class WeaveSource(JsonSource):
         is_ref = bool(before) and isinstance(value, str) and value.startswith(scheme)
         return f"weave:///{after}/{value.removeprefix(scheme)}" if is_ref else value
 
-    def found(self, row: Mapping[str, Any]) -> Iterator[Row | str]:
-        """Not used: a row is a record already."""
-        raise NotImplementedError
+    def records(self, row: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
+        """A row is a record already."""
 
-    def _read(self, value: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
-        wrong = self.unusable(value)
-        if wrong:
-            raise UnusableError(wrong)
-        changed: list[str] = []
-        try:
-            required(value, "id", "weave_ref", "feedback_type")
-            if value.get("creator") == "":
+        def made(changed: list[str]) -> tuple[dict[str, Any], Any]:
+            required(row, "id", "weave_ref", "feedback_type")
+            if row.get("creator") == "":
                 changed.append("an empty creator is none here")
-            fields = {name: each for name, each in value.items() if each is not None and name != "payload"}
+            fields = {name: each for name, each in row.items() if each is not None and name != "payload"}
             for name in _TIMES:
                 if name in fields:
                     fields[name] = moment(fields[name], name, changed)
             fields = {ALIASES.get(name, name): self._renamed(plain(each)) for name, each in fields.items()}
             fields["project"] = self.given.project
             fields.setdefault("updated_at", fields.get("created_at"))
-            message = to_message(fields, "record", imported=True)
-            payload = value.get("payload")
-            if not isinstance(payload, Mapping):
-                raise RowError("has no payload")
-            message.payload_json = dumps(payload)
-        except RowError as error:
-            yield Refusal(place, str(error))
-        except InvalidArgumentError as error:
-            found = (f"{v.field.removeprefix('record.')} {v.description}" for v in error.violations[:3])
-            yield Refusal(place, "; ".join(found))
-        except ValueError as error:
-            yield Refusal(place, f"the payload {error}")
-        else:
-            yield Record(Feedback(message), place, changed)
+            return fields, row.get("payload")
+
+        yield recorded(place, made)
