@@ -17,7 +17,7 @@ from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Select, SelectChanges, SelectVersions
 from plaudit_server.feedback.records import FEEDBACK, HISTORY
-from plaudit_server.ops import copying
+from plaudit_server.ops import reading
 from plaudit_server.ops.copying import Copy
 from plaudit_server.resources import tables
 from plaudit_server.store import identity, transfer
@@ -115,7 +115,7 @@ def test_everything_arrives_and_the_clock_goes_on(empty_database: Database, tmp_
 def test_a_copy_that_was_broken_off_goes_on(
     empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "_BATCH_ROWS", 25)
+    monkeypatch.setattr(reading, "_BATCH_ROWS", 25)
 
     async def scenario(source: Any, target: Any) -> None:
         await fill(source)

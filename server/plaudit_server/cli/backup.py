@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import click
 
 from plaudit_server.cli.failures import failures
 from plaudit_server.cli.options import config_option, load, store_option
+from plaudit_server.cli.progress import bars
 from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def backup(target: Path, store: str | None, toml_path: str | None) -> None:
         from plaudit_server.store.engines.sqlite.backup import copy_file
 
         url = _embedded(store, toml_path)
-        with _bar("backing up") as progress:
-            revisions = copy_file(url.path, target, progress)
+        with bars(is_shown=sys.stderr.isatty()) as progress:
+            revisions = copy_file(url.path, target, partial(progress, "backing up"))
         changes = sum(revisions.values())
         click.echo(f"{url.shown}: backed up to {target}, with {len(revisions)} projects and {changes} changes")
 
@@ -58,8 +58,8 @@ def restore(source: Path, store: str | None, toml_path: str | None) -> None:
         from plaudit_server.store.engines.sqlite.backup import copy_file
 
         url = _embedded(store, toml_path)
-        with _bar("restoring") as progress:
-            copy_file(source, url.path, progress)
+        with bars(is_shown=sys.stderr.isatty()) as progress:
+            copy_file(source, url.path, partial(progress, "restoring"))
         from plaudit_server.cli.store import renewed
 
         id = asyncio.run(renewed(url))
@@ -112,9 +112,9 @@ def _verified(url: StoreUrl) -> Verified:
             raise StoreError(f"{url.shown} is of an older version: run plaudit-server migrate first")
 
     async def run() -> Verified:
-        with _bar("verifying") as progress:
+        with bars(is_shown=sys.stderr.isatty()) as progress:
             async with opened(url.text) as engine:
-                return await verified(engine, progress)
+                return await verified(engine, partial(progress, "verifying"))
 
     return asyncio.run(run())
 
@@ -126,19 +126,3 @@ def _report(url: StoreUrl, found: Verified) -> None:
         click.echo(f"{url.shown}: and {found.wrong - len(found.problems)} more", err=True)
     state = f"{found.wrong} wrong" if found.wrong else "all is well"
     click.echo(f"{url.shown}: {found.rows} rows of {found.projects} projects: {state}")
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on the standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield progress

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from plaudit_server.cli.failures import failures
 from plaudit_server.cli.options import config_option, load, store_option
+from plaudit_server.cli.progress import bars
 from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
@@ -99,9 +100,6 @@ def copy(source: str, target: str) -> None:
 
 
 async def _copy(source_url: str, target_url: str) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from plaudit_server.auth.keystore import API_KEY
     from plaudit_server.ops.copying import Copy
     from plaudit_server.resources import tables
@@ -114,18 +112,10 @@ async def _copy(source_url: str, target_url: str) -> None:
         raise StoreError(f"there is no store {source_url} to copy")
     source = open_store(source_url)
     target = open_store(target_url)
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         await source.open()
         await target.open()
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            tasks: dict[str, Any] = {}
-
-            def progress(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=total)
-                bar.update(tasks[what], completed=done)
-
+        with bars() as progress:
             copied = await Copy(source, target, tables(), progress).run()
     finally:
         await target.close()

@@ -29,6 +29,7 @@ from plaudit_server.feedback.records import (
     ChangeKind,
     Record,
     Row,
+    bytes_of,
     content_of,
     renamed,
     seal,
@@ -94,10 +95,7 @@ class Create(Command[list[Row | DomainError]]):
     @property
     def size(self) -> int:
         """The bytes of the records."""
-        size = 0
-        for record in self.records:
-            size += len(record.body) + len(record.payload)
-        return size
+        return bytes_of(self.records)
 
     def stored(self, outcome: Any) -> int:
         """The records that have a row."""

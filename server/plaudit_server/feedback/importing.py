@@ -15,7 +15,7 @@ from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, Fe
 from plaudit_server.feedback.held import Held, HeldStatements, again, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
 from plaudit_server.feedback.places import Places, Stored, content_in, owner_of, row_of
-from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
+from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, bytes_of, content_of, seal
 from plaudit_server.store.base import Command, Statement, Steps
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Traits
@@ -90,7 +90,7 @@ class Import(Command[list[Imported | DomainError]]):
     @property
     def size(self) -> int:
         """The bytes of the records."""
-        return sum(len(record.body) + len(record.payload) for record in self.records)
+        return bytes_of(self.records)
 
     def stored(self, outcome: Any) -> int:
         """The records that are there now, in whatever content."""

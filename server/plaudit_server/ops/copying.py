@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from plaudit_server.ops.reading import batches, read_standings
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Placement, Reading, SqlEngine, Steps, StoreError, Table
 from plaudit_server.store.identity import StoreId, renew
 from plaudit_server.store.prepared import Prepared
-from plaudit_server.store.transfer import Standing, Stored, key_of
-
-_BATCH_ROWS: Final = 1_000
-_BATCH_BYTES: Final = 4_000_000
-_PROJECTS: Final = 500
+from plaudit_server.store.transfer import Standing, Stored
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done (`copying`, `verifying`), the number of rows done, and that of all rows."""
@@ -54,7 +51,7 @@ class Copy:
         Raises StoreError when the target holds other data, when the source is written to meanwhile, and when what was
         copied is not what was read.
         """
-        standings = await _standings(self._source)
+        standings = await read_standings(self._source)
         total = sum([await self._count(self._source, standing) for standing in standings])
         done = 0
         for standing in standings:
@@ -75,15 +72,15 @@ class Copy:
     async def _missing(self, table: Table, standing: Standing) -> AsyncIterator[list[Stored]]:
         """The rows of a table that the target does not have yet."""
         there = await self._target.read(Reading(lambda sql: transfer.position(sql, table, standing.project)))
-        async for rows in _batches(self._source, table, standing, there):
+        async for rows in batches(self._source, table, standing, there):
             yield rows
 
     async def _verify(self, standings: list[Standing], total: int) -> Copied:
-        if await _standings(self._source) != standings:
+        if await read_standings(self._source) != standings:
             raise StoreError(
                 "the source was written to while it was copied; stop its servers, and copy into an empty store"
             )
-        if await _standings(self._target) != standings:
+        if await read_standings(self._target) != standings:
             raise StoreError("the target holds other projects than the source; copy into an empty store")
         others = {}
         for table in self._of_all:
@@ -104,7 +101,7 @@ class Copy:
         for store in (self._source, self._target):
             digest, count = hashlib.sha256(), 0
             for table in self._of_projects:
-                async for rows in _batches(store, table, standing, None):
+                async for rows in batches(store, table, standing):
                     for row in rows:
                         # The repr of the values, so that 1 is not '1', and bytes are not text.
                         digest.update(repr((table.name, row)).encode())
@@ -124,36 +121,8 @@ class Copy:
         return await store.read(Reading(lambda sql: transfer.count(sql, self._of_projects, standing.project)))
 
 
-async def _standings(store: SqlEngine) -> list[Standing]:
-    """Where every project stands."""
-    standings: list[Standing] = []
-    while page := await store.read(_standing_after(standings[-1].project if standings else "")):
-        standings += page
-    return standings
-
-
-async def _batches(
-    store: SqlEngine, table: Table, standing: Standing, after: tuple[object, ...] | None
-) -> AsyncIterator[list[Stored]]:
-    """The rows of a project after a key, in order, as they stand."""
-    while rows := await store.read(_exporting(table, standing.project, after)):
-        yield rows
-        after = key_of(table, rows[-1])
-
-
 async def _whole(store: SqlEngine, table: Table) -> list[Stored]:
     return await store.read(Reading(lambda sql: transfer.whole(sql, table)))
-
-
-# Each as a function of its own, so that a batch is bound when it is made.
-
-
-def _standing_after(after: str) -> Reading[list[Standing]]:
-    return Reading(lambda sql: transfer.standings(sql, after, _PROJECTS))
-
-
-def _exporting(table: Table, project: str, after: tuple[object, ...] | None) -> Reading[list[Stored]]:
-    return Reading(lambda sql: transfer.export(sql, table, project, after, _BATCH_ROWS, _BATCH_BYTES))
 
 
 def _beginning(standing: Standing) -> transfer.Writing:

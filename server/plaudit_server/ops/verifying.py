@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from plaudit_server.feedback.records import FEEDBACK, HISTORY, ChangeKind, Row, message
+from plaudit_server.ops.reading import batches, read_standings
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Reading, SqlEngine, Statement, Steps, Table
 from plaudit_server.store.prepared import Prepared
-from plaudit_server.store.transfer import Standing, Stored, key_of
+from plaudit_server.store.transfer import Standing, Stored
 
-_BATCH_ROWS: Final = 1_000
-_BATCH_BYTES: Final = 4_000_000
-_PROJECTS: Final = 500
 _SHOWN: Final = 100
 
 Progress = Callable[[int, int], None]
@@ -48,14 +46,9 @@ async def verified(engine: SqlEngine, progress: Progress = lambda *_: None) -> V
     version is of a record that is not there; no purged record has content, or is there.
     """
     found = Verified()
-    after = ""
-    while True:
-        standings = await engine.read(Reading(lambda sql, at=after: transfer.standings(sql, at, _PROJECTS)))  # type: ignore[misc]
-        if not standings:
-            return found
-        for standing in standings:
-            await _project(engine, standing, found, progress)
-        after = standings[-1].project
+    for standing in await read_standings(engine):
+        await _project(engine, standing, found, progress)
+    return found
 
 
 async def _project(engine: SqlEngine, standing: Standing, found: Verified, progress: Progress) -> None:
@@ -67,28 +60,15 @@ async def _project(engine: SqlEngine, standing: Standing, found: Verified, progr
     seen = bytearray(standing.revision // 8 + 1)
     # In this order, a version that is replaced meanwhile is seen once, or not at all.
     for table in (HISTORY, FEEDBACK):
-        async for rows in _batches(engine, table, standing):
+        async for rows in batches(engine, table, standing):
             for row in rows:
-                _check(table, row, standing, seen, found)
+                if row[table.place("revision")] <= standing.revision:  # else it was written meanwhile
+                    _check(table, row, standing, seen, found)
             found.rows += len(rows)
             progress(found.rows, max(total, found.rows))
     for title, statement in _CROSSWISE.items():
         for (id,) in await engine.read(Reading(_asking(statement, standing.project))):
             found.note(f"{standing.project}: {id}: {title}")
-
-
-async def _batches(engine: SqlEngine, table: Table, standing: Standing) -> AsyncIterator[Sequence[Stored]]:
-    after: tuple[Any, ...] | None = None
-    while True:
-
-        def steps(sql: Prepared, at: tuple[Any, ...] | None = after) -> Steps[list[Stored]]:
-            return transfer.export(sql, table, standing.project, at, _BATCH_ROWS, _BATCH_BYTES)
-
-        rows = [row for row in await engine.read(Reading(steps)) if row[table.place("revision")] <= standing.revision]
-        if not rows:
-            return
-        yield rows
-        after = key_of(table, rows[-1])
 
 
 def _check(table: Table, row: Stored, standing: Standing, seen: bytearray, found: Verified) -> None:
