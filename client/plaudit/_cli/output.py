@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -116,6 +115,8 @@ def print_line(text: str) -> None:
 
 def value_at(row: Feedback, path: str) -> Any:
     """The value of a field's path, as the query language has it; None where there is none."""
+    from plaudit._core.paths import found_at, segments
+
     name, _, rest = path.partition(".")
     aliases = {"type": "feedback_type", "weave_ref": "ref", "wb_user_id": "user_id", "project_id": "project"}
     name = aliases.get(name, name)
@@ -124,15 +125,7 @@ def value_at(row: Feedback, path: str) -> Any:
         return value
     if name != "payload":
         return value.get(rest) if isinstance(value, dict) else None
-    for part in re.split(r"(?<!\\)\.", rest):
-        key = part.replace("\\.", ".")
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
-    return value
+    return found_at(value, segments(path))
 
 
 def check_fields(text: str | None) -> list[str]:

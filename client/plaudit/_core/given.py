@@ -15,7 +15,28 @@ class _Required(TypedDict):
     feedback_type: str
 
 
-class FeedbackRecord(_Required, total=False):
+class _Described(TypedDict, total=False):
+    creator: str | None
+    annotation_ref: str | Ref | None
+    runnable_ref: str | Ref | None
+    call_ref: str | Ref | None
+    trigger_ref: str | Ref | None
+    queue_id: str | None
+    scorer_tags: Sequence[str] | None
+    scorer_tag_reasons: Mapping[str, str] | None
+    scorer_tag_confidences: Mapping[str, float] | None
+    scorer_ratings: Mapping[str, float] | None
+    scorer_rating_reasons: Mapping[str, str] | None
+    scorer_rating_confidences: Mapping[str, float] | None
+    span_agent_name: str | None
+    span_agent_version: str | None
+    span_status_code: Literal["UNSET", "OK", "ERROR"] | None
+    span_conversation_id: str | None
+    span_trace_id: str | None
+    scorer_trace_id: str | None
+
+
+class FeedbackRecord(_Required, _Described, total=False):
     """A record to store, as `create` and `create_batch` take it. Only `ref` and `feedback_type` are required.
 
     A value of None, NaN, or pandas' NA and NaT is the same as leaving the field out. At most 100 entries in each
@@ -52,24 +73,6 @@ class FeedbackRecord(_Required, total=False):
     id: str | uuid.UUID | None
     project: str
     payload: Mapping[str, Any] | None
-    creator: str | None
-    annotation_ref: str | Ref | None
-    runnable_ref: str | Ref | None
-    call_ref: str | Ref | None
-    trigger_ref: str | Ref | None
-    queue_id: str | None
-    scorer_tags: Sequence[str] | None
-    scorer_tag_reasons: Mapping[str, str] | None
-    scorer_tag_confidences: Mapping[str, float] | None
-    scorer_ratings: Mapping[str, float] | None
-    scorer_rating_reasons: Mapping[str, str] | None
-    scorer_rating_confidences: Mapping[str, float] | None
-    span_agent_name: str | None
-    span_agent_version: str | None
-    span_status_code: Literal["UNSET", "OK", "ERROR"] | None
-    span_conversation_id: str | None
-    span_trace_id: str | None
-    scorer_trace_id: str | None
     user_id: str | None
     created_at: datetime | str | None
     updated_at: datetime | str | None
@@ -78,26 +81,8 @@ class FeedbackRecord(_Required, total=False):
     owner: str | None
 
 
-class FeedbackChanges(TypedDict, total=False):
+class FeedbackChanges(_Described, total=False):
     """What `update` changes besides the payload, by the names of `FeedbackRecord`; None empties a field."""
 
     ref: str | Ref
     feedback_type: str
-    creator: str | None
-    annotation_ref: str | Ref | None
-    runnable_ref: str | Ref | None
-    call_ref: str | Ref | None
-    trigger_ref: str | Ref | None
-    queue_id: str | None
-    scorer_tags: Sequence[str] | None
-    scorer_tag_reasons: Mapping[str, str] | None
-    scorer_tag_confidences: Mapping[str, float] | None
-    scorer_ratings: Mapping[str, float] | None
-    scorer_rating_reasons: Mapping[str, str] | None
-    scorer_rating_confidences: Mapping[str, float] | None
-    span_agent_name: str | None
-    span_agent_version: str | None
-    span_status_code: Literal["UNSET", "OK", "ERROR"] | None
-    span_conversation_id: str | None
-    span_trace_id: str | None
-    scorer_trace_id: str | None

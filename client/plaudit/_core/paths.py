@@ -42,7 +42,7 @@ def nested(values: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], list
     for path, value in values.items():
         if is_missing(value):
             continue
-        *parents, key = _segments(path)
+        *parents, key = segments(path)
         place: Any = payload
         for parent in parents:
             place = place.setdefault(parent, {}) if isinstance(place, dict) else None
@@ -62,6 +62,23 @@ def differing(values: Mapping[str, Any], payload: Mapping[str, Any], prefix: str
     ]
 
 
+def segments(path: str) -> list[str]:
+    """The keys of a path, from the payload on; a dot within a key is written with a backslash before it."""
+    return [segment.replace("\\.", ".") for segment in _SEGMENT_END.split(path.removeprefix(PREFIX))]
+
+
+def found_at(value: Any, keys: Sequence[str]) -> Any:
+    """What a query finds in a value at these keys, of which digits alone also count in an array; None for nothing."""
+    for key in keys:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return value
+
+
 def _leaves(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for key, entry in value.items():
         at = path + key.replace(".", "\\.")
@@ -72,12 +89,8 @@ def _leaves(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield at, entry
 
 
-def _segments(path: str) -> list[str]:
-    return [segment.replace("\\.", ".") for segment in _SEGMENT_END.split(path.removeprefix(PREFIX))]
-
-
 def _value_at(payload: Any, path: str) -> Any:
-    for segment in _segments(path):
+    for segment in segments(path):
         payload = payload.get(segment) if isinstance(payload, dict) else None
     return payload
 

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 from plaudit import v1
 from plaudit._core.lines import line_of, no_formula, time_text
 from plaudit._core.model import FIELDS, Feedback
+from plaudit._core.paths import found_at, segments
 from plaudit._frames.columns import Column, Kind
 
 if TYPE_CHECKING:
@@ -131,18 +132,11 @@ class _Extracted:
             raise ValueError(f"extract is written as payload.score:double (or int, text, bool), not {text!r}")
         self.column = Column(path, _EXTRACTED[kind])
         self._type = kind
-        self._keys = [key.replace("\\.", ".") for key in _split(path.removeprefix("payload."))]
+        self._keys = segments(path)
 
     def value(self, record: Feedback) -> Any:
         """The value of a record."""
-        value: Any = record.payload
-        for key in self._keys:
-            if isinstance(value, dict):
-                value = value.get(key)
-            elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
-                value = value[int(key)]
-            else:
-                return None
+        value = found_at(record.payload, self._keys)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         match self._type:
             case "double":
@@ -210,19 +204,3 @@ def _quoted(text: str) -> str:
     if '"' in text:
         return f'"{text.replace(chr(34), chr(34) * 2)}"'
     return f'"{text}"' if "," in text or "\n" in text or "\r" in text else text
-
-
-def _split(path: str) -> list[str]:
-    parts, current, escaped = [], "", False
-    for character in path:
-        if escaped:
-            current += f"\\{character}"
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == ".":
-            parts.append(current)
-            current = ""
-        else:
-            current += character
-    return [*parts, current]

@@ -13,12 +13,11 @@ from plaudit._core.grouping import Grouped, Grouping, Measured, expr_of
 from plaudit._core.literals import literal_of
 from plaudit._core.measures import FUNCTIONS, Measure
 from plaudit._core.options import NONE, CallOptions
-from plaudit._core.paging import Pages
 from plaudit._core.question import Question, query_message
 from plaudit._results.agreement import Agreement
 from plaudit._results.groups import Group, better_in, feedback_type_of
 from plaudit._steps.definitions import Known, known
-from plaudit._steps.step import Call, Steps
+from plaudit._steps.step import Call, Steps, all_pages
 from plaudit._wire.methods import AGGREGATE, AGREEMENT, DESCRIBE
 
 QUARTERS: Final = (25, 50, 75)
@@ -86,12 +85,8 @@ class AskedGroups(ABC, Generic[ClientT]):
 
     def _again(self) -> Steps[list[Group]]:
         first = self._request
-        pages = Pages(first)
-        groups: list[Group] = []
-        while pages.request is not None:
-            response = yield from Call(AGGREGATE, pages.request)
-            groups += [Group(first, group) for group in response.groups]
-            pages.advance(response)
+        pages = yield from all_pages(AGGREGATE, first)
+        groups = [Group(first, group) for page in pages for group in page.groups]
         self._groups, self._total = groups, None
         return groups
 
@@ -166,15 +161,12 @@ class Analyzed(ABC):
         request = v1.DescribeFeedbackRequest(
             project=self.project_id, query=query_message(self._grouping().query), newest=newest or 0, all=newest is None
         )
-        pages = Pages(request)
-        fields: list[dict[str, Any]] = []
-        while pages.request is not None:
-            response = yield from Call(DESCRIBE, pages.request)
-            fields += [
-                {each.name: getattr(field, each.name) for each in field.DESCRIPTOR.fields} for field in response.fields
-            ]
-            pages.advance(response)
-        return fields
+        pages = yield from all_pages(DESCRIBE, request)
+        return [
+            {each.name: getattr(field, each.name) for each in field.DESCRIPTOR.fields}
+            for page in pages
+            for field in page.fields
+        ]
 
     def _agreement(
         self,

@@ -9,10 +9,9 @@ from plaudit import v1
 from plaudit._core.definitions import CheckResult, Definition, undefined_payload
 from plaudit._core.errors import AbortedError, InvalidArgumentError, breaks_stored
 from plaudit._core.expr import QueryLike
-from plaudit._core.paging import Pages
 from plaudit._core.question import query_message
 from plaudit._core.records import to_message
-from plaudit._steps.step import Call, Steps
+from plaudit._steps.step import Call, Steps, all_pages
 from plaudit._wire.methods import CHECK_DEFINITION, CREATE, LIST_DEFINITIONS, PUT_DEFINITION
 
 Known = Mapping[str, Definition]
@@ -25,13 +24,8 @@ _ROUNDS: Final = 5
 def listed(project: str, feedback_type: str = "", all_versions: bool = False) -> Steps[list[Definition]]:
     """The definitions of a project, or of one type."""
     request = v1.ListDefinitionsRequest(project=project, feedback_type=feedback_type, all_versions=all_versions)
-    pages = Pages(request)
-    found: list[Definition] = []
-    while pages.request is not None:
-        response = yield from Call(LIST_DEFINITIONS, pages.request)
-        found += map(Definition.from_proto, response.definitions)
-        pages.advance(response)
-    return found
+    pages = yield from all_pages(LIST_DEFINITIONS, request)
+    return [Definition.from_proto(definition) for page in pages for definition in page.definitions]
 
 
 def known(project: str) -> Steps[Known]:
@@ -77,13 +71,7 @@ def checked(project: str, definition: Definition, query: QueryLike | None) -> St
     asked = query_message(query)
     if asked is not None:
         request.query.CopyFrom(asked)
-    pages = Pages(request)
-    found = []
-    while pages.request is not None:
-        response = yield from Call(CHECK_DEFINITION, pages.request)
-        found.append(response)
-        pages.advance(response)
-    return CheckResult.of(found)
+    return CheckResult.of((yield from all_pages(CHECK_DEFINITION, request)))
 
 
 def rated(

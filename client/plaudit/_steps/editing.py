@@ -12,9 +12,8 @@ from plaudit._contract import limits
 from plaudit._core.errors import AbortedError
 from plaudit._core.expr import Query
 from plaudit._core.model import Feedback
-from plaudit._core.paging import Pages
 from plaudit._core.records import canonical_id, edited
-from plaudit._steps.step import Call, Steps
+from plaudit._steps.step import Call, Steps, all_pages
 from plaudit._wire.methods import GET, PURGE, REPLACE
 
 # Each attempt loses only against somebody else's edit, which was stored.
@@ -70,13 +69,8 @@ def purged(doomed: Iterable[Doomed], dry_run: bool, project: str | None, default
 def purged_matching(query: Query, dry_run: bool, project: str) -> Steps[int]:
     """Remove all records that match."""
     # Each answer says where to go on, however few of the records match: so every purge ends.
-    pages = Pages(v1.PurgeFeedbackRequest(project=project, query=query.to_proto(), dry_run=dry_run))
-    count = 0
-    while pages.request is not None:
-        response = yield from Call(PURGE, pages.request)
-        count += response.purged_count
-        pages.advance(response)
-    return count
+    request = v1.PurgeFeedbackRequest(project=project, query=query.to_proto(), dry_run=dry_run)
+    return sum(page.purged_count for page in (yield from all_pages(PURGE, request)))
 
 
 def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -17,7 +17,6 @@ from plaudit._core.expr import Query, QueryLike, as_query, field
 from plaudit._core.grouping import Measured, measure_of
 from plaudit._core.keys import Key, check_key
 from plaudit._core.model import Feedback
-from plaudit._core.paging import Pages
 from plaudit._core.position import Position
 from plaudit._core.question import query_message
 from plaudit._core.records import canonical_id, id_of, to_message
@@ -31,7 +30,7 @@ from plaudit._steps.definitions import Known, checked, defined, listed
 from plaudit._steps.editing import Doomed, purged, purged_matching, updated
 from plaudit._steps.ingest import Ingestion
 from plaudit._steps.query import reaction_query
-from plaudit._steps.step import Call, Steps
+from plaudit._steps.step import Call, Steps, all_pages
 from plaudit._wire.methods import (
     COUNT,
     CREATE,
@@ -192,16 +191,14 @@ class Operations(Generic[TransportT]):
         return listed(self.project_for(project), feedback_type, all_versions)
 
     def _history(self, id: str | UUID, project: str | None) -> Steps[History]:
-        pages = Pages(v1.ListFeedbackVersionsRequest(project=self.project_for(project), id=canonical_id(id)))
+        request = v1.ListFeedbackVersionsRequest(project=self.project_for(project), id=canonical_id(id))
         versions: list[Feedback] = []
         tombstone: Tombstone | None = None
-        while pages.request is not None:
-            response = yield from Call(LIST_VERSIONS, pages.request)
-            versions.extend(map(Feedback, response.versions))
-            if response.HasField("tombstone"):
+        for page in (yield from all_pages(LIST_VERSIONS, request)):
+            versions.extend(map(Feedback, page.versions))
+            if page.HasField("tombstone"):
                 # Purged between two pages: what was read before exists no more.
-                versions, tombstone = [], Tombstone.from_proto(response.tombstone)
-            pages.advance(response)
+                versions, tombstone = [], Tombstone.from_proto(page.tombstone)
         return History(versions, tombstone)
 
     def _ingestion(
@@ -247,12 +244,9 @@ class Operations(Generic[TransportT]):
         return response.count
 
     def _refs(self, query: QueryLike | None, project: str | None) -> Steps[Refs]:
-        pages = Pages(v1.ListRefsRequest(project=self.project_for(project), query=query_message(query)))
-        counts: dict[str, int] = {}
-        while pages.request is not None:
-            response = yield from Call(LIST_REFS, pages.request)
-            counts.update((summary.ref.uri, summary.feedback_count) for summary in response.refs)
-            pages.advance(response)
+        request = v1.ListRefsRequest(project=self.project_for(project), query=query_message(query))
+        pages = yield from all_pages(LIST_REFS, request)
+        counts = {summary.ref.uri: summary.feedback_count for page in pages for summary in page.refs}
         return Refs(counts, counts)
 
     def _project_of(self, project: str | None) -> Callable[[v1.Feedback], str]:

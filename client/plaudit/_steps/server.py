@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from plaudit import v1
-from plaudit._core.paging import Pages
 from plaudit._results.server import Caller, Project, ServerInfo
-from plaudit._steps.step import Call, Steps
+from plaudit._steps.step import Call, Steps, all_pages
 from plaudit._wire.methods import CALLER, LIST_PROJECTS, SERVER_INFO
 
 
@@ -17,13 +16,8 @@ def server_info() -> Steps[ServerInfo]:
 
 def projects(name_contains: str) -> Steps[list[Project]]:
     """The projects that the caller may read, by name."""
-    pages = Pages(v1.ListProjectsRequest(name_contains=name_contains))
-    found: list[Project] = []
-    while pages.request is not None:
-        response = yield from Call(LIST_PROJECTS, pages.request)
-        found += map(Project.from_proto, response.projects)
-        pages.advance(response)
-    return found
+    pages = yield from all_pages(LIST_PROJECTS, v1.ListProjectsRequest(name_contains=name_contains))
+    return [Project.from_proto(project) for page in pages for project in page.projects]
 
 
 def caller() -> Steps[Caller]:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from plaudit._core.options import NONE, CallOptions
+from plaudit._core.paging import PagedRequest, Pages
 from plaudit._wire.methods import Method, RequestT, ResponseT
 
 AnswerT = TypeVar("AnswerT")
@@ -54,6 +55,17 @@ class Call(Step[ResponseT]):
         if not self.retried:
             named["retried"] = False
         return transport.unary(self.method, self.request, **named)
+
+
+def all_pages(method: Method[Any, ResponseT], request: PagedRequest) -> Steps[list[ResponseT]]:
+    """Every page of a paged read, from the one that `request` asks for."""
+    pages = Pages(request)
+    read: list[ResponseT] = []
+    while pages.request is not None:
+        response: Any = yield from Call(method, pages.request)
+        read.append(response)
+        pages.advance(response)
+    return read
 
 
 class Act(Step[AnswerT]):
