@@ -11,9 +11,11 @@ from plaudit_server.query.compile.dialect import Dialect, Indexed, Prefilter
 from plaudit_server.query.fields import is_position
 
 # A plain decimal of up to 19 characters is converted exactly; the engine's conversion of others is not always
-# the nearest double (1e23 and 20 digits are), so those few leave the engine.
+# the nearest double (1e23 and 20 digits are), so those few leave the engine. So do decimals of 16 digits before the
+# point: of what is whole, the engine makes an integer below 2^51 only.
 _SQLITE_NUMERAL = (
-    "case when length({t}) < 20 and {t} not glob '*[eE]*' then cast({t} as numeric) else plaudit_number({t}) end"
+    "case when length({t}) < 20 and {t} not glob '*[eE]*' and instr({t}, '.') < 17"
+    " then cast({t} as numeric) else plaudit_number({t}) end"
 )
 
 # It equals its own number only when all of it is one; then signs, points and exponents are in allowed places.
