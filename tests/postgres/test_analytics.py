@@ -59,12 +59,6 @@ def running(shared_database: Database) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def channel(running: RunningServer) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(running.target) as channel:
-        yield channel
-
-
 @pytest.mark.parametrize("case", as_parameters(cases.analytics_cases(*AREAS)))
 def test_case(case: dict[str, Any], running: RunningServer, channel: grpc.Channel) -> None:
     check_case(case, running, channel)

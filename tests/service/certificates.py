@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from plaudit_server.config import Tls
+
 _DAY = timedelta(days=1)
 
 
@@ -38,6 +40,14 @@ class Certificate:
         certificate.write_bytes(self.pem)
         key.write_bytes(self.key_pem)
         return certificate, key
+
+
+def tls_of(server: Certificate, authority: Certificate, directory: Path) -> Tls:
+    """The settings of a server with this certificate, which asks clients for one of this authority; as files."""
+    certificate, key = server.write(directory, "server")
+    trusted = directory / "authority.pem"
+    trusted.write_bytes(authority.pem)
+    return Tls(str(certificate), str(key), str(trusted))
 
 
 def make(

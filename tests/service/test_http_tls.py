@@ -21,7 +21,7 @@ from plaudit_server.config import Auth, Config, Tls
 from plaudit_server.config.grants import NamedGrant, Role
 from plaudit_server.testing import RunningServer
 from plaudit_server.web import server as web
-from tests.service.certificates import Certificate, channel_credentials, make
+from tests.service.certificates import Certificate, channel_credentials, make, tls_of
 from tests.service.web import FEEDBACK, JSON, address, ask, call, create, raw, read_all, until, web_server
 
 AUTHORITY = make("mesh authority")
@@ -35,10 +35,7 @@ GRANTS = (NamedGrant("spiffe://mesh.acme/*", Role.WRITER, ("acme/*",)),)
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Tls:
-    certificate, key = SERVER.write(tmp_path, "server")
-    authority = tmp_path / "authority.pem"
-    authority.write_bytes(AUTHORITY.pem)
-    return Tls(str(certificate), str(key), str(authority))
+    return tls_of(SERVER, AUTHORITY, tmp_path)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from plaudit_server.auth.tls import CertificateFiles, certificate_principal, ser
 from plaudit_server.config import Auth, Config, Tls
 from plaudit_server.config.grants import NamedGrant, Role
 from plaudit_server.errors import StartError, Unauthenticated
-from tests.service.certificates import Certificate, channel_credentials, make
+from tests.service.certificates import Certificate, channel_credentials, make, tls_of
 from tests.service.secured import Secured, call, secured
 from tests.service.status import refusal
 
@@ -38,10 +38,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Tls:
-    certificate, key = SERVER.write(tmp_path, "server")
-    authority = tmp_path / "authority.pem"
-    authority.write_bytes(AUTHORITY.pem)
-    return Tls(str(certificate), str(key), str(authority))
+    return tls_of(SERVER, AUTHORITY, tmp_path)
 
 
 @pytest.fixture

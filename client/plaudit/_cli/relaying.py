@@ -140,7 +140,7 @@ def run(
     from plaudit._relay.sinks import Stopped
 
     dead = DeadLetters(options.get("dead_letters"))
-    with client.watch(after=start[0], query=asked, store_id=start[1]) as changes, dead:
+    with client.watch(after=start[0], query=asked, store_id=start[1]) as changes:
         made = Relay(
             sink,
             keeps,
@@ -196,17 +196,13 @@ class Forgetting:
 
 
 class DeadLetters:
-    """A file of changes that were given up, a line each with the reason; a context manager."""
+    """A file of changes that were given up, a line each with the reason; None for no file."""
 
     def __init__(self, path: str | None) -> None:
+        """Raises OSError for a file that cannot be written to."""
         self._path = path
-
-    def __enter__(self) -> DeadLetters:
-        if self._path is not None:
-            Path(self._path).touch(0o600)
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
+        if path is not None:
+            Path(path).touch(0o600)
 
     def add(self, event: Event, reason: str) -> None:
         """Write a change down; when this returns, it is on disk. Raises OSError."""

@@ -15,20 +15,11 @@ SHOWN_ROWS: Final = 200
 _CELL_CHARACTERS: Final = 200
 
 _REF: Final = Column("Ref", 64, 16)
-_COLUMNS: Final = (
-    Column("Type", 40, 8),
-    Column("Feedback", 100, 16),
-    Column("Created", 20, 20),
-    Column("ID", 36, 36),
-    Column("Creator", 48, 8),
-)
-_VERSION_COLUMNS: Final = (
-    Column("Version", 10, 7),
-    Column("Type", 40, 8),
-    Column("Feedback", 100, 16),
-    Column("Made", 20, 20),
-    Column("Creator", 48, 8),
-)
+_TYPE: Final = Column("Type", 40, 8)
+_FEEDBACK: Final = Column("Feedback", 100, 16)
+_CREATOR: Final = Column("Creator", 48, 8)
+_COLUMNS: Final = (_TYPE, _FEEDBACK, Column("Created", 20, 20), Column("ID", 36, 36), _CREATOR)
+_VERSION_COLUMNS: Final = (Column("Version", 10, 7), _TYPE, _FEEDBACK, Column("Made", 20, 20), _CREATOR)
 
 
 def grid_of(feedbacks: Sequence[Feedback], show_refs: bool, total: int | None = None) -> Grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from plaudit._show.grid import Grid
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 
-class Shown:
+class Shown(ABC):
     """A base for what is shown as a table: by rich, by IPython as text, by a notebook as HTML; `repr` stays short."""
 
     __slots__ = ()
@@ -21,9 +22,9 @@ class Shown:
         if "_repr_pretty_" not in vars(cls):
             cls._repr_pretty_ = Shown._repr_pretty_  # type: ignore[method-assign]
 
+    @abstractmethod
     def _grid(self) -> Grid:
         """The table as columns of text."""
-        raise NotImplementedError
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from plaudit._show.table import table

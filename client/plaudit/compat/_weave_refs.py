@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -21,13 +22,13 @@ class Uri(str):
 
 
 @dataclass(frozen=True)
-class Ref:
+class Ref(ABC):
     """What feedback is about. `Ref.parse_uri` makes the class of its kind."""
 
     @property
+    @abstractmethod
     def uri(self) -> Uri:
         """The URI."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return str(self.uri)

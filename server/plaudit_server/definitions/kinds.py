@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -36,7 +37,7 @@ class Rule(Protocol):
         """Append what is wrong with a value, whose path is `at`; with `stored`, of a record that is stored already."""
 
 
-class _Looked:
+class _Looked(ABC):
     """A rule that accepts every value in which `look` finds nothing wrong."""
 
     __slots__ = ()
@@ -49,9 +50,9 @@ class _Looked:
         self.look(value, "", out)
         return not out
 
+    @abstractmethod
     def look(self, value: Any, at: str, out: list[Breach], stored: bool = False) -> None:
         """Append what is wrong with a value."""
-        raise NotImplementedError
 
 
 class _Cheap(_Looked):
