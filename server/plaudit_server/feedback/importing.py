@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final, NamedTuple
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.aliases import targets
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.commands import Create, bytes_of
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, FeedbackPurged
 from plaudit_server.feedback.held import Held, HeldStatements, again, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
 from plaudit_server.feedback.places import Places, Stored, content_in, owner_of, row_of
-from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, bytes_of, content_of, seal
+from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
 from plaudit_server.store.base import Command, Statement, Steps
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Traits

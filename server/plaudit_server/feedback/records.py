@@ -8,7 +8,6 @@ of the field `feedback = 1` of every response message; a page of rows is a plain
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
@@ -116,14 +115,6 @@ CONTENT_COLUMNS: Final = (
     "scorer_trace_id",
 )
 """The columns that a writer fills, payload apart: two records are the same content when these and the payload agree."""
-
-
-def bytes_of(records: Sequence[Record]) -> int:
-    """The bytes of records, as they count in the line of commands."""
-    size = 0
-    for record in records:  # no generator: this is asked for every create
-        size += len(record.body) + len(record.payload)
-    return size
 
 
 content_of = attrgetter(*CONTENT_COLUMNS)
