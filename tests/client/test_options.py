@@ -366,4 +366,6 @@ def test_a_watch_warns_while_it_reconnects(running: RunningServer, caplog: pytes
         with plaudit.Client(PROJECT, target=running.target) as direct:
             direct.create(RECORD)
         next(watch)
-    assert [network.target in record.message for record in caplog.records] == [True]
+    # Of the oldest grpcio there may be a line of its own, of an event loop of another test, in its own logger.
+    ours = [record for record in caplog.records if record.name == "plaudit"]
+    assert [network.target in record.message for record in ours] == [True]
