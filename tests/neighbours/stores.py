@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import psycopg
 
 from plaudit.v1 import BatchCreateFeedbackRequest, FeedbackServiceStub
+from plaudit_server.store import migrate
 from tests.attacks import bombs, neighbour
-from tests.neighbours.catalogue import SQLITE
+from tests.neighbours.catalogue import POSTGRES, SQLITE
 from tests.postgres.cluster import Cluster, Database
 from tests.service.process import server_process
 
@@ -39,6 +42,13 @@ class Keys:
 
     caller: str
     attackers: tuple[str, ...]
+
+
+class _Original(NamedTuple):
+    """What is copied: a file or a database by its name, and the keys that are in it."""
+
+    name: str
+    keys: Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +73,25 @@ class Store:
         return [] if self.cluster is None else [self.cluster.pid]
 
 
+def fingerprint() -> str:
+    """Of what decides how a store is filled: another one needs a store of its own."""
+    files = [Path(__file__), *sorted(Path(migrate.__file__).parent.glob("migrations/**/*.sql"))]
+    return blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()
+
+
 class Originals:
     """The stores that are copied: each engine's is made once, when it is first asked for."""
 
-    def __init__(self, directory: Path, rows: int, keys: int) -> None:
-        """`rows` is the size of the attackers' project, `keys` how many attackers have one."""
+    def __init__(self, directory: Path, rows: int, keys: int, kept: Path | None = None) -> None:
+        """`rows` is the size of the attackers' project, `keys` how many attackers have one.
+
+        In the directory `kept` they stay, and are found again by the next run.
+        """
         self._directory = directory
         self._rows = rows
         self._keys = keys
-        self._sqlite: tuple[Path, Keys] | None = None
-        self._postgres: tuple[Database, Keys] | None = None
+        self._kept = kept and kept / f"{fingerprint()}-{rows}-{keys}"
+        self._known: dict[str, _Original] = {}
         self._cluster: Cluster | None = None
 
     @contextmanager
@@ -88,14 +107,11 @@ class Originals:
 
     @contextmanager
     def _copy_sqlite(self) -> Iterator[Store]:
-        if self._sqlite is None:
-            path = self._directory / "original.db"
-            self._sqlite = path, self._fill(f"sqlite:{path}")
-        original, keys = self._sqlite
+        path, keys = self._original(SQLITE, self._new_file)
         directory = self._directory / "case"
         directory.mkdir()
         try:
-            copy = shutil.copyfile(original, directory / "plaudit.db")
+            copy = shutil.copyfile(path, directory / "plaudit.db")
             # What the copy leaves to write would be waited for by the first commits.
             os.sync()
             yield Store(f"sqlite:{copy}", keys)
@@ -106,20 +122,44 @@ class Originals:
     def _copy_postgres(self, statement_timeout: str) -> Iterator[Store]:
         if self._cluster is None:
             # What the database does by itself would be taken for work of the attackers.
-            self._cluster = Cluster(autovacuum="off", shared_buffers="256MB", max_wal_size="4GB")
-        server = self._cluster.url("postgres")
-        if self._postgres is None:
-            database = Database(server)
-            self._postgres = database, self._fill(database.url)
-            database.execute("VACUUM ANALYZE")
-        original, keys = self._postgres
-        copy = Database(server, f"TEMPLATE {original.name}")
+            home = self._kept and self._kept / POSTGRES
+            self._cluster = Cluster(home=home, autovacuum="off", shared_buffers="256MB", max_wal_size="4GB")
+        cluster = self._cluster
+        name, keys = self._original(POSTGRES, lambda: self._new_database(cluster))
+        copy = Database(cluster.url("postgres"), f"TEMPLATE {name}")
         try:
             if statement_timeout:
                 copy.execute(f"ALTER DATABASE {copy.name} SET statement_timeout = '{statement_timeout}'")
-            yield Store(copy.url, keys, self._cluster)
+            yield Store(copy.url, keys, cluster)
         finally:
-            _drop(copy, self._cluster)
+            _drop(copy, cluster)
+
+    def _original(self, engine: str, make: Callable[[], _Original]) -> _Original:
+        """An engine's, made when there is none, and written down where it is kept."""
+        known = self._known.get(engine)
+        note = self._kept and self._kept / f"{engine}.json"
+        if known is None and note is not None and note.exists():
+            name, caller, *attackers = json.loads(note.read_text())
+            known = _Original(name, Keys(caller, tuple(attackers)))
+        if known is None:
+            known = make()
+            if note is not None:
+                note.write_text(json.dumps([known.name, known.keys.caller, *known.keys.attackers]))
+        self._known[engine] = known
+        return known
+
+    def _new_file(self) -> _Original:
+        path = (self._kept or self._directory) / "original.db"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob("original.db*"):  # of a run that did not finish it
+            left.unlink()
+        return _Original(str(path), self._fill(f"sqlite:{path}"))
+
+    def _new_database(self, cluster: Cluster) -> _Original:
+        database = Database(cluster.url("postgres"))
+        keys = self._fill(database.url)
+        database.execute("VACUUM ANALYZE")
+        return _Original(database.name, keys)
 
     def _fill(self, url: str) -> Keys:
         """Store the attackers' project by way of a server, so that nothing is known here of how it is stored."""

@@ -54,22 +54,29 @@ def free_port() -> int:
 
 
 class Cluster:
-    """A temporary server in a directory of its own; `standby_of` makes it a standby of another."""
+    """A temporary server in a directory of its own; `standby_of` makes it a standby of another.
 
-    def __init__(self, *, standby_of: Cluster | None = None, **settings: str) -> None:
+    With `home`, a directory, its files are there, stay there after `remove`, and are used if they are there already.
+    """
+
+    def __init__(self, *, standby_of: Cluster | None = None, home: Path | None = None, **settings: str) -> None:
         directory = binaries()
         assert directory is not None, "no PostgreSQL is installed"
         self._bin = directory
         user = system_user()
         self._prefix = [] if user is None else as_user(user)
-        self._home = Path(tempfile.mkdtemp(prefix="plaudit-postgres-"))
+        self._is_kept = home is not None
+        self._home = home or Path(tempfile.mkdtemp(prefix="plaudit-postgres-"))
+        self._home.mkdir(parents=True, exist_ok=True)
         if user is not None:
             shutil.chown(self._home, user)
         self._data = self._home / "data"
         self._settings = _SETTINGS | settings
         self.port = free_port()
         self._server: subprocess.Popen[Any] | None = None
-        if standby_of is None:
+        if (self._data / "PG_VERSION").exists():
+            (self._data / "postmaster.pid").unlink(missing_ok=True)  # of a run that was killed
+        elif standby_of is None:
             options = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", *_locale(directory)]
             self._run("initdb", "-D", self._data, *options)
         else:
@@ -142,9 +149,10 @@ class Cluster:
         return (self._home / "log").read_text(errors="replace")
 
     def remove(self) -> None:
-        """Stop, and remove all files."""
+        """Stop, and remove all files but those that are kept."""
         self.stop()
-        shutil.rmtree(self._home)
+        if not self._is_kept:
+            shutil.rmtree(self._home)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [*self._prefix, str(self._bin / program), *map(str, arguments)]
