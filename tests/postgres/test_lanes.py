@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from plaudit_server.errors import Overloaded, QueryTooExpensive, StoreUnavailable
+from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded, StoreUnavailable
 from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.store.base import Read, Reading, Statement, Steps
@@ -106,6 +106,19 @@ def test_the_shares_of_connections_leave_something_for_everything() -> None:
         assert shares.writes >= 2
         assert 1 <= shares.quick < shares.reads
     assert Shares.of(12) == Shares(4, 6, 4, 2)
+
+
+def test_what_may_not_begin_when_it_is_its_turn_is_not_read(empty_database: Database) -> None:
+    async def scenario(store: PostgresEngine) -> None:
+        def refuse() -> None:
+            raise QuotaExceeded("answer_bytes", 0.1)
+
+        times: list[float] = []
+        with pytest.raises(QuotaExceeded):
+            await store.read(reading(LONG.format(10), times), work()._replace(may_begin=refuse))
+        assert times == []
+
+    with_store(empty_database.url, scenario)
 
 
 def test_scans_are_in_nobody_elses_way_and_end_with_their_callers(empty_database: Database) -> None:

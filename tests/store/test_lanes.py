@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plaudit_server.errors import Overloaded, QueryTooExpensive
+from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded
 from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.reads import Count, Get, Select
 from plaudit_server.store.base import Read, Reading, Statement, Steps
@@ -108,6 +108,19 @@ def test_scans_are_in_nobody_elses_way_and_end_with_their_callers(tmp_path: Path
             await ended(attackers)
             await until(store, LaneUse(0, 0))
             assert await store.read(Count(PROJECT, None), work()) == 5
+
+    with_store(tmp_path, scenario)
+
+
+def test_what_may_not_begin_when_it_is_its_turn_is_not_read(tmp_path: Path) -> None:
+    async def scenario(store: SqliteEngine) -> None:
+        def refuse() -> None:
+            raise QuotaExceeded("answer_bytes", 0.1)
+
+        times: list[str] = []
+        with pytest.raises(QuotaExceeded):
+            await store.read(reading(COUNTED.format(10), times), work()._replace(may_begin=refuse))
+        assert times == []
 
     with_store(tmp_path, scenario)
 

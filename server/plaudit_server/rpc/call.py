@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,8 @@ class Call:
     """Where the call counts as in flight, if it does."""
     owner_name: str | None = None
     """Whose place the call holds: the principal's name, or the peer's address; None while it holds none."""
+    has_room: Callable[[], None] | None = None
+    """Raises QuotaExceeded while there is no room for the answer of a read; None where answers are not bounded so."""
     size: int = 0
     """The bytes of the request, or of a stream's newest."""
     asked: float = 0.0

@@ -111,8 +111,9 @@ class Chain:
             async def answer() -> bytes:
                 request = await self._admitted(call, raw, parse)
                 if rpc.kind is Kind.SCAN and self.answers is not None and call.owner_name is not None:
-                    # Before anything is read: there would be no room for it.
-                    self.answers.check(call.owner_name, LARGE_ANSWER_BYTES)
+                    # Before anything is read, now and when it is the read's turn: there would be no room for it.
+                    call.has_room = partial(self.answers.check, call.owner_name, LARGE_ANSWER_BYTES)
+                    call.has_room()
                 encoded = _encoded(await behaviour(call, request))
                 if len(encoded) >= COUNTED_ANSWER_BYTES:
                     self._count(call, len(encoded))

@@ -54,4 +54,4 @@ def _work(call: Call, project: str, seconds: float) -> Work:
     if remaining is not None:
         deadline = min(deadline, now + remaining)
     # Admission has noted the owner already; to ask for the peer again costs a call for each read.
-    return Work(Owner(call.owner_name or principal_of(call), project), deadline)
+    return Work(Owner(call.owner_name or principal_of(call), project), deadline, call.has_room)

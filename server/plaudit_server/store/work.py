@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -26,10 +27,14 @@ class Owner(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One piece of work. `deadline` is in seconds of `time.monotonic()`; None: no deadline."""
+    """One piece of work. `deadline` is in seconds of `time.monotonic()`; None: no deadline.
+
+    `may_begin` is called on any thread when it is a read's turn, and raises an error in place of the read.
+    """
 
     owner: Owner
     deadline: float | None = None
+    may_begin: Callable[[], None] | None = None
 
 
 SERVER: Final = Work(Owner("", ""))

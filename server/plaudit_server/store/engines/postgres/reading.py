@@ -133,7 +133,7 @@ class Reads:
         Raises QueryTooExpensive when it is not done by its deadline, Overloaded when it finds no place by then, and
         StoreUnavailable. When its caller is cancelled, the database is asked to cancel the statement.
         """
-        asked = _Asked(steps, read.snapshot, work.deadline)
+        asked = _Asked(steps, read.snapshot, work.deadline, work.may_begin)
         owner = work.owner
         if read.lane is Lane.POINT:
             async with self._points.place(owner, asked.deadline):
@@ -160,6 +160,8 @@ class Reads:
         loop = asyncio.get_running_loop()
         if asked.left <= 0:
             raise too_many_reads()
+        if asked.may_begin is not None:
+            asked.may_begin()
         until = loop.time() + min(_READ_SECONDS, asked.left)
         delay = _FIRST_DELAY
         while True:
@@ -254,9 +256,16 @@ class Reads:
 class _Asked(Generic[T]):
     """One read, which may run several times."""
 
-    def __init__(self, steps: Callable[[], Steps[T]], snapshot: bool, deadline: float | None) -> None:
+    def __init__(
+        self,
+        steps: Callable[[], Steps[T]],
+        snapshot: bool,
+        deadline: float | None,
+        may_begin: Callable[[], None] | None,
+    ) -> None:
         """`deadline` is in seconds of the monotonic clock."""
         self.steps = steps
+        self.may_begin = may_begin
         self.snapshot = snapshot
         self.begun = False
         """Whether it has had a connection."""

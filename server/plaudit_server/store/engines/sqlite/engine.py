@@ -156,7 +156,7 @@ class SqliteEngine(SqlEngine):
         """Answer a question on a reader thread; interrupted after its deadline, or when nobody waits any more."""
         if self._readers is None:
             raise StoreUnavailable(self.name)
-        asked = Asked(lambda: read.steps(self._sql), work.deadline)
+        asked = Asked(lambda: read.steps(self._sql), work.deadline, work.may_begin)
         with self._translated():
             return await self._readers.read(asked, read, work)
 

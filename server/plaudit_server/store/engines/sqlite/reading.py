@@ -64,10 +64,13 @@ class Budget(NamedTuple):
 class Asked(Generic[T]):
     """One read, which may run several times: in the quick lane, then among the scans."""
 
-    def __init__(self, steps: Callable[[], Steps[T]], deadline: float | None) -> None:
-        """`deadline` is in seconds of `time.monotonic()`."""
+    def __init__(
+        self, steps: Callable[[], Steps[T]], deadline: float | None, may_begin: Callable[[], None] | None = None
+    ) -> None:
+        """`deadline` is in seconds of `time.monotonic()`; `may_begin` raises where it must not run any more."""
         self._steps = steps
         self._asked = time.monotonic()
+        self._may_begin = may_begin
         self.deadline = deadline
         self._lock = threading.Lock()
         self._interrupt_statement: Callable[[], None] | None = None
@@ -78,10 +81,9 @@ class Asked(Generic[T]):
         """Read in one snapshot.
 
         Raises OverBudget, QueryTooExpensive when it is not done by its deadline, Overloaded when it had not begun by
-        then, and InterruptError when it was stopped because nobody waits for it.
+        then, InterruptError when it was stopped because nobody waits for it, and what `may_begin` raises.
         """
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise too_many_reads()
+        self._check_start()
         each = INSTRUCTIONS if budget is None else budget.each
         self._left = math.inf if budget is None else budget.instructions // each
         try:
@@ -109,8 +111,7 @@ class Asked(Generic[T]):
 
     def run_apart(self, scanner: Scanner) -> T:
         """Read in one snapshot, in another process, without a budget. Raises as `run` does."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise too_many_reads()
+        self._check_start()
         try:
             with self._lock:
                 if self._stopped is not None:
@@ -128,6 +129,12 @@ class Asked(Generic[T]):
         except UNAVAILABLE:
             scanner.close()
             raise
+
+    def _check_start(self) -> None:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise too_many_reads()
+        if self._may_begin is not None:
+            self._may_begin()
 
     def _is_over(self) -> bool:
         """Whether the engine should stop; called by it, each time it has run a number of instructions."""
