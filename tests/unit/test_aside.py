@@ -149,6 +149,24 @@ def test_a_writer_with_held_commands_closes_when_they_are_late() -> None:
     run(scenario)
 
 
+def test_nobody_waits_while_a_held_project_is_tried_again() -> None:
+    async def scenario(store: HoldingStore, writer: Writer) -> None:
+        store.held = {HELD}
+        held = started(writer, purge(HELD, "h0"), purge(HELD, "h1"))
+        await until(lambda: store.tries > 0)
+        store.slow, store.held = {HELD}, set()
+        await until(lambda: writer._is_retrying)
+        held += started(writer, purge(HELD, "h2"))
+        for number in range(20):
+            await writer.submit(purge(FREE, f"f{number}"))
+        assert store.done == [f"f{number}" for number in range(20)]
+        store.gate.set()
+        await asyncio.gather(*held)
+        assert store.done[20:] == ["h0", "h1", "h2"]
+
+    run(scenario)
+
+
 def test_side_by_side_a_slow_project_is_waited_for_by_nobody_else() -> None:
     async def scenario(store: HoldingStore, writer: Writer) -> None:
         store.side_by_side = True

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -106,6 +106,7 @@ class Writer:
         self._queued_rows = 0
         self._aside: Aside[_Waiting] = Aside()
         self._lanes: set[asyncio.Task[None]] = set()
+        self._is_retrying = False
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._awaited = 0
@@ -193,9 +194,11 @@ class Writer:
     async def _run(self) -> None:
         callers, until = 0, 0.0
         while True:
-            await self._arrived(1, self._aside.seconds(time.monotonic()) if self._aside.projects else None)
+            await self._arrived(1, self._seconds_to_retry() if self._aside.projects else None)
             if self._queue:
                 await self._arrived(int(callers * _GATHER_SHARE), max(until - time.monotonic(), 0.0))
+            if self._aside.projects and not self._store.side_by_side:
+                self._retry()
             group = self._take()
             if group:
                 callers = len(group)
@@ -210,6 +213,25 @@ class Writer:
                     return
                 await asyncio.sleep(_CLOSING_SECONDS)
 
+    def _seconds_to_retry(self) -> float | None:
+        """How long it takes until something that was put aside is due; None while nothing is, or a retry runs."""
+        return None if self._is_retrying else self._aside.seconds(time.monotonic())
+
+    def _retry(self) -> None:
+        """Write what was put aside and is due, beside other groups: it waits for whoever holds it, and they do not."""
+        group: list[_Waiting] = []
+        if not self._is_retrying:
+            self._take_aside(group, time.monotonic(), self._max_group_rows, self._max_group_bytes)
+        if group:
+            self._is_retrying = True
+            for project in {waiting.command.project for waiting in group}:
+                self._aside.hold(project)
+            self._begin(self._commit(group)).add_done_callback(self._retried)
+
+    def _retried(self, _: asyncio.Task[None]) -> None:
+        self._is_retrying = False
+        self._go_on()
+
     def _begin_lanes(self, group: list[_Waiting]) -> None:
         """Commit each project's part of a group by itself; what comes for it meanwhile waits for that alone."""
         by_project: dict[str, list[_Waiting]] = {}
@@ -217,10 +239,15 @@ class Writer:
             by_project.setdefault(waiting.command.project, []).append(waiting)
         for project, part in by_project.items():
             self._aside.hold(project)
-            lane = asyncio.get_running_loop().create_task(self._commit(part), name="plaudit-writer-lane")
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._begin(self._commit(part))
         self._sort_out()
+
+    def _begin(self, commit: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Commit beside other groups."""
+        lane = asyncio.get_running_loop().create_task(commit, name="plaudit-writer-lane")
+        self._lanes.add(lane)
+        lane.add_done_callback(self._lanes.discard)
+        return lane
 
     def _sort_out(self) -> None:
         """Put aside what is in the queue for projects that are, so that nothing overtakes it."""
@@ -246,7 +273,7 @@ class Writer:
         group: list[_Waiting] = []
         rows, size = self._max_group_rows, self._max_group_bytes
         now = time.monotonic()
-        if self._aside.projects:
+        if self._aside.projects and self._store.side_by_side:
             rows, size = self._take_aside(group, now, rows, size)
         queue = self._queue
         while queue:
