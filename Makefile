@@ -14,6 +14,8 @@ STRINGS ?= 100000
 ROUNDS ?= 12
 NEIGHBOUR_ROUNDS ?= 3
 MINUTES ?= 60
+# Builds of PostgreSQL for `make test-postgres-versions`.
+BUILDS ?= 14 15 16 17 18 18-without-icu
 # Where `make proto` writes.
 PROTO_OUT ?= client
 # Languages that `make test-polyglot` must not leave out.
@@ -119,6 +121,13 @@ test-postgres: $(DEV_READY) ## Run the long tests on PostgreSQL: a temporary clu
 		PLAUDIT_TEST_ROLLOUTS=$$(($(KILLS) / 10)) \
 		PLAUDIT_TEST_ROWS=$$(($(KILLS) * 5000)) PLAUDIT_TEST_MODEL_RUNS=$(KILLS) PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 10)) \
 		$(BIN)/python -m pytest --timeout=0 tests/postgres $(ARGS)
+
+.PHONY: test-postgres-versions
+test-postgres-versions: $(DEV_READY) ## Run the tests on PostgreSQL 14 to 18, fetched once by mvn and pip; BUILDS='14 16' runs some
+	@for build in $(BUILDS); do \
+		programs=$$($(BIN)/python -m tests.postgres.builds $$build) && echo "PostgreSQL $$build" && \
+		CI=$(or $(CI),true) PLAUDIT_TEST_POSTGRES_BIN=$$programs $(BIN)/python -m pytest -n $(JOBS) tests/postgres $(ARGS) || exit 1; \
+	done
 
 .PHONY: test-model
 test-model: $(DEV_READY) ## Run the generated tests with many examples (EXAMPLES=20000): queries, refs, JSON, stores

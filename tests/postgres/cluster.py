@@ -1,7 +1,11 @@
-"""A PostgreSQL server for tests: a temporary one, or the one that PLAUDIT_TEST_POSTGRES names."""
+"""A PostgreSQL server for tests: a temporary one, or the one that PLAUDIT_TEST_POSTGRES names.
+
+The temporary one is of the newest version that is installed, or of the programs in PLAUDIT_TEST_POSTGRES_BIN.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import re
@@ -14,13 +18,15 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 EXISTING = os.environ.get("PLAUDIT_TEST_POSTGRES", "")
+_CHOSEN = os.environ.get("PLAUDIT_TEST_POSTGRES_BIN", "")
 _START_SECONDS = 60.0
 _SUPERUSER = "plaudit"
 # As in production where a crash matters; small where it does not.
@@ -31,19 +37,58 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "max_connections": "100",
     "max_wal_senders": "4",
+    "wal_keep_size": "64MB",
     "log_min_messages": "warning",
     "restart_after_crash": "off",
 }
+# A locale that differs much from C, so that an order or a fold without its collation gives wrong results; what a build
+# without ICU has instead, from PostgreSQL 17 on; and what is left to older ones.
+_LOCALES: Final = (
+    ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=sv-SE"],
+    ["--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
+    ["--locale=C.UTF-8"],
+)
 
 
 def binaries() -> Path | None:
-    """The directory of initdb and similar programs, of the newest installed version."""
+    """The directory of postgres, initdb and pg_ctl: the one that was chosen, or of the newest installed version."""
+    if _CHOSEN:
+        return _readable(Path(_CHOSEN))
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     for directory in reversed(debian):
         if (directory / "initdb").exists():
             return directory
     found = shutil.which("initdb")
     return Path(found).resolve().parent if found else None
+
+
+@cache
+def version() -> int:
+    """The major version of the programs."""
+    directory = binaries()
+    assert directory is not None, "no PostgreSQL is installed"
+    said = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"(\d+)", said)
+    assert found is not None, said
+    return int(found[1])
+
+
+@cache
+def _readable(directory: Path) -> Path:
+    """The programs where the user that runs them can read them: a copy if a directory above is closed to others."""
+    if not (directory / "initdb").exists():
+        raise RuntimeError(f"PLAUDIT_TEST_POSTGRES_BIN: there is no initdb in {directory}")
+    user = system_user()
+    if user is None:
+        return directory
+    test = [*as_user(user), "test", "-x", str(directory / "initdb")]
+    if subprocess.run(test, check=False).returncode == 0:
+        return directory
+    home = Path(tempfile.mkdtemp(prefix="plaudit-postgres-build-"))
+    atexit.register(shutil.rmtree, home)
+    home.chmod(0o755)
+    shutil.copytree(directory.parent, home / "build", symlinks=True)
+    return home / "build" / directory.name
 
 
 def free_port() -> int:
@@ -77,11 +122,9 @@ class Cluster:
         if (self._data / "PG_VERSION").exists():
             (self._data / "postmaster.pid").unlink(missing_ok=True)  # of a run that was killed
         elif standby_of is None:
-            options = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", *_locale(directory)]
-            self._run("initdb", "-D", self._data, *options)
+            self._make()
         else:
-            primary = standby_of.url("postgres", application_name="standby")
-            self._run("pg_basebackup", "-D", self._data, "-d", primary, "-R", "-X", "stream", "-c", "fast")
+            self._follow(standby_of)
         try:
             self.start()
         except BaseException:
@@ -106,6 +149,40 @@ class Cluster:
             if time.monotonic() > until:
                 raise RuntimeError(f"PostgreSQL did not start:\n{self.log()}")
             time.sleep(0.02)
+
+    def _make(self) -> None:
+        """Make a cluster in the first of the locales that the build has."""
+        since = (15, 17, 0)  # the versions that know their options
+        for locale in (locale for locale, oldest in zip(_LOCALES, since, strict=True) if version() >= oldest):
+            options = ["-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", *locale]
+            try:
+                return self._run("initdb", "-D", self._data, *options)
+            except RuntimeError as error:
+                if "ICU is not supported in this build" not in str(error):
+                    raise
+        raise RuntimeError("this build has no locale for the tests")
+
+    def _follow(self, primary: Cluster) -> None:
+        """Make a standby of a running server; without pg_basebackup, which not every build has."""
+        if version() < 15:
+            start, stop = "pg_start_backup('standby', true, false)", "pg_stop_backup(false)"
+        else:
+            start, stop = "pg_backup_start('standby', true)", "pg_backup_stop()"
+        with psycopg.connect(primary.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"SELECT {start}".encode())
+            copied = ["cp", "-a", str(primary._data), str(self._data)]
+            subprocess.run([*self._prefix, *copied], cwd=self._home, check=True)
+            done = connection.execute(f"SELECT labelfile FROM {stop}".encode()).fetchone()
+        assert done is not None
+        (self._data / "postmaster.pid").unlink()
+        (self._data / "standby.signal").touch()
+        label = self._data / "backup_label"
+        label.write_text(done[0])
+        owner = self._data.stat()
+        os.chown(label, owner.st_uid, owner.st_gid)
+        with (self._data / "postgresql.auto.conf").open("a") as settings:
+            url = primary.url("postgres", application_name="standby")
+            settings.write(f"primary_conninfo = '{url}'\n")
 
     def _answers(self) -> bool:
         # Directly after a crash a start may be refused, because killed processes may still hold shared memory.
@@ -187,15 +264,6 @@ class Database:
     def _administer(self, query: str) -> None:
         with psycopg.connect(make_conninfo(self._server), autocommit=True) as connection:
             connection.execute(query.encode())
-
-
-def _locale(directory: Path) -> list[str]:
-    """A locale that differs much from C, so that an order or a fold without its collation gives wrong results."""
-    version = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"(\d+)", version)
-    if found is None or int(found[1]) < 15:
-        return ["--locale=C.UTF-8"]
-    return ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=sv-SE"]
 
 
 def system_user() -> str | None:

@@ -259,12 +259,13 @@ def test_no_value_is_too_long_or_too_odd_for_an_index(made: Database) -> None:
 @pytest.mark.parametrize("kind", ["number", "text", "bool"])
 def test_a_hostile_key_is_only_a_key(shared_database: Database, kind: str) -> None:
     """The index is made, the planner uses it, and the table is not changed otherwise."""
+    collation = make_schema(shared_database)
     value: Any = {"number": 5, "text": "five", "bool": True}[kind]
     with psycopg.connect(shared_database.url, autocommit=True) as connection:
         connection.execute("SET enable_seqscan = off")
         for key in HOSTILE:
             index = declare(path_of(key), kind)
-            table = Table(connection, "und-x-icu", [index])
+            table = Table(connection, collation, [index])
             [segment] = index.ref.segments  # type: ignore[union-attr]
             table.fill([row(0, json.dumps({segment: value})), row(1, json.dumps({segment + "x": value})), row(2)])
             operation = compared(index, "eq", value)

@@ -20,7 +20,7 @@ from plaudit_server.store.engines.postgres import engine as postgres
 from plaudit_server.store.engines.postgres import schema as postgres_schema
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.migrate import Migration, migrations
-from tests.postgres.cluster import Cluster, Database
+from tests.postgres.cluster import Cluster, Database, version
 from tests.store.factory import PROJECT
 from tests.store.test_owner_migration import COLUMNS as COLUMNS_OF_BEFORE
 from tests.store.test_owner_migration import EXPECTED as OWNER_OF
@@ -141,8 +141,12 @@ def test_another_line_of_migrations_is_refused(database: Database) -> None:
         asyncio.run(migrate(database.url))
 
 
+def plain_locale() -> str:
+    return "TEMPLATE template0 LOCALE 'C'" + (" LOCALE_PROVIDER libc" if version() >= 15 else "")
+
+
 def test_a_database_that_keeps_text_otherwise_is_refused(cluster: Cluster) -> None:
-    latin = Database(cluster.url("postgres"), "ENCODING 'LATIN1' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
+    latin = Database(cluster.url("postgres"), f"ENCODING 'LATIN1' {plain_locale()}")
     try:
         with pytest.raises(StoreError, match="keeps text as LATIN1"):
             asyncio.run(migrate(latin.url))
@@ -159,7 +163,7 @@ def test_a_database_that_can_not_fold_case_is_refused(database: Database, monkey
 
 
 def test_a_locale_of_c_alone_does_as_well(cluster: Cluster) -> None:
-    plain = Database(cluster.url("postgres"), "TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
+    plain = Database(cluster.url("postgres"), plain_locale())
     try:
         asyncio.run(migrate(plain.url))
     finally:
