@@ -16,6 +16,7 @@ NEIGHBOUR_ROUNDS ?= 3
 MINUTES ?= 60
 # Builds of PostgreSQL for `make test-postgres-versions`.
 BUILDS ?= 14 15 16 17 18 18-without-icu
+POSTGRES_TESTS ?= tests/postgres
 # Where `make proto` writes.
 PROTO_OUT ?= client
 # Languages that `make test-polyglot` must not leave out.
@@ -126,8 +127,12 @@ test-postgres: $(DEV_READY) ## Run the long tests on PostgreSQL: a temporary clu
 test-postgres-versions: $(DEV_READY) ## Run the tests on PostgreSQL 14 to 18, fetched once by mvn and pip; BUILDS='14 16' runs some
 	@for build in $(BUILDS); do \
 		programs=$$($(BIN)/python -m tests.postgres.builds $$build) && echo "PostgreSQL $$build" && \
-		CI=$(or $(CI),true) PLAUDIT_TEST_POSTGRES_BIN=$$programs $(BIN)/python -m pytest -n $(JOBS) tests/postgres $(ARGS) || exit 1; \
+		CI=$(or $(CI),true) PLAUDIT_TEST_POSTGRES_BIN=$$programs $(BIN)/python -m pytest -n $(JOBS) $(POSTGRES_TESTS) $(ARGS) || exit 1; \
 	done
+
+.PHONY: test-citus
+test-citus: $(DEV_READY) ## Move shards and lose a worker under load on the Citus cluster of PLAUDIT_TEST_CITUS=postgresql://...
+	@$(BIN)/python -m pytest -p no:randomly -q tests/cluster $(ARGS)
 
 .PHONY: test-model
 test-model: $(DEV_READY) ## Run the generated tests with many examples (EXAMPLES=20000): queries, refs, JSON, stores

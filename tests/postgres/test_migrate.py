@@ -20,6 +20,7 @@ from plaudit_server.store.engines.postgres import engine as postgres
 from plaudit_server.store.engines.postgres import schema as postgres_schema
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.migrate import Migration, migrations
+from tests.postgres.citus import STAND_IN
 from tests.postgres.cluster import Cluster, Database, version
 from tests.store.factory import PROJECT
 from tests.store.test_owner_migration import COLUMNS as COLUMNS_OF_BEFORE
@@ -168,19 +169,6 @@ def test_a_locale_of_c_alone_does_as_well(cluster: Cluster) -> None:
         asyncio.run(migrate(plain.url))
     finally:
         plain.drop()
-
-
-# The functions of Citus that plaudit calls; they record their calls.
-STAND_IN = """
-CREATE TABLE pg_dist_partition (logicalrelid regclass, asked text);
-CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql
-  AS $$ INSERT INTO pg_dist_partition VALUES (table_name, 'reference') $$;
-CREATE FUNCTION create_distributed_table(table_name regclass, distribution_column text,
-  distribution_type text DEFAULT 'hash', colocate_with text DEFAULT 'default') RETURNS void LANGUAGE sql
-  AS $$ INSERT INTO pg_dist_partition VALUES (table_name, distribution_column || ' with ' || colocate_with) $$;
-SET allow_system_table_mods = on;
-INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
-  VALUES (99999, 'citus', 10, 'public'::regnamespace, false, '13.2')"""
 
 
 def test_on_citus_every_table_is_placed_once(database: Database) -> None:

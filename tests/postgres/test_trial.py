@@ -9,8 +9,8 @@ import pytest
 
 from plaudit_server.resources import tables
 from plaudit_server.store.engines.postgres.schema import connected, distribute
+from tests.postgres.citus import STAND_IN
 from tests.postgres.cluster import Database
-from tests.postgres.test_migrate import STAND_IN
 from tests.trial import suite
 
 

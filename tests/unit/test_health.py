@@ -116,6 +116,25 @@ def test_after_a_failed_write_health_waits_for_a_probe_that_succeeds(error: Exce
     run(store, scenario)
 
 
+def test_a_failed_write_of_one_project_is_no_failure_where_others_are_elsewhere() -> None:
+    store = ProbedStore()
+    store.side_by_side = True
+
+    async def scenario(following: StoreHealth) -> None:
+        following.store_failed()
+        await store.probed(1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+            assert await status(following) == UP
+        store.raises = StoreUnavailable("memory")
+        following.store_failed()
+        await becomes(following, DOWN)
+        store.raises = None
+        await becomes(following, UP)
+
+    run(store, scenario)
+
+
 def test_what_a_probe_raises_unexpectedly_is_logged_once_and_again_when_it_changes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

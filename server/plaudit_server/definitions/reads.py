@@ -23,9 +23,10 @@ class DefinitionStatements:
 
     def __init__(self, traits: Traits) -> None:
         sql = traits.sql
+        # The project again, and not that of the row: on a cluster each table's rows are found by it alone.
         newest = (
             "d.version = (SELECT max(n.version) FROM definition AS n"
-            " WHERE n.project = d.project AND n.feedback_type = d.feedback_type)"
+            " WHERE n.project = ? AND n.feedback_type = d.feedback_type)"
         )
         self.number = sql("SELECT definitions, revision FROM project WHERE project = ?")
         # Every version of an annotation's definition may check records: the one whose spec they name does.
@@ -113,7 +114,8 @@ class SelectInForce(Read[InForce]):
         statements = sql.of(DefinitionStatements)
         rows = yield Statement(statements.number, (self.project,))
         number = rows[0][0] if rows else 0
-        found = (yield Statement(statements.in_force, (self.project, f"{ANNOTATION}.%"))) if number else []
+        bound = (self.project, f"{ANNOTATION}.%", self.project)
+        found = (yield Statement(statements.in_force, bound)) if number else []
         return InForce(number, [StoredDefinition(*row) for row in found])
 
 
@@ -145,10 +147,11 @@ class SelectDefinitions(Read[Listed]):
         statements = sql.of(DefinitionStatements)
         rows = yield Statement(statements.number, (self.project,))
         type, version = self.after
-        found = yield Statement(
-            statements.all if self.all_versions else statements.newest,
-            (self.project, self.feedback_type, self.feedback_type, type, type, version, self.limit + 1),
-        )
+        bound = (self.project, self.feedback_type, self.feedback_type, type, type, version)
+        if self.all_versions:
+            found = yield Statement(statements.all, (*bound, self.limit + 1))
+        else:
+            found = yield Statement(statements.newest, (*bound, self.project, self.limit + 1))
         page: list[StoredDefinition] = []
         size = 0
         for row in found[: self.limit]:

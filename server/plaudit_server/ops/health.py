@@ -69,7 +69,10 @@ class StoreHealth:
         await self.servicer.enter_graceful_shutdown()
 
     def store_failed(self) -> None:
-        """A write failed because of the store: report that, and probe until writing works again."""
+        """A write failed because of the store: report that, and probe until writing works again.
+
+        Where projects are written each by itself, a probe says first whether it is more than the one that failed.
+        """
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._until_writable())
 
@@ -80,6 +83,8 @@ class StoreHealth:
                 self.store_failed()
 
     async def _until_writable(self) -> None:
+        if self._store.side_by_side and await self._is_writable():
+            return  # it was about one project: others are elsewhere, and can be written to
         self._tell("store unavailable")
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
         while True:

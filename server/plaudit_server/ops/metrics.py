@@ -311,6 +311,11 @@ class _Counted(Collector):
             {lane: use.waiting for lane, use in lanes.items()},
         )
         yield _gauge(
+            "plaudit_store_nodes_unreachable",
+            "Machines of a store that is spread over several which could not be reached of late: their projects stand.",
+            sources.store.nodes_unreachable,
+        )
+        yield _gauge(
             "plaudit_clock_ahead_seconds",
             "By how much a project's clock was ahead of this server's in the last minute, at most; 0 below a second.",
             sources.writer.clock.seconds,

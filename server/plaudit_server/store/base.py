@@ -260,6 +260,11 @@ class Engine(ABC):
         return {}
 
     @property
+    def nodes_unreachable(self) -> int:
+        """How many machines of a store that is spread over several could not be reached of late."""
+        return 0
+
+    @property
     def erasure_pending(self) -> bool:
         """Whether purged bytes may still be in the store's files."""
         return False

@@ -7,7 +7,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -26,6 +26,7 @@ from plaudit_server.store.base import (
     Table,
     Written,
 )
+from plaudit_server.store.engines.postgres import citus
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.driving import Mark, drive, severed_at, transaction
 from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_unavailable
@@ -56,6 +57,7 @@ _CHECK_SECONDS: Final = 1.0
 _TRANSACT_SECONDS: Final = 60.0  # for a copy, in which nobody waits for an answer
 _POOL_WAIT_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.5
+_LOOK_AROUND_SECONDS: Final = 5.0
 _FIRST_DELAY: Final = 0.005
 _LONGEST_DELAY: Final = 0.25
 
@@ -107,6 +109,9 @@ class PostgresEngine(SqlEngine):
         self.side_by_side = bool(side_by_side)
         self._groups: Groups | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._on_citus = False
+        self._looking: asyncio.Task[None] | None = None
+        self._nodes_unreachable = 0
 
     async def open(self) -> None:
         """Connect. Raises StoreError for a database that cannot be reached or used, or that waits for migration."""
@@ -120,32 +125,42 @@ class PostgresEngine(SqlEngine):
                     f"the store {self._shown} waits for {len(waiting)} migrations of its schema; "
                     "run plaudit-server migrate"
                 )
-            await self._check_durability(connection)
             read_traits = await traits_of(connection)
+            await self._check_durability(connection, read_traits.citus)
             cursor = await connection.execute(identity.SELECT)
             self.store_id = StoreId.of(await cursor.fetchall())
             if self._side_by_side is None:
-                cursor = await connection.execute("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")
-                [(on_citus,)] = await cursor.fetchall()
-                self.side_by_side = bool(on_citus)
+                self.side_by_side = read_traits.citus
+        self._on_citus = read_traits.citus
         self._sql = Prepared(traits(collation))
         lanes = self._shares.writes - 1  # the other one is for the probe
-        self._groups = Groups(self, self._sql, self._clock, self._shown, seconds=self._write_seconds, lanes=lanes)
+        self._groups = Groups(
+            self,
+            self._sql,
+            self._clock,
+            self._shown,
+            seconds=self._write_seconds,
+            lanes=lanes,
+            on_citus=self._on_citus,
+        )
         # It would log for each connection, and at each attempt, what is logged here once.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         self._pool = self._made_pool("plaudit-write", self._shares.writes)
         self._reads = Reads(self._shown, self._made_pool, self._shares, read_traits)
         await self._pool.open()
         await self._reads.open()
+        if self._on_citus:
+            self._looking = asyncio.create_task(self._look_around())
 
     async def close(self) -> None:
         """Release the connections. Safe to call twice."""
         pool, self._pool = self._pool, None
         reads, self._reads = self._reads, None
-        if self._checking is not None:
-            self._checking.cancel()
-            await asyncio.gather(self._checking, return_exceptions=True)
-            self._checking = None
+        for task in (self._checking, self._looking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._checking = self._looking = None
         if pool is not None:
             await pool.close()
         if reads is not None:
@@ -171,10 +186,18 @@ class PostgresEngine(SqlEngine):
         """The reads of each lane."""
         return {} if self._reads is None else self._reads.use
 
+    @property
+    def nodes_unreachable(self) -> int:
+        """How many nodes of a Citus cluster could not be reached when that was last tried."""
+        return self._nodes_unreachable
+
     async def check(self) -> None:
-        """Write something and wait until it is on disk."""
+        """Write something and wait until it is on disk; on Citus on that of the connected node alone."""
 
         async def probe(connection: Connection) -> None:
+            if self._on_citus:
+                await connection.execute(citus.PROBE)
+                return
             await connection.execute("UPDATE meta SET value = %s WHERE key = 'probe'", (os.urandom(8),), binary=True)
 
         deadline = asyncio.get_running_loop().time() + _CHECK_SECONDS
@@ -209,11 +232,19 @@ class PostgresEngine(SqlEngine):
 
     # ── Driving ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool = False) -> T:
+    async def retrying(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        deadline: float,
+        *,
+        sever: bool = False,
+        lanes: asyncio.Semaphore | None = None,
+    ) -> T:
         """Do work on a connection, and again on another while errors are temporary, until the deadline.
 
-        With `sever`, a connection on which the work is not done by the deadline is cut off. Raises StoreUnavailable,
-        and what the database says about one command as it is.
+        With `sever`, a connection on which the work is not done by the deadline is cut off. Each attempt waits for one
+        of the `lanes`, and leaves it to others between two attempts. Raises StoreUnavailable, and what the database
+        says about one command as it is.
         """
         delay = _FIRST_DELAY
         while True:
@@ -221,7 +252,7 @@ class PostgresEngine(SqlEngine):
             if pool is None:
                 raise StoreUnavailable(self.name)
             try:
-                async with pool.connection() as connection:
+                async with lanes or nullcontext(), pool.connection() as connection:
                     try:
                         with severed_at(connection, deadline if sever else None):
                             return await work(connection)
@@ -257,20 +288,38 @@ class PostgresEngine(SqlEngine):
             with suppress(psycopg.Error):
                 await self._pool.check()
 
-    async def _check_durability(self, connection: Connection) -> None:
+    async def _look_around(self) -> None:
+        """Count the nodes that cannot be reached, again and again, over a connection that nothing else waits for."""
+        while True:
+            try:
+                async with connected(self._url) as connection:
+                    while True:
+                        self._nodes_unreachable = await citus.unreachable(connection)
+                        await asyncio.sleep(_LOOK_AROUND_SECONDS)
+            except StoreError as error:
+                logger.debug("%s", error)
+            await asyncio.sleep(_LOOK_AROUND_SECONDS)
+
+    async def _check_durability(self, connection: Connection, on_citus: bool) -> None:
         """Warn of settings under which an acknowledged write may be lost. Raises StoreError for the plainest one."""
         cursor = await connection.execute(
             "SELECT current_setting('synchronous_commit'), current_setting('fsync'),"
             " current_setting('full_page_writes')"
         )
-        [(commit, fsync, pages)] = await cursor.fetchall()
-        if commit == "off":
-            raise StoreError(
-                f"the store {self._shown} answers before a write is on disk: synchronous_commit is off; "
-                "turn it on, as by ALTER ROLE … SET synchronous_commit = on"
-            )
-        if "off" in (fsync, pages):
-            logger.warning("store %s: fsync or full_page_writes is off: a crash may lose everything", self._shown)
+        places = [citus.Durability("", *row) for row in await cursor.fetchall()]
+        if on_citus:
+            places += await citus.durability(connection, self._shown)
+        for node, commit, fsync, pages in places:
+            at = f" on {node}" if node else ""
+            if commit == "off":
+                raise StoreError(
+                    f"the store {self._shown} answers before a write is on disk: synchronous_commit is off{at}; "
+                    "turn it on, as by ALTER ROLE … SET synchronous_commit = on"
+                )
+            if "off" in (fsync, pages):
+                logger.warning(
+                    "store %s: fsync or full_page_writes is off%s: a crash may lose everything", self._shown, at
+                )
 
     @property
     def _shown(self) -> str:

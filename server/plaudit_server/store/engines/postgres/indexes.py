@@ -11,6 +11,7 @@ from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.store import declared
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import Declaration, State
+from plaudit_server.store.engines.postgres import citus
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.schema import Connection, applied, connected
 from plaudit_server.store.migrate import migrations, pending
@@ -30,6 +31,7 @@ async def create(url: str, index: DeclaredIndex) -> bool:
     new = declared.declaration(_DIALECT, index)
     async with connected(url) as connection:
         await _check(connection)
+        await citus.check_coordinator(connection, "an index is made")
         state = await _state_of(connection, new.name)
         if state is State.INVALID:
             if await _is_being_built(connection, new.name):
@@ -53,6 +55,7 @@ async def drop(url: str, index: DeclaredIndex) -> bool:
     """Drop an index and forget its declaration; False when it is not declared. Raises StoreError."""
     async with connected(url) as connection:
         await _check(connection)
+        await citus.check_coordinator(connection, "an index is dropped")
         found = [old for old in await _declarations(connection) if old.index == index]
         for old in found:
             await _drop(connection, old.name)

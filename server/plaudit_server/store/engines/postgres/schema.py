@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from plaudit_server.config import without_password
 from plaudit_server.store.base import Placement, StoreError, Table
+from plaudit_server.store.engines.postgres import citus
 from plaudit_server.store.migrate import LEDGER, Migration, migrations, pending
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -105,6 +106,8 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     """
     await folding(connection)
     known = migrations("postgres")
+    if pending(known, await applied(connection)):
+        await citus.check_coordinator(connection, "the schema is changed")
     await _make_ledger(connection)
     async with connection.transaction():
         # A row is locked, by writing it, instead of a table or an advisory lock: every related engine supports that.
@@ -128,8 +131,9 @@ async def distribute(connection: Connection, tables: Sequence[Table]) -> list[st
 
     Raises StoreError where the extension is not.
     """
-    if not await _one(connection, "SELECT 1 FROM pg_extension WHERE extname = 'citus'"):
+    if not await citus.is_here(connection):
         raise StoreError("the extension citus is not in this database: preload it, then CREATE EXTENSION citus")
+    await citus.check_coordinator(connection, "tables are placed")
     cursor = await connection.execute("SELECT logicalrelid::text FROM pg_dist_partition")
     placed = {name.rpartition(".")[2] for (name,) in await cursor.fetchall()}
     done = []

@@ -12,6 +12,7 @@ from psycopg import errors
 
 from plaudit_server.errors import StoreUnavailable, WriteTooExpensive
 from plaudit_server.store.base import Command, Outcome, Steps, Table, WriteFailed, Written
+from plaudit_server.store.engines.postgres import citus
 from plaudit_server.store.engines.postgres.driving import (
     Mark,
     drive_together,
@@ -51,8 +52,15 @@ class Database(Protocol):
     def name(self) -> str:
         """The kind of store, as it is named in errors."""
 
-    async def retrying(self, work: Callable[[Connection], Awaitable[T]], deadline: float, *, sever: bool) -> T:
-        """Do work on a connection, and again while what fails passes by itself."""
+    async def retrying(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        deadline: float,
+        *,
+        sever: bool,
+        lanes: asyncio.Semaphore | None,
+    ) -> T:
+        """Do work on a connection, each time in one of the lanes, and again while what fails passes by itself."""
 
     async def _drive(
         self, connection: Connection, steps: Steps[T], marks: dict[Table, list[Mark]] | None = None
@@ -63,7 +71,17 @@ class _Held(Exception):
     """One of the projects of a group, nobody knows which, is not to be had now, or takes too long.
 
     Of a group of one project: the database has stopped a statement, since its time was up or somebody canceled it.
+    `given` are the seconds that the statements had, and `taken` those that passed.
     """
+
+    def __init__(self, given: float, taken: float) -> None:
+        super().__init__(given, taken)
+        self.given = given
+        self.taken = taken
+
+
+class _Elsewhere(Exception):
+    """The node of a cluster that has the project's rows is not to be had now; the database itself is."""
 
 
 class _Committing:
@@ -80,7 +98,15 @@ class Groups:
     """Writes groups of commands. Each ends within `seconds`; at most `lanes` projects are written side by side."""
 
     def __init__(
-        self, database: Database, sql: Prepared, clock: Callable[[], int], shown: str, *, seconds: float, lanes: int
+        self,
+        database: Database,
+        sql: Prepared,
+        clock: Callable[[], int],
+        shown: str,
+        *,
+        seconds: float,
+        lanes: int,
+        on_citus: bool = False,
     ) -> None:
         self._database = database
         self._sql = sql
@@ -88,20 +114,18 @@ class Groups:
         self._shown = shown
         self._seconds = seconds
         self._lanes = asyncio.Semaphore(lanes)
+        self._on_citus = on_citus
 
     async def write(self, group: Sequence[Command[Any]], *, together: bool) -> Written:
         """Apply a group: with `together` in one transaction, and project by project if that fails for one of them.
 
         Projects that somebody else holds are skipped. Raises StoreUnavailable when the database cannot be written to.
         """
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        deadline = now + self._seconds
+        deadline = asyncio.get_running_loop().time() + self._seconds
         projects = places_of(group)
         if together and len(projects) > 1:
             try:
-                async with self._lanes:
-                    return await self._commit(group, now + self._seconds * _TOGETHER_SHARE, deadline)
+                return await self._commit(group, _TOGETHER_SHARE, deadline)
             except (StoreUnavailable, asyncio.CancelledError):
                 raise
             except _Held:
@@ -131,25 +155,22 @@ class Groups:
 
         Also whether the database did what it was asked, or was busy with other things, and did not fail altogether.
         """
-        loop = asyncio.get_running_loop()
-        async with self._lanes:
-            began = loop.time()
-            until = deadline if len(commands) == 1 else began + (deadline - began) * _TOGETHER_SHARE
-            try:
-                return await self._commit(commands, until, deadline), True
-            except _Held:
-                if len(commands) == 1:
-                    # No sign that the database does not work. One that had little time is tried again by its caller.
-                    seconds = loop.time() - began
-                    had_time = (until - began) > self._seconds * _LEAST_SHARE
-                    refusal = WriteTooExpensive(seconds) if had_time else self._refusal(_RETRY_SECONDS)
-                    return Written([refusal]), True
-            except StoreUnavailable as error:
-                return Written([self._refusal(error.retry_delay) for _ in commands]), False
-            except Exception as error:
-                logger.exception("store %s: %d commands of %s failed", self._shown, len(commands), commands[0].project)
-                if len(commands) == 1:
-                    return Written([WriteFailed(str(error))]), True
+        try:
+            return await self._commit(commands, 1.0 if len(commands) == 1 else _TOGETHER_SHARE, deadline), True
+        except _Held as held:
+            if len(commands) == 1:
+                # No sign that the database does not work. One that had little time is tried again by its caller.
+                had_time = held.given > self._seconds * _LEAST_SHARE
+                refusal = WriteTooExpensive(held.taken) if had_time else self._refusal(_RETRY_SECONDS)
+                return Written([refusal]), True
+        except _Elsewhere:
+            return _skipped(commands), True
+        except StoreUnavailable as error:
+            return Written([self._refusal(error.retry_delay) for _ in commands]), False
+        except Exception as error:
+            logger.exception("store %s: %d commands of %s failed", self._shown, len(commands), commands[0].project)
+            if len(commands) == 1:
+                return Written([WriteFailed(str(error))]), True
         outcomes: list[Outcome | WriteFailed] = []
         skipped: list[int] = []
         revisions: dict[str, int] = {}
@@ -172,15 +193,21 @@ class Groups:
     def _refusal(self, delay: float | None) -> StoreUnavailable:
         return StoreUnavailable(self._database.name, delay)
 
-    async def _commit(self, commands: Sequence[Command[Any]], until: float, deadline: float) -> Written:
+    async def _commit(self, commands: Sequence[Command[Any]], share: float, deadline: float) -> Written:
         """Write in a transaction, again until it has committed, once: an unclear commit is looked up first.
 
-        Statements end at `until`. Raises _Held when one of several projects is to blame, or time is up.
+        Statements end after this share of the time from the first of them to the deadline. Raises _Held when one of
+        several projects is to blame, or time is up, and _Elsewhere.
         """
+        loop = asyncio.get_running_loop()
         unclear: _Committing | None = None
+        began, until = 0.0, 0.0
 
         async def attempt(connection: Connection) -> Written:
-            nonlocal unclear
+            nonlocal unclear, began, until
+            if not began:
+                began = loop.time()
+                until = began + (deadline - began) * share
             if unclear is not None and await self.has_committed(connection, unclear, deadline):
                 return unclear.written
             unclear = None
@@ -188,10 +215,15 @@ class Groups:
                 committing = await self._apply(connection, commands, until)
             except errors.LockNotAvailable as error:
                 if any(command.project != commands[0].project for command in commands):
-                    raise _Held from error
-                return Written([None] * len(commands), skipped=range(len(commands)))
+                    raise _Held(until - began, loop.time() - began) from error
+                return _skipped(commands)
             except errors.QueryCanceled as error:
-                raise _Held from error
+                raise _Held(until - began, loop.time() - began) from error
+            except psycopg.Error as error:
+                if self._on_citus and citus.is_elsewhere(connection, error):
+                    logger.debug("store %s: %s waits: %s", self._shown, commands[0].project, error)
+                    raise _Elsewhere from error
+                raise
             if committing.marks:
                 unclear = committing
             try:
@@ -202,11 +234,11 @@ class Groups:
                 raise
             return committing.written
 
-        return await self._database.retrying(attempt, deadline, sever=True)
+        return await self._database.retrying(attempt, deadline, sever=True, lanes=self._lanes)
 
     async def _apply(self, connection: Connection, commands: Sequence[Command[Any]], until: float) -> _Committing:
         """Everything of a transaction but its commit."""
-        async with transaction(connection, _begin(until, _LOCK_SECONDS)):
+        async with transaction(connection, self._begin(until, _LOCK_SECONDS)):
             projects = places_of(commands)
             if len(projects) == 1:
                 marks: dict[Table, list[Mark]] = {}
@@ -253,7 +285,7 @@ class Groups:
         Locking one of its projects first waits until that transaction has ended, if the server still works on it.
         """
         wait = max(deadline - asyncio.get_running_loop().time(), _LOCK_SECONDS)
-        async with transaction(connection, _begin(deadline, wait)):
+        async with transaction(connection, self._begin(deadline, wait)):
             await self._database._drive(connection, lock(self._sql, next(iter(unclear.marks))))
             cursor = connection.cursor(binary=True)
             found = False
@@ -267,13 +299,19 @@ class Groups:
         await connection.execute("COMMIT")
         return found
 
+    def _begin(self, until: float, lock_seconds: float) -> str:
+        """The statements that begin a transaction, in one round trip; `until` is a time of the loop's clock."""
+        left = until - asyncio.get_running_loop().time()
+        left -= max(left * _STOP_SHARE, min(_STOP_SECONDS, left / 2))
+        # Without this, settings stay on the connected node, and the rows are locked on another.
+        sent_on = " SET LOCAL citus.propagate_set_commands = 'local';" if self._on_citus else ""
+        return (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED;{sent_on}"
+            f" SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))};"
+            f" SET LOCAL statement_timeout = {max(1, round(left * 1000))}"
+        )
 
-def _begin(until: float, lock_seconds: float) -> str:
-    """The statements that begin a transaction, in one round trip; `until` is a time of the loop's clock."""
-    left = until - asyncio.get_running_loop().time()
-    left -= max(left * _STOP_SHARE, min(_STOP_SECONDS, left / 2))
-    return (
-        "BEGIN ISOLATION LEVEL READ COMMITTED;"
-        f" SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))};"
-        f" SET LOCAL statement_timeout = {max(1, round(left * 1000))}"
-    )
+
+def _skipped(commands: Sequence[Command[Any]]) -> Written:
+    """Nothing was done; the commands may be given again."""
+    return Written([None] * len(commands), skipped=range(len(commands)))
