@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -58,4 +57,4 @@ def record(number: int = 1, payload: object = None, **fields: Any) -> Record:
         body=message.SerializeToString(deterministic=True),
         **values,
     )
-    return replace(made, **set_here)
+    return made._replace(**set_here)

@@ -8,7 +8,6 @@ import random
 import shutil
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -245,7 +244,7 @@ def test_the_schema_has_the_columns_of_every_statement_and_leads_each_key_with_p
 
 
 def test_a_command_that_the_engine_refuses_fails_alone(tmp_path: Path) -> None:
-    lone_surrogate = replace(record(2), queue_id="\ud800")
+    lone_surrogate = record(2)._replace(queue_id="\ud800")
     too_late = record(3, created_at=2**63, updated_at=0)
 
     async def scenario(store: SqliteEngine) -> None:

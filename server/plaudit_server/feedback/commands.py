@@ -75,13 +75,15 @@ def bytes_of(records: Sequence[Record]) -> int:
     return size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Create(Command[list[Row | DomainError]]):
     """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
 
     With `atomic`, any refusal stores nothing and the outcome is BatchRejected, or InvalidFields where no more than that
     is wrong. With `owner`, a repeat replaces no record of another. The outcome is Stale when the definitions by which
     the records were judged are not those in force.
+
+    It is not frozen, though nothing changes it: to set each field of a frozen one costs a call, for each create.
     """
 
     kind: ClassVar[str] = "create"

@@ -8,10 +8,8 @@ of the field `feedback = 1` of every response message; a page of rows is a plain
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from plaudit.v1 import Feedback, GetFeedbackResponse
 from plaudit_server.rpc.wire import set_timestamp, varint
@@ -50,8 +48,7 @@ class Row(NamedTuple):
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A validated, enriched record as a writer hands it to the store, in the form of its columns.
 
     `scorer_*` maps and lists are JSON text (`{}` and `[]` when empty); `payload` is the JSON text to store.
@@ -91,34 +88,15 @@ class Record:
     version: int | None = None
 
 
-CONTENT_COLUMNS: Final = (
-    "user_id",
-    "ref",
-    "feedback_type",
-    "creator",
-    "annotation_ref",
-    "runnable_ref",
-    "call_ref",
-    "trigger_ref",
-    "queue_id",
-    "scorer_tags",
-    "scorer_tag_reasons",
-    "scorer_tag_confidences",
-    "scorer_ratings",
-    "scorer_rating_reasons",
-    "scorer_rating_confidences",
-    "span_agent_name",
-    "span_agent_version",
-    "span_status_code",
-    "span_conversation_id",
-    "span_trace_id",
-    "scorer_trace_id",
-)
-"""The columns that a writer fills, payload apart: two records are the same content when these and the payload agree."""
+CONTENT_COLUMNS: Final = Record._fields[2:23]
+"""The columns that a writer fills, from `user_id` to `scorer_trace_id`: two records are the same content when these and
+the payload agree.
+"""
 
 
-content_of = attrgetter(*CONTENT_COLUMNS)
-"""The values of CONTENT_COLUMNS of a Record, as a tuple."""
+def content_of(record: Record) -> tuple[Any, ...]:
+    """The values of CONTENT_COLUMNS of a record."""
+    return record[2:23]
 
 
 def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int, owner: str) -> Row:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from plaudit_server.auth.permission import Right, own_only
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
@@ -32,8 +31,7 @@ def anyone() -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """The good records of a request, and where each of them is in it.
 
     `subjects` are what is looked at of them, or empty while nothing is known to be defined; `known` is then the
@@ -54,7 +52,7 @@ class Draft:
     known: Judgement | None = None
     waits: bool = False
     """Whether records wait for room in the line, as on a stream, instead of being refused."""
-    work: Work = field(default=SERVER, compare=False)
+    work: Work = SERVER
 
 
 class Writing:
@@ -96,7 +94,8 @@ class Writing:
 
     async def create(self, draft: Draft) -> list[Row | DomainError]:
         """What became of each record. Raises what refused all of them, or was refused by the writer."""
-        results: list[Row | DomainError] = await self.settled(draft, await self.enqueue(draft))
+        known = draft.known or await self._judged(draft)
+        results: list[Row | DomainError] = await self.settled(draft, self._writer.enqueue(_command(draft, known)))
         return results
 
     async def enqueue(self, draft: Draft) -> asyncio.Future[Outcome]:

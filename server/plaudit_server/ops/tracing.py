@@ -60,7 +60,7 @@ class CallTracer:
             attributes["rpc.method_original"] = call.original.removeprefix("/")[:_PATH_CHARACTERS]
         else:
             attributes["rpc.method"] = name = f"{self._rpcs.service_of[call.method]}/{call.method}"
-        carrier = {key: str(call.metadata(key)) for key in (TRACE_PARENT_METADATA, "tracestate")}
+        carrier = {key: str(call.metadatum(key)) for key in (TRACE_PARENT_METADATA, "tracestate")}
         parent = _PROPAGATOR.extract({key: value for key, value in carrier.items() if value}, Context())
         call.span = self.tracer.start_span(name, parent, SpanKind.SERVER, attributes)
         # Never detached: each call runs in a task of its own, and the context ends with it.

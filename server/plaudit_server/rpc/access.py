@@ -37,8 +37,7 @@ class Authentication:
         """Set the call's principal and user_id. Raises Unauthenticated."""
         if _by_token(call):
             return
-        metadata: Any = call.context.invocation_metadata() or ()
-        call.principal = self._authenticator.authenticate(metadata, call.context.auth_context)
+        call.principal = self._authenticator.authenticate(call.metadata, call.context.auth_context)
         call.user_id = call.principal.name
 
 
@@ -53,15 +52,14 @@ class TokenAuthentication:
     def check(self, call: Call) -> None:
         """Set the call's principal, user_id and token. Raises Unauthenticated."""
         if _by_token(call):
-            metadata: Any = call.context.invocation_metadata() or ()
-            call.principal, call.token = self._verify(call, bearer(metadata), time.time())
+            call.principal, call.token = self._verify(call, bearer(call.metadata), time.time())
             call.user_id = call.principal.name
 
 
 class Permission:
     """A step that refuses what the principal's role does not include, before anything is looked up."""
 
-    async def __call__(self, call: Call, request: Message) -> None:
+    def __call__(self, call: Call, request: Message) -> None:
         """Set whether the caller may change its own records only. Raises PermissionDenied."""
         rpc = call.rpc
         assert rpc is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +68,7 @@ class Call:
     span: Any = None
     """The call's span, while calls are traced."""
     _request_id: str = ""
+    _metadata: Sequence[tuple[str, str | bytes]] | None = None
     _project: str | None = None
     """The project of a stream's first request, where that holds for all."""
 
@@ -111,7 +112,7 @@ class Call:
     def request_id(self) -> str:
         """The caller's `x-request-id` if it is usable, else one that the server makes."""
         if not self._request_id:
-            given = self.metadata(REQUEST_ID_METADATA)
+            given = self.metadatum(REQUEST_ID_METADATA)
             usable = (
                 isinstance(given, str)
                 and 0 < len(given) <= _REQUEST_ID_CHARACTERS
@@ -129,9 +130,21 @@ class Call:
         """
         if self.span is not None:
             return f"{self.span.get_span_context().trace_id:032x}"
-        found = _TRACE_PARENT.fullmatch(str(self.metadata(TRACE_PARENT_METADATA)))
+        found = _TRACE_PARENT.fullmatch(str(self.metadatum(TRACE_PARENT_METADATA)))
         return found[1] if found is not None and found[1].strip("0") else ""
 
-    def metadata(self, key: str) -> str | bytes:
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What came with the call, in order. It is asked for once: grpc makes the texts anew each time."""
+        metadata = self._metadata
+        if metadata is None:
+            given: Any = self.context.invocation_metadata()
+            self._metadata = metadata = given or ()
+        return metadata
+
+    def metadatum(self, key: str) -> str | bytes:
         """The first value that came with the call under this key; empty when none did."""
-        return next((value for name, value in self.context.invocation_metadata() or () if name == key), "")
+        for name, value in self.metadata:
+            if name == key:
+                return value
+        return ""

@@ -45,9 +45,12 @@ Gate = Callable[[Call], None]
 
 
 class Step(Protocol):
-    """Something done before the method: it lets the call pass, changes the Call, or raises a DomainError."""
+    """Something done before the method: it lets the call pass, changes the Call, or raises a DomainError.
 
-    async def __call__(self, call: Call, request: Message) -> None: ...  # noqa: D102
+    Where it has to wait it returns what to wait for; most never do, and a coroutine for each would cost every call.
+    """
+
+    def __call__(self, call: Call, request: Message) -> Awaitable[None] | None: ...  # noqa: D102
 
 
 Parser = Callable[[bytes], Message]
@@ -277,7 +280,9 @@ class Chain:
         call.asked = time.monotonic()
         request = parse(raw)
         for step in self.steps:
-            await step(call, request)
+            waiting = step(call, request)
+            if waiting is not None:
+                await waiting
         return request
 
     def _done(self, call: Call, code: grpc.StatusCode) -> None:

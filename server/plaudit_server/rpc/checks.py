@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -148,13 +148,18 @@ class Checks:
         self._waiter = ThreadPoolExecutor(1, "plaudit-checks")
         self.limit = _QUOTA
 
-    async def admit(self, call: Call, request: Message) -> None:
-        """A step of each call: what reads by a large query waits for its turn on the loop. Raises QuotaExceeded."""
+    def admit(self, call: Call, request: Message) -> Awaitable[None] | None:
+        """A step of each call: what reads by a large query waits for its turn on the loop."""
         rpc = call.rpc
         if call.size >= _LARGE_QUERY_BYTES and rpc and (rpc.kind in _READING or rpc.right is Right.PURGE):
-            seconds = min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
-            async with self._loop.place(_principal(call), self._limits.read_seconds, seconds):
-                return
+            return self._turn(call)
+        return None
+
+    async def _turn(self, call: Call) -> None:
+        """Wait for the turn of a large query. Raises QuotaExceeded."""
+        seconds = min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
+        async with self._loop.place(_principal(call), self._limits.read_seconds, seconds):
+            return
 
     def are_small(self, call: Call) -> bool:
         """Whether the payloads of a request are so small that they are checked at once."""

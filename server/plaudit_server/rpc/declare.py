@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from plaudit_server.auth.permission import WRITES, Right
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """How a method works, which decides where it is counted and how long it may take."""
 
     POINT = "point"

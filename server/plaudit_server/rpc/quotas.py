@@ -97,15 +97,14 @@ class ProjectQuotas:
         self._calls = Quota("calls_per_second", calls_per_second, burst_seconds, buckets) if calls_per_second else None
         self._rows = Quota("rows_per_second", rows_per_second, burst_seconds, buckets) if rows_per_second else None
         self._bytes = Quota("bytes_per_second", bytes_per_second, burst_seconds, buckets) if bytes_per_second else None
-        self._are_off = not (calls_per_second or rows_per_second or bytes_per_second)
+        self.are_off = not (calls_per_second or rows_per_second or bytes_per_second)
+        """Whether every call passes."""
 
     def admit(self, project: str, rows: int, now: float, size: int = 0) -> None:
         """Charge a call of `size` bytes that writes `rows` rows, at `now` in monotonic seconds, to all quotas or none.
 
         Raises QuotaExceeded with the exact delay after which the call would be admitted.
         """
-        if self._are_off:
-            return
         charges = [
             (quota, cost)
             for quota, cost in ((self._calls, 1), (self._rows, rows), (self._bytes, size))
@@ -135,13 +134,14 @@ class Accounting:
             bytes_per_second=limits.bytes_per_second,
         )
 
-    async def __call__(self, call: Call, request: Message) -> None:
+    def __call__(self, call: Call, request: Message) -> None:
         """Let the request pass. Raises QuotaExceeded."""
         rpc = call.rpc
         assert rpc is not None
         project, rows = call.project_of(request), rpc.rows(request)
         call.rows[project] = call.rows.get(project, 0) + rows
-        self._quotas.admit(project, rows, time.monotonic(), call.size)
+        if not self._quotas.are_off:
+            self._quotas.admit(project, rows, time.monotonic(), call.size)
 
     def settle(self, call: Call, code: grpc.StatusCode) -> None:
         """Charge what a call wrote beyond what its requests declared, at its end, however it ends."""

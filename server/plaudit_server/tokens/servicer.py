@@ -168,7 +168,7 @@ class TokenService:
 def _token(call: Call) -> verifier.FeedbackToken:
     """The token of a call, after a check that the page which sends it may use it."""
     token: verifier.FeedbackToken = call.token
-    origin = call.metadata("origin")
+    origin = call.metadatum("origin")
     if origin and token.claims.origins and origin not in token.claims.origins:
         raise NotInToken(token.claims.project, "the feedback token is not for pages of this origin")
     return token
