@@ -46,13 +46,20 @@ class AnalyticsDialect:
     summed: tuple[str, ...]
     """Aggregates of the number `{value}` of which `total` makes the sum."""
     averaged: tuple[str, ...]
-    """Those that are needed for the sum alone, which `total` takes, too."""
+    """Aggregates of the number `{value}` of which `near_total` makes the sum."""
+    near_total: Callable[[Sequence[Any]], Fraction]
+    """The sum of all numbers, within 2^-50 of the sum of their magnitudes."""
     total: Callable[[Sequence[Any]], tuple[Fraction, bool]]
     """The sum, and whether all numbers are whole and within 64 bits."""
     share: str
     """`{part}` / `{whole}` of two counts as a double, null for none."""
     squared: tuple[str, ...]
     """Aggregates of the number `{value}`: its squares' sum and its greatest magnitude; none where squares lose bits."""
+    near_number: str | None = None
+    """The number at `{path}` of `{json}` as the engine reads it, which may be off by a bit; `{exact}` is how it is
+    read exactly. None where that saves nothing."""
+    binds_paths_at_each_use: bool = False
+    """Whether a bound path is read faster than one that has a name."""
     center: str = ""
     """A number near the mean of `{value}`, an integer if all are; for where squares lose bits."""
 
@@ -74,6 +81,11 @@ def rounded(exact: Fraction) -> float | None:
 # SQLite: a sum of integers fails beyond 64 bits, hence by halves; a sum of doubles that leaves their range is taken of
 # what is 2^64 times smaller. Whole doubles are integers.
 _INTEGER: Final = "typeof({value}) = 'integer'"
+
+
+def _sqlite_near_total(parts: Sequence[Any]) -> Fraction:
+    total, scaled = parts
+    return Fraction(total) if total is not None and isfinite(total) else Fraction(scaled) * 2**64
 
 
 def _sqlite_total(parts: Sequence[Any]) -> tuple[Fraction, bool]:
@@ -106,7 +118,13 @@ SQLITE: Final = AnalyticsDialect(
     array="case when json_type({json}, {path}) = 'array' then {json} -> {path} end",
     true_count="coalesce(sum({value}), 0)",
     summed=_SQLITE_SUMMED,
-    averaged=_SQLITE_SUMMED,
+    averaged=("total({value})", "total({value} * 5.421010862427522e-20)"),
+    near_total=_sqlite_near_total,
+    binds_paths_at_each_use=True,
+    near_number=(
+        "case json_type({json}, {path}) when 'real' then {json} ->> {path} when 'integer' then {json} ->> {path}"
+        " else {exact} end"
+    ),
     total=_sqlite_total,
     share="({part} * 1.0 / nullif({whole}, 0))",
     squared=(),
@@ -173,6 +191,7 @@ POSTGRES: Final = AnalyticsDialect(
         f" or {{value}} not between {FIRST_INTEGER} and {LAST_INTEGER})",
     ),
     averaged=("sum({value})",),
+    near_total=lambda parts: _postgres_total(parts)[0],
     total=_postgres_total,
     share="(({part})::float8 / nullif({whole}, 0))",
     squared=("sum(({value})::numeric * {value})", "max(abs(({value})::numeric))"),

@@ -23,6 +23,9 @@ from plaudit_server.query.compile.fragments import Sql
 
 EVERYTHING: Final = Sql("true")
 
+# Measures that are the same, or as exact as they have to be, of numbers that are off by a bit.
+_OF_NEAR: Final = ("count", "mean")
+
 Read = Callable[[Sequence[Any]], Measured]
 
 
@@ -77,6 +80,8 @@ class Statements:
             name = named.setdefault(repr((measure.value, measure.where)), f"v{len(named)}")
             self._names.append(name)
             self._measures[name] = measure
+        exact = {name for name, of in zip(self._names, question.measures, strict=True) if of.function not in _OF_NEAR}
+        self._near = self._measures.keys() - exact
 
     @property
     def dialect(self) -> Dialect:
@@ -128,7 +133,8 @@ class Statements:
         groupings = self._groupings if grouped else []
 
         def values(columns: Columns) -> Mapping[str, Sql]:
-            return {name: columns.measured(self._measures[name]) for name in self._measures if name in names}
+            used = [name for name in self._measures if name in names]
+            return {name: columns.measured(self._measures[name], is_near=name in self._near) for name in used}
 
         if self._indexed is not None and names:
             return base_with_index(self._columns, self._indexed, self._where, groupings, values)
@@ -164,16 +170,17 @@ class Statements:
                 true = own.true_count.replace("{value}", name)
                 share = own.share.replace("{part}", true).replace("{whole}", count)
                 return Simple((count, true, share), _share, 2)
-            case "sum" | "mean":
-                needed = own.summed if measure.function == "sum" else own.averaged
-                sums = tuple(part.replace("{value}", name) for part in needed)
-                read = _total if measure.function == "sum" else _mean
-                return Simple((count, *sums), lambda row: read(row[0], *own.total(row[1:])))
+            case "sum":
+                sums = tuple(part.replace("{value}", name) for part in own.summed)
+                return Simple((count, *sums), lambda row: _total(row[0], *own.total(row[1:])))
+            case "mean":
+                sums = tuple(part.replace("{value}", name) for part in own.averaged)
+                return Simple((count, *sums), lambda row: _mean(row[0], own.near_total(row[1:])))
             case "variance" | "stddev" if own.squared:
                 sums = tuple(part.replace("{value}", name) for part in (*own.squared, *own.averaged))
                 is_root = measure.function == "stddev"
                 return Simple(
-                    (count, *sums), lambda row: _variance(row[0], row[1], row[2], own.total(row[3:])[0], is_root)
+                    (count, *sums), lambda row: _variance(row[0], row[1], row[2], own.near_total(row[3:]), is_root)
                 )
             case _:
                 return None
@@ -212,7 +219,7 @@ def _total(count: int, total: Fraction, is_whole: bool) -> Measured:
     return Measured(count, rounded(total))
 
 
-def _mean(count: int, total: Fraction, _: bool) -> Measured:
+def _mean(count: int, total: Fraction) -> Measured:
     return Measured(count, rounded(total / count) if count else None)
 
 

@@ -14,7 +14,7 @@ from plaudit_server.query.fields import is_position
 # the nearest double (1e23 and 20 digits are), so those few leave the engine. So do decimals of 16 digits before the
 # point: of what is whole, the engine makes an integer below 2^51 only.
 _SQLITE_NUMERAL = (
-    "case when length({t}) < 20 and {t} not glob '*[eE]*' and instr({t}, '.') < 17"
+    "case when {t} not glob '*[eE]*' and (length({t}) < 17 or (length({t}) < 20 and instr({t}, '.') < 17))"
     " then cast({t} as numeric) else plaudit_number({t}) end"
 )
 
