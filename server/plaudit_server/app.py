@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("plaudit_server")
 
 _OPEN_FILES: Final = 65_536
+# A thread that computes gives the interpreter to the event loop after this time, not after 5 ms: a call changes between
+# threads several times.
+_SWITCH_SECONDS: Final = 0.0005
 
 
 class Server:
@@ -224,6 +227,7 @@ def build_server(config: Config, store: Engine | None = None, resources: Sequenc
 def run(config: Config) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code. Raises StoreError, StartError and ConfigError."""
     _raise_open_files()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     workers.check(config)
     listen = workers.worker_listen(os.environ)
     if listen is not None:

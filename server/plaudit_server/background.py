@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Final, TypeVar
 
@@ -138,7 +139,7 @@ def serve(number: int) -> None:
     # The server ends this process; a terminal's Ctrl-C and a service manager's SIGTERM are for the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    _step_back()
     _Here.channel = channel = Connection(number)
     _Here.arrivals = select.poll()
     _Here.arrivals.register(number, select.POLLIN)
@@ -151,6 +152,18 @@ def serve(number: int) -> None:
             channel.send_bytes(_outcome(function, arguments))
         except (EOFError, OSError):
             return
+
+
+def _step_back() -> None:
+    """Let everything else that wants a processor go first.
+
+    Of lower priority alone, a process keeps a processor for a millisecond or two before whoever wakes up has it, and a
+    call wakes up several threads one after the other. Linux gives that up for processes that want idle time only.
+    """
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:

@@ -55,6 +55,8 @@ def test_a_call_is_made_in_another_process_of_low_priority() -> None:
     assert process.pid is None
     assert process.call(os.getpid) == process.pid != os.getpid()
     assert process.call(os.nice, 0) == os.nice(0) + 10
+    if sys.platform == "linux":
+        assert process.call(os.sched_getscheduler, 0) == os.SCHED_IDLE
     with pytest.raises(FileNotFoundError):
         process.call(os.stat, "/nowhere")
     process.close()
