@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit_server.errors import Overloaded
-from plaudit_server.store.lanes import LaneUse, Overruns, Places, Turns
+from plaudit_server.store import lanes
+from plaudit_server.store.lanes import Company, LaneUse, Overruns, Places, Turns
 from plaudit_server.store.work import Owner
 
 ADA, BOB = Owner("ada", "acme/a"), Owner("bob", "acme/b")
@@ -185,6 +186,32 @@ def test_tasks_get_places_in_turn_and_leave_when_they_are_cancelled_or_late() ->
         await asyncio.gather(first, *waiting)
         assert order == ["first", "bob", "ada 0", "ada 1"]
         assert places.use == LaneUse(0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_place_rests_while_others_read_until_one_of_them_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "_REST", 1e9)
+
+    async def scenario() -> None:
+        company = Company()
+        places = Places(1, most_waiting=8, company=company)
+
+        async def use(owner: Owner) -> None:
+            async with places.place(owner, None):
+                await asyncio.sleep(0)
+
+        company.note(ADA.project)
+        company.note("")
+        for _ in range(3):
+            await use(ADA)
+        company.note(BOB.project)
+        await use(ADA)
+        again = asyncio.create_task(use(ADA))
+        await asyncio.sleep(0.01)
+        assert places.use == LaneUse(0, 1)
+        await use(BOB)
+        await again
 
     asyncio.run(scenario())
 

@@ -23,6 +23,11 @@ _SMALL_FOR_SECONDS: Final = 1.0
 _LONG_FOR_SECONDS: Final = 60.0
 # What a turn costs an owner at once, in seconds: what it took beyond that is known when it has ended.
 _LEAST_SECONDS: Final = 0.0001
+# After a scan, its place rests for so many times what the scan took, if other projects are in use: a database on the
+# same machine has no lower priority to give to scans, and so they take two fifths of a processor, not all of it.
+_REST: Final = 1.5
+_LONGEST_REST: Final = 5.0
+_IN_USE_SECONDS: Final = 1.0
 
 
 def too_many_reads() -> Overloaded:
@@ -151,6 +156,11 @@ class Turns(Generic[T]):
         """How many run and wait now."""
         return LaneUse(self._taken, self._count)
 
+    @property
+    def has_new(self) -> bool:
+        """Whether something waits of a project that has no place."""
+        return any(owner.project not in self._running for owner in self._waiting)
+
     def put(self, owner: Owner, item: T) -> None:
         """Let an item wait."""
         line = self._waiting.get(owner)
@@ -215,17 +225,43 @@ class Turns(Generic[T]):
         return max(self._projects.used(owner.project), self._principals.used(owner.principal))
 
 
-class Places:
-    """Places in turn for tasks of one event loop; at most `most_waiting` of them wait."""
+class Company:
+    """Which two projects were read last, so that it is known of each whether another one is in use."""
 
-    def __init__(self, places: int, most_waiting: int) -> None:
+    def __init__(self) -> None:
+        self._last = ("", -math.inf)
+        self._other = ("", -math.inf)
+
+    def note(self, project: str) -> None:
+        """A read of a project begins; none is the server's own."""
+        if project:
+            if project != self._last[0]:
+                self._other = self._last
+            self._last = (project, time.monotonic())
+
+    def has_others(self, project: str) -> bool:
+        """Whether another project was read within the last second."""
+        last = self._other if self._last[0] == project else self._last
+        return time.monotonic() - last[1] < _IN_USE_SECONDS
+
+
+class Places:
+    """Places in turn for tasks of one event loop; at most `most_waiting` of them wait.
+
+    With `company`, a place is not given to its project again for a while when it was used, as long as others read.
+    """
+
+    def __init__(self, places: int, most_waiting: int, company: Company | None = None) -> None:
         self._turns: Turns[asyncio.Future[None]] = Turns(places)
         self._most_waiting = most_waiting
+        self._company = company
+        self._resting: dict[asyncio.TimerHandle, tuple[Owner, float]] = {}
 
     @property
     def use(self) -> LaneUse:
         """How many run and wait now."""
-        return self._turns.use
+        use = self._turns.use
+        return LaneUse(use.running - len(self._resting), use.waiting)
 
     @asynccontextmanager
     async def place(self, owner: Owner, deadline: float | None) -> AsyncIterator[None]:
@@ -252,8 +288,28 @@ class Places:
         try:
             yield
         finally:
-            self._turns.done(owner, loop.time() - began)
+            self._done(owner, loop.time() - began)
+
+    def _done(self, owner: Owner, seconds: float) -> None:
+        """Give a place back, at once or after a rest."""
+        if self._company is None or not self._company.has_others(owner.project):
+            self._turns.done(owner, seconds)
             self._give()
+            return
+        loop = asyncio.get_running_loop()
+
+        def rested() -> None:
+            self._end_rest(timer)
+
+        timer = loop.call_later(min(_REST * seconds, _LONGEST_REST), rested)
+        self._resting[timer] = owner, seconds
+        self._give()
+
+    def _end_rest(self, timer: asyncio.TimerHandle) -> None:
+        owner, seconds = self._resting.pop(timer)
+        timer.cancel()
+        self._turns.done(owner, seconds)
+        self._give()
 
     def _leave(self, owner: Owner, turn: asyncio.Future[None], seconds: float) -> None:
         """Stop waiting, or give the place back if it was given at the same moment."""
@@ -266,3 +322,5 @@ class Places:
             _, turn = taken
             if not turn.done():
                 turn.set_result(None)
+        if self._resting and self._turns.has_new:
+            self._end_rest(next(iter(self._resting)))

@@ -22,7 +22,7 @@ from plaudit_server.store.base import Insert, Read, Statement, Steps
 from plaudit_server.store.engines.postgres.driving import bounded_rows, drive, severed_at
 from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_unavailable
 from plaudit_server.store.engines.postgres.schema import Connection
-from plaudit_server.store.lanes import LaneUse, OverBudget, Overruns, Places, too_many_reads
+from plaudit_server.store.lanes import Company, LaneUse, OverBudget, Overruns, Places, too_many_reads
 from plaudit_server.store.work import Lane, Owner, Work
 
 logger = logging.getLogger("plaudit_server")
@@ -101,7 +101,8 @@ class Reads:
         self._scan_pool = make_pool("plaudit-scan", shares.scans)
         self._points = Places(shares.reads, _MOST_WAITING)
         self._quick = Places(shares.quick, _MOST_WAITING)
-        self._scans = Places(shares.scans, _MOST_WAITING)
+        self._company = Company()
+        self._scans = Places(shares.scans, _MOST_WAITING, self._company)
         self._overruns = Overruns()
         self._lent: Counter[str] = Counter()
         """How many connections of each pool are used by reads."""
@@ -135,6 +136,7 @@ class Reads:
         """
         asked = _Asked(steps, read.snapshot, work.deadline, work.may_begin)
         owner = work.owner
+        self._company.note(owner.project)
         if read.lane is Lane.POINT:
             async with self._points.place(owner, asked.deadline):
                 return await self._run(self._pool, asked, None)
