@@ -191,6 +191,19 @@ def test_breaches_of_all_rules_are_reported_together(project: Project) -> None:
     ]
 
 
+def test_payloads_of_many_values_are_judged_too(project: Project) -> None:
+    """They are checked in another process, from which they come undecoded."""
+    project.put(**NUMERIC)
+    good, bad = (project.record({"value": value, "more": [[]] * 20_000}) for value in (1, 7))
+
+    refused = refusal(lambda: project.create(bad))
+    assert refused.violations == {"feedback.payload.value": "must be at most 1"}
+    batch = BatchCreateFeedbackRequest(project=project.name, feedback=[good, bad])
+    refused = refusal(lambda: project.servers.feedback[0].BatchCreateFeedback(batch, metadata=project.auth("alice")))
+    assert list(refused.violations) == ["feedback[1].payload.value"]
+    assert value_of(project.create(good)) == 1
+
+
 def test_an_atomic_batch_with_a_breach_stores_nothing(project: Project) -> None:
     project.put(**NUMERIC)
     records = [project.record(0), project.record(2), project.record(1), project.record(3)]

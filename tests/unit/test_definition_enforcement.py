@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,15 @@ def subject(payload: dict[str, Any] | str, feedback_type: str = "t", **fields: A
     text = payload if isinstance(payload, str) else json.dumps(payload)
     given = {"ref": REF, "user_id": "alice", "creator": None, "annotation_ref": None, **fields}
     return Subject(feedback_type, payload=json.loads(text), text=text, **given)
+
+
+def test_a_subject_from_another_process_is_decoded_when_it_is_asked_for() -> None:
+    sent = subject({"value": [1, None]}, creator="c")
+    came = pickle.loads(pickle.dumps(sent))
+    assert sent.is_decoded
+    assert not came.is_decoded
+    assert came.decoded() == sent
+    assert sent.decoded() is sent
 
 
 def cost_of(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> int:

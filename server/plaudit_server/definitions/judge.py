@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from plaudit_server.definitions import enforcement
@@ -40,7 +40,7 @@ class DefinitionJudge:
         if defined is None:
             return definitions.nothing
         plain = defined.plain
-        if plain is None or not enforcement.is_plainly_good(plain, subject):
+        if plain is None or not subject.is_decoded or not enforcement.is_plainly_good(plain, subject):
             return None
         return definitions.nothing if plain.unique is None else Judgement(definitions.number, [_place(plain, subject)])
 
@@ -83,11 +83,14 @@ class DefinitionJudge:
     async def _examine(
         self, project: str, definitions: ProjectDefinitions, subjects: Sequence[Subject]
     ) -> list[Finding | None]:
-        costs = enforcement.costs_of(definitions, subjects)
         try:
+            if not all(subject.is_decoded for subject in subjects):
+                look = partial(_examined, definitions, subjects)
+                return look() if self.checks is None else await self.checks.apart_for(project, look)
+            costs = enforcement.costs_of(definitions, subjects)
             if sum(costs) <= INLINE_COST or self.checks is None:
                 return enforcement.examine(definitions, subjects, costs)
-            look: Callable[[], list[Finding | None]] = partial(enforcement.examine, definitions, subjects, costs)
+            look = partial(enforcement.examine, definitions, subjects, costs)
             return await self.checks.apart_for(project, look)
         except TooExpensive as error:
             raise ValidationTooExpensive(error.cost, error.limit) from None
@@ -113,6 +116,14 @@ class DefinitionJudge:
         if unique is None:
             return None if refused is None else Verdict(refused)
         return _place(unique, subject)._replace(refused=refused, yields=skip)
+
+
+def _examined(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+    """What is wrong with each, of which some must be decoded, if their type has a definition at all."""
+    return enforcement.examine(
+        definitions,
+        [subject.decoded() if definitions.of(subject.feedback_type) is not None else subject for subject in subjects],
+    )
 
 
 def _place(definition: Definition, subject: Subject) -> Verdict:

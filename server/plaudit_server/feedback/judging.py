@@ -6,15 +6,22 @@ This is a hook: definitions provide a Judge, and a server without them writes ev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from plaudit._contract import jsontext
 from plaudit_server.errors import DomainError, Violation
 from plaudit_server.feedback.records import Record
 
+_NOT_DECODED: Final[Mapping[str, Any]] = MappingProxyType({})
+
 
 class Subject(NamedTuple):
-    """What is looked at of a record: `payload` is `text`, decoded, perhaps without what the server adds to it."""
+    """What is looked at of a record: `payload` is `text`, decoded, perhaps without what the server adds to it.
+
+    One that comes from another process is not decoded: unpickling many values takes as long as decoding them, and
+    nothing interrupts it.
+    """
 
     feedback_type: str
     ref: str
@@ -23,6 +30,22 @@ class Subject(NamedTuple):
     annotation_ref: str | None
     payload: Mapping[str, Any]
     text: str
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether it has its payload."""
+        return self.payload is not _NOT_DECODED
+
+    def decoded(self) -> Subject:
+        """The same with its payload; where that has many values, not for the event loop."""
+        return self if self.is_decoded else self._replace(payload=jsontext.decode(self.text))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self[:5], self.text)
+
+
+def _unpickled(kept: tuple[str, str, str, str | None, str | None], text: str) -> Subject:
+    return Subject(*kept, _NOT_DECODED, text)
 
 
 def subject_of(record: Record) -> Subject:
