@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -138,8 +139,17 @@ def stop(server: ServerProcess, observed: Observed) -> None:
         observed.stop_seconds = time.monotonic() - began - GRACE_SECONDS
         if code:
             observed.failed[f"server ended with {code}"] += 1
-    if defects := sum("Traceback" in line for line in server.log):
-        observed.failed["defect in the server's log"] += defects
+    for line in server.log:
+        if "Traceback" in line:
+            observed.failed[f"defect in the server's log: {_exception(line)}"] += 1
+
+
+def _exception(line: str) -> str:
+    """The exception of a line of the server's log."""
+    try:
+        return str(json.loads(line)["exception"]).splitlines()[-1]
+    except (ValueError, LookupError):
+        return line.strip()
 
 
 def measure(

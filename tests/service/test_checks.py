@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from plaudit_server.rpc.checks import Checks
 from plaudit_server.rpc.declare import Registry
 
 LIMITS = Limits()
+MIB = 1024 * 1024
 HEAVY = "[" + ",".join(["[]"] * 20_000) + "]"
 
 
@@ -72,6 +74,32 @@ def test_what_a_check_raises_is_raised() -> None:
     scenario(work)
 
 
+def test_what_waits_to_be_checked_apart_is_bounded_in_bytes() -> None:
+    async def work(checks: Checks) -> None:
+        first = asyncio.create_task(checks.run(call("a", size=9 * MIB), [HEAVY], time.sleep, 0.2))
+        await asyncio.sleep(0)
+        for principal, size in (("a", MIB), ("b", 8 * MIB)):
+            with pytest.raises(QuotaExceeded):
+                await checks.run(call(principal, size=size), [HEAVY], abs, -1)
+        assert await checks.run(call("b", size=7 * MIB), [HEAVY], abs, -1) == 1
+        await first
+        assert await checks.run(call("b", size=8 * MIB), [HEAVY], abs, -1) == 1
+
+    scenario(work)
+
+
+def test_what_was_checked_when_its_time_is_over_is_refused_and_so_is_all_after_the_end() -> None:
+    async def work(checks: Checks) -> None:
+        late = replace(call("a"), asked=time.monotonic() - LIMITS.write_seconds)
+        with pytest.raises(QuotaExceeded):
+            await checks.run(late, [HEAVY], abs, -1)
+        await checks.close()
+        with pytest.raises(Overloaded):
+            await checks.run(call("a"), [HEAVY], abs, -1)
+
+    scenario(work)
+
+
 def test_principals_take_turns_and_none_has_many_in_line() -> None:
     async def work(checks: Checks) -> None:
         gate, order = threading.Event(), list[str]()
@@ -108,6 +136,39 @@ def test_what_waits_for_its_turn_too_long_is_refused() -> None:
         assert await checks.apart(call("b"), thread)
 
     scenario(work, replace(LIMITS, read_seconds=0.05))
+
+
+def test_pages_of_a_stream_are_followed_by_a_rest_while_others_have_calls_in_flight() -> None:
+    async def work(checks: Checks) -> None:
+        places = checks._admission.calls
+        with places.place("a", 0.0):
+            await checks.rest(call("a"), 3600.0)
+            with places.place("b", 0.0):
+                rest = asyncio.create_task(checks.rest(call("a"), 3600.0))
+                await asyncio.sleep(0.01)
+                assert not rest.done()
+                rest.cancel()
+
+    scenario(work)
+
+
+def test_many_watches_may_wait_to_be_opened_and_rows_are_removed_one_purge_after_the_other() -> None:
+    async def work(checks: Checks) -> None:
+        running, most = 0, 0
+
+        async def take(turn: Any) -> None:
+            nonlocal running, most
+            async with turn:
+                running += 1
+                most = max(most, running)
+                await asyncio.sleep(0)
+                running -= 1
+
+        await asyncio.gather(*(take(checks.opening(call("a"))) for _ in range(200)))
+        await asyncio.gather(*(take(checks.removal(call(name))) for name in "abc"))
+        assert most == 1
+
+    scenario(work)
 
 
 def test_a_place_is_taken_until_the_work_has_ended_whoever_has_left() -> None:

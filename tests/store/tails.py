@@ -18,7 +18,7 @@ _SIEVE = Sieve(FEEDBACK)
 async def tailed(store: Engine, project: str, filter: Operation) -> list[Change]:
     """All changes that pass a filter, which never was in the statements of the store; at most what a window holds."""
     failures: list[Exception] = []
-    compiled = await _SIEVE.compile(filter)
+    compiled = _SIEVE.compile(filter)
     assert compiled.fits
     tail = Tail(store, _SIEVE, project, 0, Window(1 << 30), failures.append)
     try:

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from plaudit_server.errors import Overloaded, QueryTooExpensive
-from plaudit_server.feedback.commands import Create
+from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded
+from plaudit_server.feedback.commands import Create, Purge
 from plaudit_server.feedback.errors import NotOwner
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.feedback.purging import FindMatches, Progress
@@ -77,6 +77,33 @@ def test_what_is_too_expensive_in_the_smallest_window_is_refused() -> None:
             assert progress == Progress(checked=True, window=window)
         with pytest.raises(QueryTooExpensive):
             await going.matches(payload("n", 7), progress, 100)
+
+    asyncio.run(scenario())
+
+
+def test_a_purge_that_does_not_get_its_turn_says_where_to_go_on_once_it_has_removed_something() -> None:
+    async def scenario() -> None:
+        store = await filled(1000, QueryTooExpensive(1.0))
+        turns = 1
+
+        async def submit(purge: Purge) -> Any:
+            nonlocal turns
+            turns -= 1
+            if turns < 0:
+                raise QuotaExceeded("heavy_checks", 0.1)
+            return (await store.write([purge])).outcomes[0]
+
+        going = purging(store, PROJECT)
+        going._submit = submit
+        stopped: Any = await going.matches(None, Progress(window=100), 1000)
+        assert (stopped.created_at, going.removed) == (100, 100)
+        again = purging(store, PROJECT)
+        again._submit = submit
+        with pytest.raises(QuotaExceeded):
+            await again.matches(None, stopped, 1000)
+        turns = 1000
+        assert await again.matches(None, stopped, 1000) is None
+        assert again.removed == 900
 
     asyncio.run(scenario())
 

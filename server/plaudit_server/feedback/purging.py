@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from plaudit_server.errors import DomainError, Overloaded, QueryTooExpensive
+from plaudit_server.errors import DomainError, Overloaded, QueryTooExpensive, QuotaExceeded
 from plaudit_server.feedback.commands import Purge, Purged
 from plaudit_server.feedback.errors import NotOwner
 from plaudit_server.feedback.matching import opaque, where
@@ -254,7 +254,12 @@ class Purging:
             if not progress.checked and found.matches:
                 raise NotOwner(self._project, found.matches[0].id)
             for some in slices(found.matches):
-                await self._take(some, filter)
+                try:
+                    await self._take(some, filter)
+                except QuotaExceeded:  # it was not its turn in time; what is removed is not found again
+                    if not self.removed:
+                        raise
+                    return progress
             if found.reached is not None:
                 progress = Progress(found.until, progress.checked, window, *found.reached)
             elif progress.checked:

@@ -329,6 +329,11 @@ class SelectChanges(Read[Changes]):
         """A slice of what a watch has missed."""
         return Lane.CATCHING_UP
 
+    @property
+    def question(self) -> Hashable:
+        """The filter, wherever in the project the slice is; without one it is never long."""
+        return None if self.filter is None else (SelectChanges, self.project, self.filter)
+
     def steps(self, sql: Prepared) -> Steps[Changes]:
         """Both tables by revision, merged."""
         newest = yield from revision(sql, self.project)
@@ -336,8 +341,9 @@ class SelectChanges(Read[Changes]):
         if upto <= self.after or self.limit <= 0:
             return Changes([], min(self.after, newest))
         parts = []
+        old = None if self.filter is None else compile_filter(self.filter, sql.traits.dialect, "o")
         for table, alias in (("feedback", "f"), ("feedback_history", "h")):
-            passes = _passes(sql, self.project, self.filter, alias)
+            passes = _passes(sql, self.project, self.filter, old, alias)
             text = sql.traits.sql(
                 f"SELECT {alias}.head, {{payload:{alias}}}, {alias}.revision AS revision, {alias}.kind, {alias}.id,"
                 f" {alias}.ref, {alias}.feedback_type, {alias}.user_id, {alias}.updated_at FROM {table} AS {alias}"
@@ -364,12 +370,14 @@ def change_of(row: Sequence[Any]) -> Change:
     return Change(revision, ChangeKind(kind), Row(head, payload), None)
 
 
-def _passes(sql: Prepared, project: str, filter: Operation | None, alias: str) -> Sql:
-    """The filter of a watch, as a further condition: on a version or the one before it; a purge always passes."""
-    if filter is None:
+def _passes(sql: Prepared, project: str, filter: Operation | None, old: Sql | None, alias: str) -> Sql:
+    """The filter of a watch, as a further condition: on a version or the one before it; a purge always passes.
+
+    `old` is that on the one before it, in the table `o`.
+    """
+    if filter is None or old is None:
         return Sql("")
     new = compile_filter(filter, sql.traits.dialect, alias)
-    old = compile_filter(filter, sql.traits.dialect, "o")
     text = (
         f" AND ({alias}.kind = {_PURGED} OR ({new.text}) OR ({alias}.kind = {_REPLACED} AND EXISTS ("
         f"SELECT 1 FROM feedback_history AS o WHERE o.project = {sql.traits.placeholder} AND o.id = {alias}.id"

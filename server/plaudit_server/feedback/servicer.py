@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Final
 
@@ -44,14 +45,14 @@ from plaudit_server.feedback.answers import (
     tombstone,
     watch_response,
 )
-from plaudit_server.feedback.commands import Create, Replace
+from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
 from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
 from plaudit_server.feedback.judging import Judge, NoJudge, Subject
 from plaudit_server.feedback.purging import Progress, Purging
 from plaudit_server.feedback.questions import check_ref_order, filter_of, parsed, question_of, refuse
 from plaudit_server.feedback.reacting import ClearReaction, React
 from plaudit_server.feedback.reaction_rules import check_reaction
-from plaudit_server.feedback.reads import Count, Get, PlacedRef, RefCount, Select, SelectRefs, SelectVersions
+from plaudit_server.feedback.reads import Changes, Count, Get, PlacedRef, RefCount, Select, SelectRefs, SelectVersions
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced, single
@@ -68,6 +69,9 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 # What a repeated field adds to a message: its tag and length.
 # More take longer than a millisecond, in turn with other large answers.
 _FEW_REFS: Final = 100
+
+# As few as this are removed like any other write.
+_FEW_PURGED: Final = 50
 
 # Where the record of a request with one is.
 _PLACES: Final = ("feedback",)
@@ -226,14 +230,17 @@ class FeedbackService:
         while remaining != 0:
             # Page by page, so that no snapshot lasts longer than a page: a longer one would keep a purge from erasing.
             wanted = limits.PAGE_ROWS if remaining is None else min(limits.PAGE_ROWS, remaining)
+            began = time.monotonic()
             page = await self._store.read(
                 Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES),
                 self._deadlines.read(call, request.project),
             )
+            took = time.monotonic() - began
             if page.rows:
                 yield joined(page.rows)
             if page.last is None:
                 return
+            await self._checks.rest(call, took)
             after, offset = page.last, 0
             if remaining is not None:
                 remaining -= len(page.rows)
@@ -327,26 +334,31 @@ class FeedbackService:
         return joined(versions.rows) + tail.SerializeToString()
 
     async def WatchFeedback(self, call: Call, request: WatchFeedbackRequest) -> AsyncGenerator[bytes, None]:
-        out: list[Violation] = []
-        filter = filter_of(request, out)
-        rules.check_version(request.after_revision, out, "after_revision")
-        refuse(out)
-        store_id = self._store.store_id.public
-        if request.store_id and request.store_id != store_id:
-            raise StoreChanged(store_id)
-        after = request.after_revision if request.HasField("after_revision") else None
-        question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
-        seen = after or 0
-        work = partial(self._deadlines.read, call, request.project)
-        watch = self._watches.watch(request.project, after, filter, work, question)
-        async with aclosing(watch):
-            async for found in watch:
+        seen, store_id = request.after_revision, self._store.store_id.public
+        async with AsyncExitStack() as ending:
+            async with self._checks.opening(call):
+                watch = await ending.enter_async_context(aclosing(self._watch(call, request)))
+                found: Changes | None = await anext(watch)
+            while found is not None:
                 try:
                     yield watch_response(found, store_id)
                 except SlowReader:
                     raise WatcherTooSlow(request.project, seen) from None
-                seen = found.revision
-                store_id = ""  # which only the first answer has
+                seen, store_id = found.revision, ""  # which only the first answer has
+                found = await anext(watch, None)
+
+    def _watch(self, call: Call, request: WatchFeedbackRequest) -> AsyncGenerator[Changes, None]:
+        out: list[Violation] = []
+        filter = filter_of(request, out)
+        rules.check_version(request.after_revision, out, "after_revision")
+        refuse(out)
+        if request.store_id and request.store_id != self._store.store_id.public:
+            raise StoreChanged(self._store.store_id.public)
+        after = request.after_revision if request.HasField("after_revision") else None
+        question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
+        work = partial(self._deadlines.read, call, request.project)
+        rest = partial(self._checks.rest, call)
+        return self._watches.watch(request.project, after, filter, work, question, rest)
 
     async def PurgeFeedback(self, call: Call, request: PurgeFeedbackRequest) -> PurgeFeedbackResponse:
         out: list[Violation] = []
@@ -362,7 +374,7 @@ class FeedbackService:
         refuse(out)
         purging = Purging(
             self._store,
-            self._writer.submit,
+            partial(self._purge, call),
             project=request.project,
             user_id=call.user_id,
             owner=call.owner,
@@ -383,6 +395,12 @@ class FeedbackService:
         if progress is not None:
             response.next_page_token = paging.seal(paging.Cursor(progress, None), scope, self._store.store_id)
         return response
+
+    async def _purge(self, call: Call, purge: Purge) -> Purged | DomainError:
+        if purge.rows <= _FEW_PURGED:
+            return await self._writer.submit(purge)
+        async with self._checks.removal(call):
+            return await self._writer.submit(purge)
 
     async def GetServerInfo(self, call: Call, request: GetServerInfoRequest) -> GetServerInfoResponse:
         return GetServerInfoResponse(

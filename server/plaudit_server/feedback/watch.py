@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Final
@@ -81,6 +81,7 @@ class Watches:
         filter: Operation | None,
         work: Callable[[], Work],
         question: bytes = b"",
+        rest: Callable[[float], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[Changes, None]:
         """Changes above revision `after` (None: from now), then new ones as they come, in order, each once.
 
@@ -97,7 +98,7 @@ class Watches:
                 raise RevisionOutOfRange(project, position, revision)
             # The first answer shows that the watch is open, and from which revision it would continue.
             yield Changes([], position)
-            missed = _Missed(self._store, project, filter, work)
+            missed = _Missed(self._store, project, filter, work, rest)
             beat = time.monotonic() + self._heartbeat
             while not self._is_closed:
                 found = feed.after(position)
@@ -122,8 +123,7 @@ class Watches:
         compiled = None
         tail = self._tails.get(project)
         if filter is not None and (tail is None or key not in tail.feeds):
-            compiled = await self._sieve.compile(filter)
-            tail = self._tails.get(project)
+            compiled = self._sieve.compile(filter)
         if tail is None:
             tail = self._tails[project] = self._new_tail(project)
         feed = tail.feeds.get(key)
@@ -174,16 +174,28 @@ class Watches:
 class _Missed:
     """What a watcher has missed, from the store, in slices that grow as long as they are quick enough."""
 
-    def __init__(self, store: Engine, project: str, filter: Operation | None, work: Callable[[], Work]) -> None:
+    def __init__(
+        self,
+        store: Engine,
+        project: str,
+        filter: Operation | None,
+        work: Callable[[], Work],
+        rest: Callable[[float], Awaitable[None]] | None,
+    ) -> None:
         self._store = store
         self._project = project
         self._filter = filter
         self._work = work
+        self._rest = rest
+        self._took = 0.0
         self._revisions = _FIRST_SLICE
 
     async def after(self, position: int) -> Changes:
         """The next slice. Raises QueryTooExpensive when one revision alone takes too long."""
         while True:
+            if self._rest is not None and self._took:
+                await self._rest(self._took)
+            began = time.monotonic()
             read = SelectChanges(
                 self._project, position, self._filter, BATCH_CHANGES, BATCH_BYTES, most_revisions=self._revisions
             )
@@ -196,6 +208,8 @@ class _Missed:
             else:
                 self._revisions = min(2 * self._revisions, WATCH_SLICE)
                 return found
+            finally:
+                self._took = time.monotonic() - began
 
 
 class _Lines:

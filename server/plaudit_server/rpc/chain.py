@@ -144,7 +144,9 @@ class Chain:
 
             async def requests() -> AsyncIterator[Message]:
                 async for raw in raws:
-                    yield await self._admitted(call, raw, parse)
+                    request = await self._admitted(call, raw, parse)
+                    raw = b""  # it would be kept for as long as the request is worked on
+                    yield request
 
             async def answer() -> None:
                 # Also before the first message: an idle stream holds a place, too.

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -42,9 +43,14 @@ _LONGEST_QUERY_SECONDS: Final = 0.02
 # While others have calls in flight, so many times what something took is left to them.
 _REST: Final = 3.0
 _LONGEST_REST: Final = 2.0
+_REST_AFTER_PAGE: Final = 1.5
+_REST_AFTER_REMOVAL: Final = 2.0
+# After a watch was opened: a part of that time was spent waiting for the store.
+_REST_AFTER_OPENING: Final = 3.0
 # How much of one principal may wait in a line; more is refused.
 _WAITING: Final = 32
 _RETRY_SECONDS: Final = 0.2
+_HELD_BYTES: Final = 16 * 1024 * 1024
 _QUOTA: Final = "heavy_checks"
 # In place of a principal; no principal's name begins so.
 _PROJECT: Final = "\0project "
@@ -69,9 +75,13 @@ def has_many_values(texts: Iterable[str]) -> bool:
 class _Line:
     """Who waits for one place: one of a principal is in line at a time, so principals take turns."""
 
-    def __init__(self, admission: Admission, rest: float) -> None:
+    def __init__(self, admission: Admission, rest: float, waiting: int = _WAITING) -> None:
+        """`rest`: how many times as long as something took the place is free; `waiting`: how many of a principal may
+        wait for it.
+        """
         self._admission = admission
         self._rest = rest
+        self._waiting = waiting
         self._turn = asyncio.Lock()
         self._of: dict[str, tuple[asyncio.Lock, int]] = {}
         self._free = 0.0
@@ -84,7 +94,7 @@ class _Line:
         Raises QuotaExceeded when too much of the principal waits, or its turn does not come `within` seconds.
         """
         lock, waiting = self._of.get(principal, (asyncio.Lock(), 0))
-        if waiting >= _WAITING:
+        if waiting >= self._waiting:
             raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)
         self._of[principal] = lock, waiting + 1
         try:
@@ -129,6 +139,30 @@ class _Line:
         return self._admission.has_others(principal)
 
 
+class _Held:
+    """The bytes of requests that wait to be checked in the process: each is in memory several times until then."""
+
+    def __init__(self, share: float) -> None:
+        """One principal may hold `share` of them."""
+        self._most = _HELD_BYTES * share
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def room(self, call: Call) -> Iterator[None]:
+        """Hold a request until the block ends. Raises QuotaExceeded when too much is held; one alone never is."""
+        principal, size = _principal(call), call.size
+        mine, all = self._of[principal], self._of.total()
+        if (mine and mine + size > self._most) or (all and all + size > _HELD_BYTES):
+            raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)
+        self._of[principal] += size
+        try:
+            yield
+        finally:
+            self._of[principal] -= size
+            if not self._of[principal]:
+                del self._of[principal]
+
+
 def _principal(call: Call) -> str:
     return call.owner_name or ""
 
@@ -138,14 +172,19 @@ class Checks:
 
     def __init__(self, admission: Admission, limits: Limits) -> None:
         """The time of a read or a write is how long it may wait in a line."""
+        self._admission = admission
         self._limits = limits
         self._loop = _Line(admission, _REST)
         self._apart = _Line(admission, _REST)
         self._aside = _Line(admission, 0.0)
+        self._removals = _Line(admission, _REST_AFTER_REMOVAL)
+        self._openings = _Line(admission, _REST_AFTER_OPENING, limits.in_flight_watches)
         self._threads = ThreadPoolExecutor(1, "plaudit-checker")
         self._process = Background()
         # It waits for the process.
         self._waiter = ThreadPoolExecutor(1, "plaudit-checks")
+        self._held = _Held(limits.principal_share)
+        self._is_closed = False
         self.limit = _QUOTA
 
     def admit(self, call: Call, request: Message) -> Awaitable[None] | None:
@@ -177,17 +216,40 @@ class Checks:
         if not has_many_values(payloads):
             async with self._loop.place(_principal(call), self._limits.write_seconds):
                 return work(*arguments)
-        async with self._aside.place(_principal(call), self._limits.write_seconds):
-            try:
-                return await self._on(self._waiter, self._process.call, work, *arguments)
-            except ProcessEnded:
-                raise Overloaded(_RETRY_SECONDS, "checks") from None
+        with self._held.room(call):
+            async with self._aside.place(_principal(call), self._limits.write_seconds):
+                try:
+                    checked: T = await self._on(self._waiter, self._process.call, work, *arguments)
+                except ProcessEnded:
+                    raise Overloaded(_RETRY_SECONDS, "checks") from None
+        if call.asked and time.monotonic() - call.asked >= self._limits.write_seconds:
+            raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)  # no time is left to write it
+        return checked
 
     @asynccontextmanager
     async def in_turn(self, call: Call) -> AsyncIterator[None]:
         """A turn on the loop, for the part of a read that takes long and does not wait. Raises QuotaExceeded."""
         async with self._loop.place(_principal(call), self._limits.read_seconds):
             yield
+
+    @asynccontextmanager
+    async def opening(self, call: Call) -> AsyncIterator[None]:
+        """A turn to open a watch, which takes some milliseconds of the interpreter, most of them in steps that are too
+        short for a turn each. Raises QuotaExceeded.
+        """
+        async with self._openings.place(_principal(call), self._limits.read_seconds):
+            yield
+
+    @asynccontextmanager
+    async def removal(self, call: Call) -> AsyncIterator[None]:
+        """A turn to remove many rows: the writer does nothing else meanwhile. Raises QuotaExceeded."""
+        async with self._removals.place(_principal(call), self._limits.write_seconds):
+            yield
+
+    async def rest(self, call: Call, seconds: float) -> None:
+        """Leave the store to others with calls in flight, for a multiple of what the last page of a stream took."""
+        if self._admission.has_others(_principal(call)):
+            await asyncio.sleep(min(_REST_AFTER_PAGE * seconds, _LONGEST_REST))
 
     async def apart(self, call: Call, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread. Raises what it raises, and QuotaExceeded."""
@@ -200,17 +262,26 @@ class Checks:
             return await self._on(self._threads, work)
 
     async def _on(self, threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
-        """Wait for the end of the work, whoever leaves meanwhile, since the place is taken until then."""
+        """Wait for the end of the work, whoever leaves meanwhile, since the place is taken until then.
+
+        Raises Overloaded when the server stops before it has begun.
+        """
+        if self._is_closed:
+            raise Overloaded(_RETRY_SECONDS, "checks")
         done = asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
+            if done.cancelled():
+                raise Overloaded(_RETRY_SECONDS, "checks") from None
             await asyncio.wait([done])
-            done.exception()
+            if not done.cancelled():
+                done.exception()
             raise
 
     async def close(self) -> None:
         """End the threads and the process after what they do now."""
+        self._is_closed = True
         for threads in (self._threads, self._waiter):
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.get_running_loop().run_in_executor(None, self._process.close)

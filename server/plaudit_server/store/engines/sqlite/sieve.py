@@ -93,9 +93,13 @@ class Sieve:
         self._connection: apsw.Connection | None = None
         self._until = math.inf
 
-    async def compile(self, operation: Operation) -> Filter:
-        """The form of a filter in which it is matched."""
-        return await self._threads().run(Filter, next(self._numbers), operation)
+    def compile(self, operation: Operation) -> Filter:
+        """The form of a filter in which it is matched.
+
+        It is made here, in a millisecond or a few, and not on the thread: a thread that computes takes the interpreter
+        from the event loop at each of its calls of a database's driver, of which a write has dozens.
+        """
+        return Filter(next(self._numbers), operation)
 
     async def match(self, owner: Owner, rows: Sequence[Rows], filters: Sequence[Filter]) -> dict[Filter, list[int]]:
         """The numbers of the rows that match, by filter; a filter that took too long is missing.
