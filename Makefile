@@ -13,6 +13,7 @@ STEPS ?= 20000
 STRINGS ?= 100000
 ROUNDS ?= 12
 NEIGHBOUR_ROUNDS ?= 3
+NEIGHBOUR_STORES ?=
 MINUTES ?= 60
 # Builds of PostgreSQL for `make test-postgres-versions`.
 BUILDS ?= 14 15 16 17 18 18-without-icu
@@ -166,8 +167,9 @@ test-attacks: $(DEV_READY) ## Run the long tests of attacks and overload (STRING
 	@PLAUDIT_TEST_STRINGS=$$(($(STRINGS) / 14)) PLAUDIT_TEST_ATTACK_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 -s tests/attacks $(ARGS)
 
 .PHONY: test-neighbours
-test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside a caller of another project (NEIGHBOUR_ROUNDS=3)
-	@PLAUDIT_TEST_NEIGHBOUR_ROUNDS=$(NEIGHBOUR_ROUNDS) $(BIN)/python -m pytest -p no:randomly --timeout=0 --tb=line -q tests/neighbours $(ARGS)
+test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside another caller (NEIGHBOUR_ROUNDS=3 NEIGHBOUR_STORES=…)
+	@PLAUDIT_TEST_NEIGHBOUR_ROUNDS=$(NEIGHBOUR_ROUNDS) PLAUDIT_TEST_NEIGHBOUR_STORES=$(NEIGHBOUR_STORES) \
+		$(BIN)/python -m pytest -p no:randomly --timeout=0 --tb=line -q tests/neighbours $(ARGS)
 
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows

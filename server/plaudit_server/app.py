@@ -103,6 +103,7 @@ class Server:
             beginnings=[tracer.begin for tracer in tracers],
             recheck=around.recheck,
             draining=self._draining,
+            parsing=self._checks.parsing,
             answers=around.admission.answers,
         )
         self.admin = AdminPorts(config.admin, self._health, self.metrics)

@@ -66,6 +66,10 @@ class Background:
         except (EOFError, OSError) as error:
             self.close()
             raise ProcessEnded from error
+        except TypeError as error:
+            if self._channel is not None:
+                raise
+            raise ProcessEnded from error  # its end was closed in the middle of a read
         if succeeded:
             result: T = answer
             return result

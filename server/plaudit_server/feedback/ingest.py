@@ -89,6 +89,9 @@ async def answers(
                     batch.outcome = await writing.enqueue(draft)
                 await line.put(batch)
             await line.put(None)
+        except DomainError as error:
+            # Without its frames, which have the request in them, and are in a cycle with those that it is raised in.
+            await line.put(error.with_traceback(None))
         except Exception as error:
             await line.put(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
@@ -59,6 +58,7 @@ from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_re
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
+from plaudit_server.rpc.checks import seconds_of_query
 from plaudit_server.rpc.resource import Parts
 from plaudit_server.rpc.wire import element
 from plaudit_server.store.base import accepted
@@ -69,6 +69,9 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 # What a repeated field adds to a message: its tag and length.
 # More take longer than a millisecond, in turn with other large answers.
 _FEW_REFS: Final = 100
+
+# What a stream's page takes of processors, in reading, sending and the kernel.
+_SECONDS_PER_BYTE: Final = 5e-9
 
 # As few as this are removed like any other write.
 _FEW_PURGED: Final = 50
@@ -230,17 +233,18 @@ class FeedbackService:
         while remaining != 0:
             # Page by page, so that no snapshot lasts longer than a page: a longer one would keep a purge from erasing.
             wanted = limits.PAGE_ROWS if remaining is None else min(limits.PAGE_ROWS, remaining)
-            began = time.monotonic()
             page = await self._store.read(
                 Select(request.project, filter, order, after, offset, wanted, max_bytes=_STREAM_BYTES),
                 self._deadlines.read(call, request.project),
             )
-            took = time.monotonic() - began
+            size = 0
             if page.rows:
-                yield joined(page.rows)
+                encoded_page = joined(page.rows)
+                size = len(encoded_page)
+                yield encoded_page
             if page.last is None:
                 return
-            await self._checks.rest(call, took)
+            await self._checks.page(call, size * _SECONDS_PER_BYTE)
             after, offset = page.last, 0
             if remaining is not None:
                 remaining -= len(page.rows)
@@ -357,8 +361,9 @@ class FeedbackService:
         after = request.after_revision if request.HasField("after_revision") else None
         question = request.query.SerializeToString(deterministic=True) if filter is not None else b""
         work = partial(self._deadlines.read, call, request.project)
-        rest = partial(self._checks.rest, call)
-        return self._watches.watch(request.project, after, filter, work, question, rest)
+        # What it has missed is read with the filter for either table, and for versions that were replaced.
+        turn = partial(self._checks.page, call, 3 * seconds_of_query(call))
+        return self._watches.watch(request.project, after, filter, work, question, turn)
 
     async def PurgeFeedback(self, call: Call, request: PurgeFeedbackRequest) -> PurgeFeedbackResponse:
         out: list[Violation] = []

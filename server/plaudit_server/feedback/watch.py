@@ -81,13 +81,14 @@ class Watches:
         filter: Operation | None,
         work: Callable[[], Work],
         question: bytes = b"",
-        rest: Callable[[float], Awaitable[None]] | None = None,
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[Changes, None]:
         """Changes above revision `after` (None: from now), then new ones as they come, in order, each once.
 
         Watchers with equal `question`, the encoded form of `filter`, share what is matched; `work` is the watcher's
-        for each read of the store. Yields at least every heartbeat, without changes if there are none; ends when the
-        server drains. Raises RevisionOutOfRange when `after` is above the project's revision.
+        for each read of the store, and `turn` waits for its turn to read the next slice of what it has missed. Yields
+        at least every heartbeat, without changes if there are none; ends when the server drains. Raises
+        RevisionOutOfRange when `after` is above the project's revision.
         """
         async with self._following(project, filter, question, work().owner.principal) as (tail, feed):
             # Only now, with the tail in place: a commit is either in this revision, or reaches the tail.
@@ -98,7 +99,7 @@ class Watches:
                 raise RevisionOutOfRange(project, position, revision)
             # The first answer shows that the watch is open, and from which revision it would continue.
             yield Changes([], position)
-            missed = _Missed(self._store, project, filter, work, rest)
+            missed = _Missed(self._store, project, filter, work, turn)
             beat = time.monotonic() + self._heartbeat
             while not self._is_closed:
                 found = feed.after(position)
@@ -180,22 +181,22 @@ class _Missed:
         project: str,
         filter: Operation | None,
         work: Callable[[], Work],
-        rest: Callable[[float], Awaitable[None]] | None,
+        turn: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._store = store
         self._project = project
         self._filter = filter
         self._work = work
-        self._rest = rest
-        self._took = 0.0
+        self._turn = turn
+        self._has_read = False
         self._revisions = _FIRST_SLICE
 
     async def after(self, position: int) -> Changes:
         """The next slice. Raises QueryTooExpensive when one revision alone takes too long."""
         while True:
-            if self._rest is not None and self._took:
-                await self._rest(self._took)
-            began = time.monotonic()
+            if self._turn is not None and self._has_read:
+                await self._turn()
+            self._has_read = True
             read = SelectChanges(
                 self._project, position, self._filter, BATCH_CHANGES, BATCH_BYTES, most_revisions=self._revisions
             )
@@ -208,8 +209,6 @@ class _Missed:
             else:
                 self._revisions = min(2 * self._revisions, WATCH_SLICE)
                 return found
-            finally:
-                self._took = time.monotonic() - began
 
 
 class _Lines:

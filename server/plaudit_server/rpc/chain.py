@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -33,6 +33,7 @@ logger = logging.getLogger("plaudit_server")
 
 T = TypeVar("T")
 
+_LARGE_REQUEST_BYTES: Final = 256 * 1024
 _ABORT_SECONDS: Final = 5.0
 _STALL_RETRY_SECONDS: Final = 1.0
 _RECHECK_SECONDS: Final = 1.0
@@ -88,6 +89,8 @@ class Chain:
     second."""
     draining: Draining = field(default_factory=Draining)
     """Which calls run, and which of them were ended because the server stops."""
+    parsing: Callable[[Call], AbstractAsyncContextManager[None]] | None = None
+    """A turn to read a large request from its bytes, which takes milliseconds."""
     answers: Answers | None = None
     """Where the bytes of answers are counted until the transport has taken them; None counts none."""
 
@@ -280,7 +283,11 @@ class Chain:
             raw = await raw()
         call.size = len(raw)
         call.asked = time.monotonic()
-        request = parse(raw)
+        if len(raw) >= _LARGE_REQUEST_BYTES and self.parsing is not None:
+            async with self.parsing(call):
+                request = parse(raw)
+        else:
+            request = parse(raw)
         for step in self.steps:
             waiting = step(call, request)
             if waiting is not None:

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -34,19 +34,21 @@ _LARGE_REQUEST_BYTES: Final = 32 * 1024
 # Payloads with more values are checked in the process: 5,000 take about 2 ms.
 _MANY_VALUES: Final = 5_000
 _LOOK_CHARACTERS: Final = 64 * 1024
-# What a request that reads is, is its query: one of 6.5 KB takes 2 ms to read on the loop, and 6 ms to make SQL of in a
-# thread. What is charged lies between the two; no other values were tried.
+# What a request that reads is, is its query: one of 6.5 KB takes 3 ms to read on the loop, and 6 ms to make SQL of, on
+# the loop or in a thread, which shares the interpreter with it. That is what is charged; with half of it the p99 of
+# other callers was 50 to 75 ms beside 16 attackers (docs/attacks.md).
 _LARGE_QUERY_BYTES: Final = 2 * 1024
-_SECONDS_PER_QUERY_BYTE: Final = 7e-7
-_LONGEST_QUERY_SECONDS: Final = 0.02
+_SECONDS_PER_QUERY_BYTE: Final = 1.5e-6
+_LONGEST_QUERY_SECONDS: Final = 0.03
 
 # While others have calls in flight, so many times what something took is left to them.
 _REST: Final = 3.0
 _LONGEST_REST: Final = 2.0
-_REST_AFTER_PAGE: Final = 1.5
-_REST_AFTER_REMOVAL: Final = 2.0
+_REST_AFTER_REMOVAL: Final = 3.0
+_PAGE_TURN_SECONDS: Final = 60.0
 # After a watch was opened: a part of that time was spent waiting for the store.
 _REST_AFTER_OPENING: Final = 3.0
+_OPENING_SECONDS: Final = 10.0  # for its turn, in which a watch costs nothing
 # How much of one principal may wait in a line; more is refused.
 _WAITING: Final = 32
 _RETRY_SECONDS: Final = 0.2
@@ -163,6 +165,11 @@ class _Held:
                 del self._of[principal]
 
 
+def seconds_of_query(call: Call) -> float:
+    """About what it takes to make SQL of the query of a request, if it is a large one."""
+    return min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
+
+
 def _principal(call: Call) -> str:
     return call.owner_name or ""
 
@@ -172,11 +179,11 @@ class Checks:
 
     def __init__(self, admission: Admission, limits: Limits) -> None:
         """The time of a read or a write is how long it may wait in a line."""
-        self._admission = admission
         self._limits = limits
         self._loop = _Line(admission, _REST)
         self._apart = _Line(admission, _REST)
         self._aside = _Line(admission, 0.0)
+        self._pages = _Line(admission, _REST, limits.in_flight_watches + limits.in_flight_read_streams)
         self._removals = _Line(admission, _REST_AFTER_REMOVAL)
         self._openings = _Line(admission, _REST_AFTER_OPENING, limits.in_flight_watches)
         self._threads = ThreadPoolExecutor(1, "plaudit-checker")
@@ -196,8 +203,7 @@ class Checks:
 
     async def _turn(self, call: Call) -> None:
         """Wait for the turn of a large query. Raises QuotaExceeded."""
-        seconds = min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
-        async with self._loop.place(_principal(call), self._limits.read_seconds, seconds):
+        async with self._loop.place(_principal(call), self._limits.read_seconds, seconds_of_query(call)):
             return
 
     def are_small(self, call: Call) -> bool:
@@ -237,7 +243,7 @@ class Checks:
         """A turn to open a watch, which takes some milliseconds of the interpreter, most of them in steps that are too
         short for a turn each. Raises QuotaExceeded.
         """
-        async with self._openings.place(_principal(call), self._limits.read_seconds):
+        async with self._openings.place(_principal(call), _OPENING_SECONDS):
             yield
 
     @asynccontextmanager
@@ -246,10 +252,17 @@ class Checks:
         async with self._removals.place(_principal(call), self._limits.write_seconds):
             yield
 
-    async def rest(self, call: Call, seconds: float) -> None:
-        """Leave the store to others with calls in flight, for a multiple of what the last page of a stream took."""
-        if self._admission.has_others(_principal(call)):
-            await asyncio.sleep(min(_REST_AFTER_PAGE * seconds, _LONGEST_REST))
+    async def page(self, call: Call, seconds: float) -> None:
+        """Wait for a turn to go on with a stream of pages, after one that took about as long as this of a processor.
+
+        Raises QuotaExceeded.
+        """
+        async with self._pages.place(_principal(call), _PAGE_TURN_SECONDS, seconds):
+            return
+
+    def parsing(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """A turn on the loop to read a large request from its bytes. Raises QuotaExceeded."""
+        return self._loop.place(_principal(call), self._limits.write_seconds)
 
     async def apart(self, call: Call, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread. Raises what it raises, and QuotaExceeded."""
