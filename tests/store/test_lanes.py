@@ -208,6 +208,29 @@ def test_long_instructions_go_on_among_the_scans_while_others_wait(tmp_path: Pat
     with_store(tmp_path, scenario)
 
 
+def test_a_scan_that_computes_in_the_server_is_followed_by_a_rest_while_others_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_REST", 1e9)
+    monkeypatch.setattr(readers, "_LONGEST_REST", 3600.0)
+
+    async def scenario(store: SqliteEngine) -> None:
+        scan = COUNTED.format(300_000)
+        for _ in range(2 * SCANS):  # alone, without a rest
+            assert await store.read(reading(scan), work()) == 300_000
+        assert await store.read(Get(PROJECT, id_of(1)), work("acme/other", "bob"))
+        for _ in range(SCANS - 1):  # as many places as a project has
+            assert await store.read(reading(scan), work()) == 300_000
+        waiting = asyncio.create_task(store.read(reading(scan), work()))
+        await until(store, LaneUse(SCANS - 1, 1))
+        # The other project has the last place, and the first one's rests end when a third one waits.
+        assert await store.read(reading(scan), work("acme/other", "bob")) == 300_000
+        assert await store.read(reading(scan), work("acme/third", "eve")) == 300_000
+        assert await waiting == 300_000
+
+    with_store(tmp_path, scenario)
+
+
 def test_a_store_closes_while_scans_run_and_wait(tmp_path: Path) -> None:
     tasks: list[asyncio.Task[int]] = []
 

@@ -89,9 +89,6 @@ async def answers(
                     batch.outcome = await writing.enqueue(draft)
                 await line.put(batch)
             await line.put(None)
-        except DomainError as error:
-            # Without its frames, which have the request in them, and are in a cycle with those that it is raised in.
-            await line.put(error.with_traceback(None))
         except Exception as error:
             await line.put(error)
 
@@ -105,7 +102,10 @@ async def answers(
     try:
         while (batch := await line.get()) is not None:
             if isinstance(batch, _Failure):
-                raise batch
+                try:
+                    raise batch
+                finally:
+                    batch = None  # a cycle, with all that this stream has in memory
             yield await _answer(parts, writing, call, batch)
             # Only now: grpc has taken the answer.
             parts.acknowledged(Create.kind, len(batch.request.feedback) - len(batch.refused))

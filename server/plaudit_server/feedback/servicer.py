@@ -71,7 +71,7 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 _FEW_REFS: Final = 100
 
 # What a stream's page takes of processors, in reading, sending and the kernel.
-_SECONDS_PER_BYTE: Final = 5e-9
+_SECONDS_PER_BYTE: Final = 1e-8
 
 # As few as this are removed like any other write.
 _FEW_PURGED: Final = 50

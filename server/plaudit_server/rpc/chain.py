@@ -147,9 +147,10 @@ class Chain:
 
             async def requests() -> AsyncIterator[Message]:
                 async for raw in raws:
-                    request = await self._admitted(call, raw, parse)
-                    raw = b""  # it would be kept for as long as the request is worked on
-                    yield request
+                    # Neither is kept here for as long as the request is worked on: it may be large.
+                    admitted = [await self._admitted(call, raw, parse)]
+                    raw = b""
+                    yield admitted.pop()
 
             async def answer() -> None:
                 # Also before the first message: an idle stream holds a place, too.

@@ -44,7 +44,7 @@ _LONGEST_QUERY_SECONDS: Final = 0.03
 # While others have calls in flight, so many times what something took is left to them.
 _REST: Final = 3.0
 _LONGEST_REST: Final = 2.0
-_REST_AFTER_REMOVAL: Final = 3.0
+_REST_AFTER_REMOVAL: Final = 5.0
 _PAGE_TURN_SECONDS: Final = 60.0
 # After a watch was opened: a part of that time was spent waiting for the store.
 _REST_AFTER_OPENING: Final = 3.0
@@ -165,6 +165,11 @@ class _Held:
                 del self._of[principal]
 
 
+def _see(done: asyncio.Future[Any]) -> None:
+    if not done.cancelled():
+        done.exception()
+
+
 def seconds_of_query(call: Call) -> float:
     """About what it takes to make SQL of the query of a request, if it is a large one."""
     return min(call.size * _SECONDS_PER_QUERY_BYTE, _LONGEST_QUERY_SECONDS)
@@ -282,14 +287,13 @@ class Checks:
         if self._is_closed:
             raise Overloaded(_RETRY_SECONDS, "checks")
         done = asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+        done.add_done_callback(_see)  # whoever waits for it may be cancelled twice
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             if done.cancelled():
                 raise Overloaded(_RETRY_SECONDS, "checks") from None
             await asyncio.wait([done])
-            if not done.cancelled():
-                done.exception()
             raise
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from plaudit_server.store.base import Read
 from plaudit_server.store.engines.sqlite.reading import Asked, Budget, Reader
 from plaudit_server.store.engines.sqlite.scanning import Scanner
 from plaudit_server.store.engines.sqlite.threads import settle
-from plaudit_server.store.lanes import LaneUse, OverBudget, Overruns, Turns, too_many_reads
+from plaudit_server.store.lanes import Company, LaneUse, OverBudget, Overruns, Turns, too_many_reads
 from plaudit_server.store.work import Lane, Owner, Work
 
 T = TypeVar("T")
@@ -33,6 +33,11 @@ _SMALL_BUDGET: Final = Budget(15_000, each=1_000)
 _PATIENCE_CPU_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.01
+
+# What a scan computes in the server, with the rows that it gets from its process, is followed by so many times as much
+# rest, if other projects are in use.
+_REST: Final = 3.0
+_LONGEST_REST: Final = 2.0
 
 _FEWEST_SCANS, _MOST_SCANS = 2, 4  # one of them is kept for a second project
 
@@ -87,10 +92,11 @@ class Readers:
         make_scanner: Callable[[], Scanner],
         scans: int | None = None,
     ) -> None:
-        self._points = _LaneThreads("plaudit-point", [Reader(connect_small)])
-        self._quick = _LaneThreads("plaudit-quick", [Reader(connect)])
+        self._company = Company()
+        self._points = _LaneThreads("plaudit-point", [Reader(connect_small)], self._company)
+        self._quick = _LaneThreads("plaudit-quick", [Reader(connect)], self._company)
         self._scanners = [make_scanner() for _ in range(scans or scans_at_a_time())]
-        self._scans = _LaneThreads("plaudit-scan", self._scanners, for_long=True)
+        self._scans = _LaneThreads("plaudit-scan", self._scanners, self._company, for_long=True)
         self._overruns = Overruns()
 
     @property
@@ -105,6 +111,7 @@ class Readers:
 
     async def read(self, asked: Asked[T], read: Read[T], work: Work) -> T:
         """The answer of a read. Raises as `Asked.run` does, and ends the read when its caller is cancelled."""
+        self._company.note(work.owner.project)
         if read.lane is Lane.POINT:
             return await self._points.run(asked, work.owner, None)
         if self._overruns.is_long(read.question):
@@ -129,12 +136,18 @@ class Readers:
 class _LaneThreads:
     """Threads with a reader each, which take what waits in turn."""
 
-    def __init__(self, name: str, readers: Sequence[Reader | Scanner], *, for_long: bool = False) -> None:
+    def __init__(
+        self, name: str, readers: Sequence[Reader | Scanner], company: Company, *, for_long: bool = False
+    ) -> None:
         self._turns: Turns[_Piece] = Turns(len(readers))
         self._lock = threading.Lock()
         self._calls: SimpleQueue[bool] = SimpleQueue()
         """True for each piece that was put in line; False ends a thread."""
         self._for_long = for_long
+        self._company = company
+        self._is_closing = False
+        self._awaited = threading.Event()
+        """Set when a project that has no place waits for one."""
         self._readers = readers
         self._running: _Running | None = None
         """What the first thread is at; of interest in the quick lane, which has one."""
@@ -163,6 +176,8 @@ class _LaneThreads:
         piece = _Piece(asked, budget, loop, outcome)
         with self._lock:
             self._turns.put(owner, piece)
+            if self._for_long and self._turns.has_new:
+                self._awaited.set()
         self._calls.put(True)
         timer = None
         if budget is not None:
@@ -183,6 +198,8 @@ class _LaneThreads:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        self._is_closing = True
+        self._awaited.set()
         for _ in self._threads:
             self._calls.put(False)
         for thread in self._threads:
@@ -229,10 +246,25 @@ class _LaneThreads:
             with self._lock:
                 self._turns.done(owner, 0.0)
         else:
-            settle(piece.loop, piece.outcome, self._read, reader, owner, piece)
+            rests: list[float] = []
+            settle(piece.loop, piece.outcome, self._read, reader, owner, piece, rests)
+            for seconds in rests:
+                self._rest(owner, seconds)
 
-    def _read(self, reader: Reader | Scanner, owner: Owner, piece: _Piece) -> Any:
+    def _rest(self, owner: Owner, seconds: float) -> None:
+        """Keep the place of a scan that has ended for so long, unless another project waits, or the store is closed."""
         began = time.monotonic()
+        self._awaited.clear()
+        with self._lock:
+            is_awaited = self._turns.has_new or self._is_closing
+        if not is_awaited:
+            self._awaited.wait(seconds)
+        with self._lock:
+            self._turns.done(owner, time.monotonic() - began)
+
+    def _read(self, reader: Reader | Scanner, owner: Owner, piece: _Piece, rests: list[float]) -> Any:
+        """The answer; a rest is put into `rests` if one is to follow, and then the place is still taken."""
+        began, used = time.monotonic(), time.thread_time()
         if piece.budget is not None:
             thread = threading.get_ident()
             self._running = _Running(piece.asked, thread, began, _cpu_seconds(thread))
@@ -243,5 +275,8 @@ class _LaneThreads:
         finally:
             # Before its caller hears of it, who may have it run again, among the scans.
             self._running = None
-            with self._lock:
-                self._turns.done(owner, time.monotonic() - began)
+            if self._for_long and self._company.has_others(owner.project):
+                rests.append(min(_REST * (time.thread_time() - used), _LONGEST_REST))
+            else:
+                with self._lock:
+                    self._turns.done(owner, time.monotonic() - began)
