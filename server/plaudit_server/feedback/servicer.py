@@ -70,8 +70,9 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 # More take longer than a millisecond, in turn with other large answers.
 _FEW_REFS: Final = 100
 
-# What a stream's page takes of processors, in reading, sending and the kernel.
+# What a page takes of processors, in reading, sending and the kernel; larger ones have a turn.
 _SECONDS_PER_BYTE: Final = 1e-8
+_LARGE_PAGE_BYTES: Final = 64 * 1024
 
 # As few as this are removed like any other write.
 _FEW_PURGED: Final = 50
@@ -221,7 +222,10 @@ class FeedbackService:
         remaining = None if start.remaining is None else start.remaining - len(page.rows)
         if page.last is not None and remaining != 0:
             tail.next_page_token = paging.seal(paging.Cursor(page.last, remaining), scope, self._store.store_id)
-        return joined(page.rows) + tail.SerializeToString()
+        answer = joined(page.rows) + tail.SerializeToString()
+        if len(answer) >= _LARGE_PAGE_BYTES:
+            await self._checks.page(call, len(answer) * _SECONDS_PER_BYTE)
+        return answer
 
     async def StreamFeedback(self, call: Call, request: StreamFeedbackRequest) -> AsyncGenerator[bytes, None]:
         out: list[Violation] = []

@@ -258,11 +258,13 @@ class Checks:
             yield
 
     async def page(self, call: Call, seconds: float) -> None:
-        """Wait for a turn to go on with a stream of pages, after one that took about as long as this of a processor.
+        """Wait for a turn to send a large page, or to go on with a stream after one, that takes about `seconds`.
 
         Raises QuotaExceeded.
         """
-        async with self._pages.place(_principal(call), _PAGE_TURN_SECONDS, seconds):
+        is_stream = call.rpc is not None and call.rpc.kind in (Kind.STREAM_READ, Kind.WATCH)
+        within = _PAGE_TURN_SECONDS if is_stream else self._limits.read_seconds
+        async with self._pages.place(_principal(call), within, seconds):
             return
 
     def parsing(self, call: Call) -> AbstractAsyncContextManager[None]:
