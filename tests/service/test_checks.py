@@ -144,6 +144,7 @@ def test_a_page_of_a_stream_is_followed_by_a_rest_while_others_have_calls_in_fli
             for _ in range(3):
                 await checks.page(call("a"), 3600.0)
             with places.place("b", 0.0):
+                await checks.page(call("a"), 3600.0)
                 rest = asyncio.create_task(checks.page(call("a"), 3600.0))
                 await asyncio.sleep(0.01)
                 assert not rest.done()

@@ -129,13 +129,14 @@ class _Line:
         await self._turn.acquire()
         try:
             pause = self._free - time.monotonic()
-            if pause > 0 and self._has_others(principal):
+            if pause > 0 and self.has_others(principal):
                 await asyncio.sleep(pause)
         except BaseException:
             self._turn.release()
             raise
 
-    def _has_others(self, principal: str) -> bool:
+    def has_others(self, principal: str) -> bool:
+        """Whether others than this principal have calls in flight."""
         if principal.startswith(_PROJECT):
             return self._admission.has_several
         return self._admission.has_others(principal)
@@ -262,9 +263,12 @@ class Checks:
 
         Raises QuotaExceeded.
         """
+        principal = _principal(call)
+        if not self._pages.has_others(principal):
+            return
         is_stream = call.rpc is not None and call.rpc.kind in (Kind.STREAM_READ, Kind.WATCH)
         within = _PAGE_TURN_SECONDS if is_stream else self._limits.read_seconds
-        async with self._pages.place(_principal(call), within, seconds):
+        async with self._pages.place(principal, within, seconds):
             return
 
     def parsing(self, call: Call) -> AbstractAsyncContextManager[None]:
