@@ -255,8 +255,8 @@ class Database:
 
     def empty(self) -> None:
         """Remove every record, and keep the schema."""
-        emptied = ("feedback", "feedback_history", "feedback_alias", "definition", "project", "api_key")
-        self.execute("; ".join(f"DELETE FROM {table}" for table in emptied))
+        of_feedback = ("feedback", "feedback_history", "feedback_alias", "feedback_count")
+        self.execute("; ".join(f"DELETE FROM {table}" for table in (*of_feedback, "definition", "project", "api_key")))
 
     def drop(self) -> None:
         self._administer(f"DROP DATABASE {self.name} WITH (FORCE)")

@@ -35,6 +35,7 @@ TRAITS: Final = traits("C")
 ACROSS_PROJECTS: Final = {
     "the poll for watches": re.escape(PollStatements(TRAITS).revisions),
     "ListProjects": r"SELECT project, .* FROM project WHERE project > %s AND revision > 0 AND \(.*\) ORDER BY project",
+    "ListProjects' numbers": r"SELECT project, .* FROM feedback_count WHERE project = ANY\(%s\) GROUP BY project",
 }
 # What Citus refuses of a statement over several machines, or passes on without the effect that it has on one.
 REFUSED: Final = re.compile(

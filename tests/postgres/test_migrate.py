@@ -188,6 +188,7 @@ def test_on_citus_every_table_is_placed_once(database: Database) -> None:
         "feedback",
         "feedback_history",
         "feedback_alias",
+        "feedback_count",
         "definition",
     ]
     assert dict(database.execute("SELECT logicalrelid::text, asked FROM pg_dist_partition")) == {
@@ -200,6 +201,7 @@ def test_on_citus_every_table_is_placed_once(database: Database) -> None:
         "feedback": "project with project",
         "feedback_history": "project with project",
         "feedback_alias": "project with project",
+        "feedback_count": "project with project",
         "definition": "project with project",
     }
     assert asyncio.run(distribute()) == []

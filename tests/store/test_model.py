@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.counted import Tally
 from plaudit_server.feedback.errors import BatchRejected
 from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.feedback.purging import Progress
 from plaudit_server.feedback.reads import Change, Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.fields import Column, PayloadPath
-from plaudit_server.query.tree import Compare, Convert, Field, Literal, Not, Operation, Or, SortKey
-from plaudit_server.store.base import Command, Engine, Outcome, Read, WriteFailed
+from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Operation, Or, SortKey
+from plaudit_server.store.base import Command, Engine, Outcome, Read, Reading, WriteFailed
+from plaudit_server.store.counters import DAY, Counted, differences
 from plaudit_server.store.engines.memory import MemoryEngine
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.ledger import ProjectRevision, ProjectRevisions
@@ -71,6 +74,14 @@ filters: st.SearchStrategy[Operation | None] = st.none() | st.sampled_from(
         column("creator", "c"),
         column("ref", "urn:a", "gt"),
         column("version", 1, "gt", "number"),
+        # What counters answer, and what they do not: half a day, or half of a type.
+        column("feedback_type", "score"),
+        In(Field(Column("feedback_type", "text")), (Literal("note"), Literal("none"))),
+        column("created_at", 57_870 * DAY, "gte", "time"),
+        column("created_at", 57_870 * DAY - 1, "lte", "time"),
+        column("created_at", 57_870 * DAY + 5, "lt", "time"),
+        And((column("feedback_type", "note"), column("created_at", 20_000 * DAY - 1, "gt", "time"))),
+        And((column("feedback_type", "note"), column("user_id", "ann"))),
         payload("n", 1),
         payload("a.1", 2),
         Not(payload("n", 1)),
@@ -267,6 +278,18 @@ class Congruence(RuleBasedStateMachine):
             changes += found.changes
             position = found.revision
         return changes
+
+    @invariant()
+    def counters_are_those_of_the_rows(self) -> None:
+        for project in (PROJECT, OTHER):
+            assert self.runner.run(self.sqlite.read(Reading(partial(differences, project=project)))) == []
+            for which, filter in (
+                (Counted(), None),
+                (Counted(types=frozenset({"note"})), column("feedback_type", "note")),
+                (Counted(until=57_870), column("created_at", 57_870 * DAY, "lt", "time")),
+            ):
+                tally = self.runner.run(self.sqlite.read(Tally(project, which)))
+                assert tally == self.runner.run(self.model.read(Count(project, filter)))
 
     @invariant()
     def revisions_agree(self) -> None:

@@ -213,4 +213,4 @@ def test_writing_looks_up_by_key_and_scans_no_table(connection: apsw.Connection,
     for plan in found:
         scans = [line for line in plan.split("; ") if line.startswith("SCAN")]
         assert all(line.startswith(("SCAN json_each", "SCAN first")) for line in scans), plan
-        assert "(project=?" in plan
+        assert "(project=?" in plan or not plan, "a row of values has no plan"

@@ -71,7 +71,23 @@ async def _migrate_postgres(url: StoreUrl, check: bool, citus: bool) -> int:
         if citus and not check:
             placed = await schema.distribute(connection, tables())
             click.echo(f"{url.shown}: {'placed ' + ', '.join(placed) if placed else 'every table is placed'}")
+    if not check and (recounted := await _recount(url)):
+        click.echo(f"{url.shown}: the records of {recounted} projects are counted anew")
     return code
+
+
+async def _recount(url: StoreUrl) -> int:
+    """Make the counters anew of projects to which a server without counters wrote; returns how many these were."""
+    from plaudit_server.store.base import Reading
+    from plaudit_server.store.counters import out_of_use
+    from plaudit_server.store.ledger import recounting
+    from plaudit_server.store.url import opened
+
+    async with opened(url.text) as engine:
+        projects = await engine.read(Reading(out_of_use))
+        for project in projects:
+            await engine.transact(recounting(project))
+    return len(projects)
 
 
 def _report(shown: str, names: list[str], check: bool) -> int:

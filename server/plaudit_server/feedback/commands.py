@@ -35,6 +35,7 @@ from plaudit_server.feedback.records import (
 )
 from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import Command, Insert, Statement, Steps
+from plaudit_server.store.counters import DAY
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Traits
 from plaudit_server.store.work import SERVER, Work
@@ -42,6 +43,10 @@ from plaudit_server.store.work import SERVER, Work
 _CREATED: Final = int(ChangeKind.CREATED)
 _REPLACED: Final = int(ChangeKind.REPLACED)
 _PURGED: Final = int(ChangeKind.PURGED)
+
+_TYPE: Final = CONTENT_COLUMNS.index("feedback_type")
+_ROW_TYPE: Final = FEEDBACK.place("feedback_type")
+_CREATED_AT: Final = FEEDBACK.place("created_at")
 
 _ID_BYTES: Final = 64  # the cost of an id to purge while it waits
 
@@ -123,6 +128,7 @@ class Create(Command[list[Row | DomainError]]):
             _decide(ledger, create, held, rows) for create in commands
         ]
         if rows:
+            count_created(ledger, rows)
             yield Insert(FEEDBACK, rows)
         return outcomes
 
@@ -191,6 +197,9 @@ class Replace(Command[Row]):
         body = record.body if now.id == record.id else renamed(record.body, now.id)
         row = seal(body, record.payload.encode(), now.created_at, updated_at, version, revision, now.owner)
         sql = ledger.sql.of(WriteStatements)
+        if (before := now.content[_TYPE]) != record.feedback_type:
+            ledger.count(before, now.created_at, -1)
+            ledger.count(record.feedback_type, now.created_at)
         yield Statement(sql.to_history, (project, now.id))
         yield Statement(
             sql.replace,
@@ -261,7 +270,8 @@ class Purge(Command[Purged]):
         purged_at = ledger.tick()
         blank = (None,) * (len(CONTENT_COLUMNS) - 3)
         tombstones = []
-        for id, ref, feedback_type, *_ in found:
+        for id, ref, feedback_type, _, created_at, _ in found:
+            ledger.count(feedback_type, created_at, -1)
             ledger.revision += 1
             tombstones.append(
                 (
@@ -297,6 +307,18 @@ class Purge(Command[Purged]):
 
 
 COMMANDS: Final = (Create, Replace, Purge)
+
+
+def count_created(ledger: Ledger, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Count new rows, which are in the order of their times."""
+    last, rest = rows[-1], 0
+    if len(rows) > 1 and rows[0][_CREATED_AT] // DAY == last[_CREATED_AT] // DAY:
+        types = [row[_ROW_TYPE] for row in rows]  # no call for each row: most are of one type
+        if (rest := types.count(last[_ROW_TYPE])) == len(rows):
+            ledger.count(last[_ROW_TYPE], last[_CREATED_AT], rest)
+            return
+    for row in rows:
+        ledger.count(row[_ROW_TYPE], row[_CREATED_AT])
 
 
 def _decide(

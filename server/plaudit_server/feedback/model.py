@@ -11,6 +11,7 @@ from typing import Any
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.counted import Tally
 from plaudit_server.feedback.errors import (
     BatchRejected,
     FeedbackExists,
@@ -124,6 +125,7 @@ class FeedbackModel:
             Get: lambda read: self.get(read.project, read.id, read.version),
             Select: self.select,
             Count: lambda read: self.count(read.project, read.filter),
+            Tally: lambda read: None,  # it has no counters
             SelectRefs: self.refs,
             SelectVersions: lambda read: self.versions(read.project, read.id, read.after_version, read.limit),
             SelectChanges: lambda read: self.changes(read.project, read.after, read.filter, read.limit, read.max_bytes),

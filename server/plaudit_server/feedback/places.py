@@ -35,6 +35,7 @@ Stored = tuple[Any, ...]
 _ID: Final = FEEDBACK.place("id")
 _VERSION: Final = FEEDBACK.place("version")
 _CREATED_AT: Final = FEEDBACK.place("created_at")
+_TYPE: Final = FEEDBACK.place("feedback_type")
 _HEAD: Final = FEEDBACK.place("head")
 _PAYLOAD: Final = FEEDBACK.place("payload")
 _KEY: Final = FEEDBACK.place("unique_key")
@@ -152,6 +153,7 @@ class Places:
     def write(self) -> Steps[None]:
         """Write what was decided: what was replaced first, so that a revision is never there twice."""
         ledger = self.ledger
+        self._count()
         if self.history:
             yield Insert(HISTORY, self.history)
         statements = ledger.sql.of(PlaceStatements)
@@ -165,6 +167,18 @@ class Places:
             yield Insert(FEEDBACK, list(self.made.values()))
         if self.names:
             yield Insert(ALIAS, self.names)
+
+    def _count(self) -> None:
+        """Count what is made, and what changes its type; a record that changes twice is in history twice."""
+        for row in self.made.values():
+            self.ledger.count(row[_TYPE], row[_CREATED_AT])
+        before: dict[str, Stored] = {}
+        for row in self.history:
+            before.setdefault(row[_ID], row)
+        for id, row in self.changed.items():
+            if row[_TYPE] != before[id][_TYPE]:
+                self.ledger.count(before[id][_TYPE], row[_CREATED_AT], -1)
+                self.ledger.count(row[_TYPE], row[_CREATED_AT])
 
 
 def content_in(row: Stored) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from plaudit_server.feedback.aliases import target
+from plaudit_server.feedback.counted import counters_of
 from plaudit_server.feedback.matching import where
 from plaudit_server.feedback.records import ChangeKind, Row, Tombstone
 from plaudit_server.query.compile.filters import compile_filter
@@ -16,6 +17,7 @@ from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.fields import COLUMNS as FIELDS
 from plaudit_server.query.tree import Operation, SortKey, SortValue
 from plaudit_server.store.base import Read, Statement, Steps
+from plaudit_server.store.counters import counted
 from plaudit_server.store.ledger import revision
 from plaudit_server.store.prepared import Prepared, Traits
 from plaudit_server.store.work import Lane
@@ -200,7 +202,7 @@ class Count(Read[int]):
         return self
 
     def steps(self, sql: Prepared) -> Steps[int]:
-        """One statement."""
+        """One statement; a second one where the counters cannot be used."""
         return _count(sql, self.project, self.filter)
 
 
@@ -356,7 +358,10 @@ class SelectChanges(Read[Changes]):
 
 
 def _count(sql: Prepared, project: str, filter: Operation | None) -> Steps[int]:
-    """How many rows match."""
+    """How many rows match: by the counters where they say it, else by the rows."""
+    which = counters_of(filter)
+    if which is not None and (total := (yield from counted(sql, project, which))) is not None:
+        return total
     matching = yield from where(sql, project, filter)
     rows = yield Statement(f"SELECT count(*) FROM feedback AS f WHERE {matching.text}", matching.params)
     return int(rows[0][0])

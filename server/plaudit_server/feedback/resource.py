@@ -16,6 +16,7 @@ from plaudit_server.feedback.servicer import FeedbackService
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.rpc.declare import Bounded, Kind, ProjectIn, Rpc, Service, no_rows, one_row, rows_in
 from plaudit_server.rpc.resource import Number, Parts, Resource, Running
+from plaudit_server.store.counters import COUNT
 
 _IN_FIELD: Final = ProjectIn.FIELD
 _RECORDS: Final = (Bounded("feedback", None),)
@@ -112,7 +113,7 @@ def _start(parts: Parts) -> Running:
 
 RESOURCE: Final = Resource(
     name="feedback",
-    tables=(FEEDBACK, HISTORY, ALIAS),
+    tables=(FEEDBACK, HISTORY, ALIAS, COUNT),
     services=(SERVICE,),
     commands=(*COMMANDS, React, ClearReaction),
     refusals=(WatcherTooSlow.counted_as,),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from plaudit_server.ops.reading import batches, read_standings
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Placement, Reading, SqlEngine, Steps, StoreError, Table
+from plaudit_server.store.counters import recount
 from plaudit_server.store.identity import StoreId, renew
 from plaudit_server.store.prepared import Prepared
 from plaudit_server.store.transfer import Standing, Stored
@@ -62,6 +63,7 @@ class Copy:
                     await self._target.transact(_putting(table, standing, rows))
                     done += len(rows)
                     self._progress("copying", done, total)
+            await self._target.transact(_recounting(standing))
         for table in self._of_all:
             await self._target.transact(_putting_whole(table, await _whole(self._source, table)))
         copied = await self._verify(standings, total)
@@ -127,6 +129,10 @@ async def _whole(store: SqlEngine, table: Table) -> list[Stored]:
 
 def _beginning(standing: Standing) -> transfer.Writing:
     return lambda sql: transfer.begin(sql, standing)
+
+
+def _recounting(standing: Standing) -> transfer.Writing:
+    return lambda sql: recount(sql, standing.project)
 
 
 def _putting(table: Table, standing: Standing, rows: list[Stored]) -> transfer.Writing:

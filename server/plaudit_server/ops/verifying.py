@@ -12,6 +12,7 @@ from plaudit_server.feedback.records import FEEDBACK, HISTORY, ChangeKind, Row, 
 from plaudit_server.ops.reading import batches, read_standings
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Reading, SqlEngine, Statement, Steps, Table
+from plaudit_server.store.counters import day_text, differences
 from plaudit_server.store.prepared import Prepared
 from plaudit_server.store.transfer import Standing, Stored
 
@@ -43,7 +44,8 @@ async def verified(engine: SqlEngine, progress: Progress = lambda *_: None) -> V
     """Check every row of every project: the rows of a project that is written to meanwhile are those of before.
 
     Each revision was given out once and is not above the project's; what is in the columns is what clients get; no
-    version is of a record that is not there; no purged record has content, or is there.
+    version is of a record that is not there; no purged record has content, or is there; counters say how many
+    records there are.
     """
     found = Verified()
     for standing in await read_standings(engine):
@@ -66,6 +68,11 @@ async def _project(engine: SqlEngine, standing: Standing, found: Verified, progr
                     _check(table, row, standing, seen, found)
             found.rows += len(rows)
             progress(found.rows, max(total, found.rows))
+    for feedback_type, day, difference in await engine.read(Reading(lambda sql: differences(sql, standing.project))):
+        found.note(
+            f"{standing.project}: {feedback_type}: {day_text(day)} has {abs(difference)} records "
+            f"{'more' if difference > 0 else 'fewer'} than its counter says"
+        )
     for title, statement in _CROSSWISE.items():
         for (id,) in await engine.read(Reading(_asking(statement, standing.project))):
             found.note(f"{standing.project}: {id}: {title}")

@@ -53,6 +53,8 @@ class ProjectService:
         for row in found[:size]:
             project = response.projects.add(name=row.name, revision=row.revision)
             set_timestamp(project.last_changed_at, row.changed_at)
+            if row.records is not None:
+                project.record_count = row.records
         if len(found) > size:
             cursor = paging.Cursor((found[size - 1].name,), None)
             response.next_page_token = paging.seal(cursor, scope, self._store.store_id)

@@ -20,13 +20,14 @@ from plaudit_server.store.base import (
     WriteFailed,
     Written,
 )
+from plaudit_server.store.counters import DAY, add, add_together, added_with, changes, recount
 from plaudit_server.store.prepared import Prepared, Traits
 from plaudit_server.store.work import Lane
 
 PROJECT: Final = Table(
     name="project",
     title="projects",
-    columns=("project", "revision", "last_created_at", "definitions"),
+    columns=("project", "revision", "last_created_at", "definitions", "counted"),
     placement=Placement.BY_PROJECT,
     order=("project",),
     copied=False,  # a copy makes each row itself, as the sign that it has begun with that project
@@ -36,6 +37,14 @@ PROJECT: Final = Table(
 def microseconds() -> int:
     """The time now, in microseconds since 1970 UTC."""
     return time.time_ns() // 1000
+
+
+# The counters go on with the revision if they were those of the revision before.
+_MOVED: Final = (
+    " ON CONFLICT (project) DO UPDATE SET revision = excluded.revision, last_created_at = excluded.last_created_at,"
+    " definitions = excluded.definitions,"
+    " counted = CASE WHEN project.counted = project.revision THEN excluded.revision ELSE project.counted END"
+)
 
 
 class LedgerStatements:
@@ -49,9 +58,8 @@ class LedgerStatements:
         )
         self.make = None if traits.make_project is None else traits.sql(traits.make_project)
         self.move = traits.sql(
-            "INSERT INTO project (project, revision, last_created_at, definitions) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (project) DO UPDATE SET revision = excluded.revision,"
-            " last_created_at = excluded.last_created_at, definitions = excluded.definitions"
+            "INSERT INTO project (project, revision, last_created_at, definitions, counted) VALUES (?, ?, ?, ?, ?)"
+            + _MOVED
         )
         self.revision = traits.sql("SELECT revision FROM project WHERE project = ?")
 
@@ -81,10 +89,8 @@ class TogetherStatements:
             " FROM unnest(?::text[]) AS missing ORDER BY missing ON CONFLICT (project) DO NOTHING RETURNING project"
         )
         self.move = traits.sql(
-            "INSERT INTO project (project, revision, last_created_at, definitions)"
-            " SELECT * FROM unnest(?::text[], ?::bigint[], ?::bigint[], ?::bigint[])"
-            " ON CONFLICT (project) DO UPDATE SET revision = excluded.revision,"
-            " last_created_at = excluded.last_created_at, definitions = excluded.definitions"
+            "INSERT INTO project (project, revision, last_created_at, definitions, counted)"
+            " SELECT * FROM unnest(?::text[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[])" + _MOVED
         )
 
 
@@ -163,7 +169,7 @@ def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int]]:
 
 def move(sql: Prepared, project: str, revision: int, last_created_at: int, definitions: int) -> Statement:
     """The statement that stores where a project stands."""
-    return Statement(sql.of(LedgerStatements).move, (project, revision, last_created_at, definitions))
+    return Statement(sql.of(LedgerStatements).move, (project, revision, last_created_at, definitions, revision))
 
 
 def revision(sql: Prepared, project: str) -> Steps[int]:
@@ -205,6 +211,16 @@ class ProjectRevisions(Read[dict[str, int]]):
         return dict(rows)
 
 
+def recounting(project: str) -> Callable[[Prepared], Steps[None]]:
+    """The steps that make a project's counters anew, to be run in a transaction of their own."""
+
+    def steps(sql: Prepared) -> Steps[None]:
+        yield from lock(sql, project)
+        yield from recount(sql, project)
+
+    return steps
+
+
 class Ledger:
     """One project inside a transaction, its row locked: gives out its revisions and times.
 
@@ -228,6 +244,7 @@ class Ledger:
         self._now = now
         self._first = 0, 0
         self._time = 0
+        self._counts: dict[tuple[str, int], int] = {}
 
     def lock(self) -> Steps[None]:
         """Keep other writers out, and read where the project stands."""
@@ -242,13 +259,24 @@ class Ledger:
 
     def release(self) -> Steps[None]:
         """Store where the project stands now, if it has moved."""
-        if self._first != (self.revision, self.definitions):
-            statement = move(self.sql, self.project, self.revision, self._time, self.definitions)
-            if self.together:
-                statement = statement._replace(
-                    many=Many(self.sql.of(TogetherStatements).move, [tuple(statement.params)])
-                )
-            yield statement
+        if self._first == (self.revision, self.definitions):
+            return
+        statement = move(self.sql, self.project, self.revision, self._time, self.definitions)
+        counts = changes(self.project, self._counts)
+        if self.together:
+            if counts:
+                yield add_together(self.sql, counts)
+            statement = statement._replace(many=Many(self.sql.of(TogetherStatements).move, [tuple(statement.params)]))
+        elif counts and self.sql.traits.writes_in_with:
+            statement = added_with(self.sql, counts, statement)
+        else:
+            yield from add(self.sql, counts)
+        yield statement
+
+    def count(self, feedback_type: str, created_at: int, records: int = 1) -> None:
+        """Note that records of a type and a time are there now, or with a negative number that they are gone."""
+        key = feedback_type, created_at // DAY
+        self._counts[key] = self._counts.get(key, 0) + records
 
     def tick(self) -> int:
         """The next time of the project's clock, which never stands still nor goes back."""

@@ -28,6 +28,8 @@ class Traits:
     placeholder: str = "?"
     make_project: str | None = None
     """Makes a project's row, and waits for another transaction that makes it; None if only one writes at a time."""
+    writes_in_with: bool = False
+    """Whether one statement can write two tables, the first of them in a WITH."""
     orders_each: bool = False
     """Whether each part of a union is ordered and limited on its own, as the planner does not do so by itself."""
     counts_first: bool = False

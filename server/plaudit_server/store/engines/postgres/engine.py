@@ -64,7 +64,7 @@ _LONGEST_DELAY: Final = 0.25
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
-def traits(fold_collation: str) -> Traits:
+def traits(fold_collation: str, *, on_citus: bool = False) -> Traits:
     """What PostgreSQL does in its own way; `fold_collation` folds case by Unicode."""
     return Traits(
         dialect=postgres(fold_collation),
@@ -75,6 +75,7 @@ def traits(fold_collation: str) -> Traits:
         bind_list=list,
         text_bytes="convert_to({}, 'UTF8')",
         placeholder="%s",
+        writes_in_with=not on_citus,
         orders_each=True,
     )
 
@@ -132,7 +133,7 @@ class PostgresEngine(SqlEngine):
             if self._side_by_side is None:
                 self.side_by_side = read_traits.citus
         self._on_citus = read_traits.citus
-        self._sql = Prepared(traits(collation))
+        self._sql = Prepared(traits(collation, on_citus=self._on_citus))
         lanes = self._shares.writes - 1  # the other one is for the probe
         self._groups = Groups(
             self,
