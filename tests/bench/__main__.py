@@ -26,6 +26,7 @@ from tests.bench import (
     moving,
     pages,
     payload_filter,
+    postgres,
     shapes,
     sizes,
     streams,
@@ -50,6 +51,7 @@ _WITH_TARGETS = (
     watching,
     web,
     workers,
+    postgres,
     footprint,
     sizes,
 )
