@@ -30,6 +30,10 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.fate: Callable[[], Fate] = lambda: "pass"
         self.faults = 0
+        self.trips = 0
+        """How often something was asked, with all that was sent together counted once."""
+        self.delay = 0.0
+        """How many seconds each takes on its way to the server."""
         self._address = host, port
         self._links: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -67,6 +71,9 @@ class Proxy:
         answers: list[bytes],
     ) -> None:
         while data := await reader.read(65_536):
+            self.trips += 1
+            if self.delay:
+                await asyncio.sleep(self.delay)
             if b"COMMIT\0" in data and (fate := self.fate()) != "pass":
                 self.faults += 1
                 if fate in ("error before", "error after"):

@@ -42,7 +42,6 @@ A = Compare("eq", TYPE, Literal("a"))
         (And((at("gte", 3 * DAY), at("gte", 5 * DAY), at("lt", 9 * DAY), at("lt", 7 * DAY))), Counted(None, 5, 7)),
         (And((A, at("gte", 0), at("lt", DAY))), Counted(frozenset("a"), 0, 1)),
     ],
-    ids=str,
 )
 def test_counters_answer(filter: Operation | None, which: Counted) -> None:
     assert counters_of(filter) == which
@@ -73,7 +72,6 @@ def test_counters_answer(filter: Operation | None, which: Counted) -> None:
         And((A, Compare("eq", OWNER, Literal("a")))),
         And((A, at("gte", 5))),
     ],
-    ids=str,
 )
 def test_records_must_be_counted(filter: Operation) -> None:
     assert counters_of(filter) is None

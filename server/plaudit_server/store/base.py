@@ -82,7 +82,8 @@ class Statement(NamedTuple):
 
     With a `budget`, the first two columns are bytes, and the driver stops after the row with which their sum passes
     the budget. `proof` are the values of the table's proof columns, when the statement writes a row by which
-    its transaction can be recognised. `many` is for an engine that writes several projects together.
+    its transaction can be recognised. `many` is for an engine that writes several projects together. One that is
+    `silent` returns no rows, and an engine far away need not wait until it is done before it sends the next one.
     """
 
     sql: str
@@ -90,6 +91,7 @@ class Statement(NamedTuple):
     budget: int | None = None
     proof: tuple[Table, tuple[Any, ...]] | None = None
     many: Many | None = None
+    silent: bool = False
 
 
 class Insert(NamedTuple):

@@ -116,20 +116,20 @@ def changes(project: str, deltas: Deltas) -> list[tuple[str, str, int, int]]:
 def add(sql: Prepared, rows: Sequence[tuple[str, str, int, int]]) -> Steps[None]:
     """Store by how much counters change; their project's row is locked."""
     for row in rows:
-        yield Statement(sql.of(CountStatements).add, row)
+        yield Statement(sql.of(CountStatements).add, row, silent=True)
 
 
 def add_together(sql: Prepared, rows: Sequence[tuple[str, str, int, int]]) -> Statement:
     """The same as one statement for the projects of a transaction."""
     add = sql.of(CountsTogether).add
-    return Statement(add, rows[0], many=Many(add, rows))
+    return Statement(add, rows[0], many=Many(add, rows), silent=True)
 
 
 def added_with(sql: Prepared, rows: Sequence[tuple[str, str, int, int]], statement: Statement) -> Statement:
     """A statement that does the same and then what another one does, in one trip."""
     places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
     text = sql.traits.sql(f"WITH counted AS ({_INSERT} VALUES {places}{_ADD}) ")
-    return Statement(text + statement.sql, [*(value for row in rows for value in row), *statement.params])
+    return Statement(text + statement.sql, [*(value for row in rows for value in row), *statement.params], silent=True)
 
 
 def differences(sql: Prepared, project: str) -> Steps[list[tuple[str, int, int]]]:

@@ -169,7 +169,8 @@ def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int]]:
 
 def move(sql: Prepared, project: str, revision: int, last_created_at: int, definitions: int) -> Statement:
     """The statement that stores where a project stands."""
-    return Statement(sql.of(LedgerStatements).move, (project, revision, last_created_at, definitions, revision))
+    params = (project, revision, last_created_at, definitions, revision)
+    return Statement(sql.of(LedgerStatements).move, params, silent=True)
 
 
 def revision(sql: Prepared, project: str) -> Steps[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -43,6 +44,13 @@ _LEAST_SHARE: Final = 0.1
 _STOP_SHARE: Final = 0.05
 _STOP_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 1.0
+# From a round trip of this many seconds on, statements are piped: sent without waiting for those before them. That
+# costs some processor time, and of many rows a COPY is faster all the same. On Citus nothing is piped: there the insert
+# that is piped would not go to one machine.
+_LONG_TRIP_SECONDS: Final = 0.0005
+_TRIPS: Final = 4
+_NOTED_EACH: Final = 64
+_PIPED_ROWS: Final = 128
 
 
 class Database(Protocol):
@@ -84,6 +92,29 @@ class _Elsewhere(Exception):
     """The node of a cluster that has the project's rows is not to be had now; the database itself is."""
 
 
+class Trips:
+    """Whether the database is far away: told from the shortest of some round trips, since the longer ones waited."""
+
+    __slots__ = ("_seconds", "_unnoted")
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=_TRIPS)
+        self._unnoted = 0
+
+    def note(self, seconds: float) -> None:
+        """A round trip took this long."""
+        self._seconds.append(seconds)
+        self._unnoted = 0
+
+    @property
+    def are_long(self) -> bool:
+        """Whether it is worth while not to wait for each; no, now and then, so that one is noted."""
+        if len(self._seconds) < _TRIPS or min(self._seconds) < _LONG_TRIP_SECONDS:
+            return False
+        self._unnoted += 1
+        return self._unnoted % _NOTED_EACH != 0
+
+
 class _Committing:
     """A transaction on its way: what is answered when it commits, and what it wrote in each project."""
 
@@ -115,6 +146,7 @@ class Groups:
         self._seconds = seconds
         self._lanes = asyncio.Semaphore(lanes)
         self._on_citus = on_citus
+        self._trips = Trips()
 
     async def write(self, group: Sequence[Command[Any]], *, together: bool) -> Written:
         """Apply a group: with `together` in one transaction, and project by project if that fails for one of them.
@@ -238,7 +270,12 @@ class Groups:
 
     async def _apply(self, connection: Connection, commands: Sequence[Command[Any]], until: float) -> _Committing:
         """Everything of a transaction but its commit."""
-        async with transaction(connection, self._begin(until, _LOCK_SECONDS)):
+        piped = not self._on_citus and self._trips.are_long
+        piped = piped and sum(command.rows for command in commands) <= _PIPED_ROWS
+        began = asyncio.get_running_loop().time()
+        async with transaction(connection, *self._begin(until, _LOCK_SECONDS), piped=piped):
+            if not piped:
+                self._trips.note(asyncio.get_running_loop().time() - began)
             projects = places_of(commands)
             if len(projects) == 1:
                 marks: dict[Table, list[Mark]] = {}
@@ -285,7 +322,7 @@ class Groups:
         Locking one of its projects first waits until that transaction has ended, if the server still works on it.
         """
         wait = max(deadline - asyncio.get_running_loop().time(), _LOCK_SECONDS)
-        async with transaction(connection, self._begin(deadline, wait)):
+        async with transaction(connection, *self._begin(deadline, wait)):
             await self._database._drive(connection, lock(self._sql, next(iter(unclear.marks))))
             cursor = connection.cursor(binary=True)
             found = False
@@ -299,16 +336,17 @@ class Groups:
         await connection.execute("COMMIT")
         return found
 
-    def _begin(self, until: float, lock_seconds: float) -> str:
-        """The statements that begin a transaction, in one round trip; `until` is a time of the loop's clock."""
+    def _begin(self, until: float, lock_seconds: float) -> Sequence[str]:
+        """The statements that begin a transaction; `until` is a time of the loop's clock."""
         left = until - asyncio.get_running_loop().time()
         left -= max(left * _STOP_SHARE, min(_STOP_SECONDS, left / 2))
         # Without this, settings stay on the connected node, and the rows are locked on another.
-        sent_on = " SET LOCAL citus.propagate_set_commands = 'local';" if self._on_citus else ""
+        sent_on = ("SET LOCAL citus.propagate_set_commands = 'local'",) if self._on_citus else ()
         return (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED;{sent_on}"
-            f" SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))};"
-            f" SET LOCAL statement_timeout = {max(1, round(left * 1000))}"
+            "BEGIN ISOLATION LEVEL READ COMMITTED",
+            *sent_on,
+            f"SET LOCAL lock_timeout = {max(1, round(lock_seconds * 1000))}",
+            f"SET LOCAL statement_timeout = {max(1, round(left * 1000))}",
         )
 
 
