@@ -1,4 +1,4 @@
-"""What must not grow with the store: the newest records and a distant page; and counts, compared with their SQL."""
+"""What must not grow with the store: the newest records, a distant page, counters; and counts beside their SQL."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apsw
 import grpc
 
 import plaudit
 from plaudit import v1
-from plaudit.v1 import CountFeedbackRequest, FeedbackServiceStub, OrderBy, QueryFeedbackRequest
+from plaudit.v1 import (
+    CountFeedbackRequest,
+    FeedbackServiceStub,
+    GetFeedbackRequest,
+    OrderBy,
+    QueryFeedbackRequest,
+)
 from plaudit_server.store.engines.sqlite.engine import _READER_CACHE_KIB
 from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, shared
@@ -26,6 +33,7 @@ from tests.bench.places import Processes, measure_on
 from tests.bench.stores import LARGE_REF, LARGE_TYPE, PAGE, filled_store, page_refs
 from tests.service.process import server_process
 
+GET = "/plaudit.v1.FeedbackService/GetFeedback"
 QUERY = "/plaudit.v1.FeedbackService/QueryFeedback"
 COUNT = "/plaudit.v1.FeedbackService/CountFeedback"
 NEWEST = 100
@@ -48,13 +56,36 @@ def _kind(column: str, value: str) -> _Kind:
 _PROJECT = _Kind(None, "project = ?", (rows.PROJECT,))
 _TYPE = _kind("feedback_type", LARGE_TYPE)
 NEWEST_OF: Mapping[str, _Kind] = {"project": _PROJECT, "ref": _kind("ref", page_refs(1)[0]), "type": _TYPE}
-COUNTED: Mapping[str, _Kind] = {"ref": _kind("ref", LARGE_REF), "project": _PROJECT, "type": _TYPE}
+COUNTED: Mapping[str, _Kind] = {"ref": _kind("ref", LARGE_REF)}
+# What counters say. The records of the stores are a second apart: a day has 86,400.
+_FIRST_DAY: Final = datetime(2023, 11, 15, tzinfo=UTC)
+_OF_A_DAY: Final = (plaudit.field("created_at") >= _FIRST_DAY) & (
+    plaudit.field("created_at") < _FIRST_DAY + timedelta(days=1)
+)
+TALLIED: Mapping[str, v1.Query | None] = {
+    "project": None,
+    "type": _TYPE.query,
+    "day": plaudit.Query(_OF_A_DAY).to_proto(),
+}
 
 
 def newest(kind: _Kind) -> Call:
     order = [OrderBy(field="created_at", descending=True)]
     request = QueryFeedbackRequest(project=rows.PROJECT, query=kind.query, order_by=order, page_size=NEWEST)
     return Call(QUERY, request.SerializeToString())
+
+
+def tallied(query: v1.Query | None) -> Call:
+    """A count that the counters answer."""
+    return Call(COUNT, CountFeedbackRequest(project=rows.PROJECT, query=query).SerializeToString())
+
+
+def point_read(target: str) -> Call:
+    """A record by its id."""
+    with grpc.insecure_channel(target) as channel:
+        request = QueryFeedbackRequest(project=rows.PROJECT, page_size=1)
+        [found] = FeedbackServiceStub(channel).QueryFeedback(request).feedback
+    return Call(GET, GetFeedbackRequest(project=rows.PROJECT, id=found.id).SerializeToString())
 
 
 def page_below(target: str, offset: int) -> Call:
@@ -141,8 +172,11 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
         for name, kind in COUNTED.items():
             names = f"count of a {name}", f"its SQL ({name})"
             found += shared("ms", names, partial(counts, many, kind, names, seconds))
+        for name, query in TALLIED.items():
+            found.append(Contender(f"count of a {name}", "ms", partial(latency, *big, tallied(query), seconds)))
         yield [
             *found,
+            Contender("a point read", "ms", partial(latency, *big, point_read(large.target), seconds)),
             Contender("page far down", "ms", partial(latency, *big, page_below(large.target, below), seconds)),
             Contender("first page", "ms", partial(latency, *big, page_below(large.target, 0), seconds)),
         ]
@@ -177,6 +211,17 @@ FAMILY = Family(
                 "times its SQL",
             )
             for name in COUNTED
+        ),
+        *(
+            _figure(
+                f"count-{name}",
+                f"CountFeedback of a {name} at 1,000,000 rows, p50",
+                f"count of a {name}",
+                "a point read",
+                2,
+                "times a point read",
+            )
+            for name in TALLIED
         ),
     ),
     contenders,

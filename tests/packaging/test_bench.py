@@ -30,10 +30,12 @@ FIGURES = {
     },
     "shapes": {
         "newest-project", "newest-ref", "newest-type", "depth", "count-ref", "count-project", "count-type",
+        "count-day",
     },
     "watching": {"watch"},
     "http": {"http-create", "http-beside", "http-page", "http-page-json"},
     "workers": {"workers-2", "workers-2-four-projects"},
+    "postgres": {"postgres-projects", "postgres-watched", "postgres-batch", "postgres-held"},
     "footprint": {"cold-start", "idle-memory", "import"},
     "sizes": {"size-client", "size-server"},
     "filters": {"payload-filter"},
