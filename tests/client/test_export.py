@@ -14,15 +14,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from pyarrow import parquet
 
 import plaudit
+import plaudit.frames
 from plaudit import Feedback, field, v1
+from plaudit._core.lines import line_of, lines_of
 from plaudit._export import place, snapshot
 from plaudit._export import run as exporting
 from plaudit._export.spool import Spool
@@ -109,6 +113,32 @@ def test_lines_are_the_records_and_the_manifest_describes_them(client: plaudit.C
         same([json.loads(line) for line in text], here(client, some.query))
     with pytest.raises(ValueError, match="no limit"):
         client.get_feedback(limit=3).export(path)
+
+
+def test_many_records_are_written_as_one_is() -> None:
+    """A page is written field by field: also where records do not have the same fields, or no first one."""
+    full = v1.Feedback(
+        id="1",
+        ref="urn:x",
+        payload_json='{"a":\r\n1}',
+        creator="",
+        scorer_tags=["a", "ä"],
+        scorer_ratings={"z": 1, "b": 0.5},
+    )
+    full.created_at.FromJsonString("0001-01-01T00:00:59.000001Z")
+    full.updated_at.FromJsonString("2026-11-28T23:59:59.999999Z")
+    some = v1.Feedback(id="2", feedback_type='a "b"', span_status_code=v1.SpanStatusCode.SPAN_STATUS_CODE_ERROR)
+    empty = v1.Feedback()
+    for page in ([full], [full, some], [some, full, full], [full, empty], [empty, some], [empty], []):
+        assert lines_of(page) == "".join(f"{line_of(message)}\n" for message in page)
+        table = plaudit.frames.to_arrow([Feedback(message) for message in page])
+        assert table.schema == plaudit.frames.schema()
+        for row, message in zip(table.to_pylist(), page, strict=True):
+            fields = Feedback(message).to_dict()
+            texts = ("scorer_tag_reasons", "scorer_ratings")
+            assert {name: dict(row[name]) for name in texts} == {name: fields[name] for name in texts}
+            same = ("id", "creator", "created_at", "updated_at", "scorer_tags", "span_status_code", "version", "owner")
+            assert {name: row[name] for name in same} == {name: fields[name] for name in same}
 
 
 def test_csv_is_flat_and_safe_for_spreadsheets_on_request(client: plaudit.Client, tmp_path: Path) -> None:
@@ -237,7 +267,7 @@ def test_standard_output_repeats_what_changed_and_the_last_line_counts(
     records = fill(client, 30)
     scan = snapshot.scan
 
-    def scan_and_write(*arguments: Any) -> Iterator[Feedback]:
+    def scan_and_write(*arguments: Any) -> Iterator[Sequence[v1.Feedback]]:
         yield from scan(*arguments)
         client.update(records[3].id, {"n": 300})
         client.purge([records[4].id])
@@ -254,46 +284,67 @@ def test_standard_output_repeats_what_changed_and_the_last_line_counts(
     same([line for line in last.values() if "tombstone" not in line], here(client))
 
 
+def content(path: Path) -> object:
+    """What is in a file; of a table its rows, as the bytes depend on how its pages were cut."""
+    return parquet.read_table(path).to_pylist() if path.suffix == ".parquet" else path.read_bytes()
+
+
 class Killed(BaseException):
     """In place of a signal that ends the process."""
 
 
+@pytest.mark.parametrize(("form", "kills"), [("jsonl", KILLS), ("csv", KILLS // 2), ("parquet", KILLS // 2)])
 def test_an_export_that_is_stopped_anywhere_is_resumed_and_equal(
-    client: plaudit.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: plaudit.Client,
+    running: RunningServer,
+    project: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    kills: int,
 ) -> None:
     fill(client, 400)
-    whole = tmp_path / "whole.jsonl"
+    text = f'{{"lines":\r\n\n1,"long":"{"x" * 200_000}"}}'
+    odd = v1.Feedback(ref="urn:x", feedback_type="t", creator='a "b", c', payload_json=text)
+    with grpc.insecure_channel(running.target) as channel:  # our client would send the payload without its blanks
+        v1.FeedbackServiceStub(channel).CreateFeedback(v1.CreateFeedbackRequest(project=project, feedback=odd))
+    whole = tmp_path / f"whole.{form}"
     client.get_feedback().export(whole)
     chance = random.Random(3)
-    add, replace = Spool.add, os.replace
+    add, replace, pages = Spool.add, os.replace, ProjectReader.pages
     left = 0
 
-    def dying_add(spool: Spool, message: Any) -> None:
+    def small_pages(*arguments: Any) -> Iterator[Sequence[v1.Feedback]]:
+        for page in pages(*arguments):
+            yield from (page[start : start + 5] for start in range(0, len(page), 5))
+
+    def dying_add(spool: Spool, page: Sequence[v1.Feedback]) -> None:
         nonlocal left
         left -= 1
         if left == 0:
             spool._file.flush()
             raise Killed
-        add(spool, message)
+        add(spool, page)
 
     def dying_replace(*arguments: Any) -> None:
         if left > 0:
             raise Killed
         replace(*arguments)
 
+    monkeypatch.setattr(ProjectReader, "pages", small_pages)
     monkeypatch.setattr(Spool, "add", dying_add)
     monkeypatch.setattr(os, "replace", dying_replace)
     resumed = 0
-    for number in range(KILLS):
-        path = tmp_path / f"x{number}.jsonl"
-        left = chance.randrange(1, 500)
+    for number in range(kills):
+        path = tmp_path / f"x{number}.{form}"
+        left = chance.randrange(1, 100)
         with pytest.raises(Killed):
             client.get_feedback().export(path)
         assert not path.exists()
         part = path.with_name(f"{path.name}.part")
         torn = part.stat().st_size - chance.randrange(20)
         os.truncate(part, max(torn, 0))  # what the system had not written yet
-        left = chance.randrange(1, 300)
+        left = chance.randrange(1, 60)
         try:
             client.get_feedback().export(path, resume=True)
         except Killed:
@@ -301,7 +352,7 @@ def test_an_export_that_is_stopped_anywhere_is_resumed_and_equal(
             resumed += 1
             client.get_feedback().export(path, resume=True)
         left = 0
-        assert path.read_bytes() == whole.read_bytes()
+        assert content(path) == content(whole)
         assert not part.exists()
     assert resumed > 0
 

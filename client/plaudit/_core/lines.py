@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,6 +15,7 @@ from plaudit._core.changes import Change, Tombstone
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.model import Feedback
 from plaudit._core.records import to_message
+from plaudit._core.transposed import transposed
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,6 +29,7 @@ _SPAN_STATUS: Final[Mapping[int, str]] = {
 _scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _BLANKS: Final = " \t\r\n"
+_TO_MINUTES: Final = len("2026-11-28T11:02:")
 
 
 def line_of(message: v1.Feedback) -> str:
@@ -37,9 +39,29 @@ def line_of(message: v1.Feedback) -> str:
     """
     parts = []
     for field, value in message.ListFields():
-        start, write = _MEMBERS[field.number]
+        start, write = _MEMBERS[field.name]
         parts.append(start + write(value))
     return "{" + ",".join(parts) + "}"
+
+
+def lines_of(messages: Sequence[v1.Feedback]) -> str:
+    """Records as lines of JSON with their ends, the same as `line_of` gives, in less time for each."""
+    form = ""
+    columns: list[Iterable[str]] = []
+    for name, values in transposed(messages).items():
+        start, write = _MEMBERS[name]
+        if None not in values:
+            form += f",{start}%s" if form else f"{{{start}%s"
+            columns.append(map(write, values))
+        elif form:
+            form += "%s"
+            columns.append(["" if value is None else f",{start}{write(value)}" for value in values])
+        else:
+            break
+    if not form:  # not all have the same first member, so that nobody knows where commas are
+        return "".join([f"{line_of(message)}\n" for message in messages])
+    form += "}\n"
+    return "".join([form % members for members in zip(*columns, strict=True)])
 
 
 def change_line(change: Change) -> str:
@@ -157,16 +179,19 @@ def _payload(text: str) -> str:
 
 def time_text(value: Timestamp) -> str:
     """A time in UTC, to the microsecond."""
-    return f"{_second(value.seconds)}.{value.nanos // 1_000:06d}Z"
+    minutes, seconds = divmod(value.seconds, 60)
+    return f"{_minute(minutes)}{seconds:02d}.{value.nanos // 1_000:06d}Z"
 
 
 @lru_cache(maxsize=4_096)
-def _second(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+def _minute(minutes: int) -> str:
+    return (_EPOCH + timedelta(minutes=minutes)).isoformat()[:_TO_MINUTES]
 
 
 def _time(value: Timestamp) -> str:
-    return f'"{time_text(value)}"'
+    # As `time_text` does it: a call more would be felt.
+    minutes, seconds = divmod(value.seconds, 60)
+    return f'"{_minute(minutes)}{seconds:02d}.{value.nanos // 1_000:06d}Z"'
 
 
 def _mapping(value: Mapping[str, Any]) -> str:
@@ -177,9 +202,9 @@ def _texts(value: Any) -> str:
     return json.dumps(list(value), ensure_ascii=False)
 
 
-def _members() -> Mapping[int, tuple[str, Callable[[Any], str]]]:
-    """By the number of a field: the beginning of its member, and what writes its value."""
-    found: dict[int, tuple[str, Callable[[Any], str]]] = {}
+def _members() -> Mapping[str, tuple[str, Callable[[Any], str]]]:
+    """By the name of a field: the beginning of its member, and what writes its value."""
+    found: dict[str, tuple[str, Callable[[Any], str]]] = {}
     empty = v1.Feedback()
     for field in v1.Feedback.DESCRIPTOR.fields:
         name = field.name
@@ -198,7 +223,7 @@ def _members() -> Mapping[int, tuple[str, Callable[[Any], str]]]:
             write = str
         else:
             write = _texts
-        found[field.number] = (f'"{name}":', write)
+        found[field.name] = (f'"{name}":', write)
     return found
 
 

@@ -11,12 +11,13 @@ from typing import IO, Any, Final
 
 from plaudit._core.changes import Tombstone
 from plaudit._core.expr import Query
-from plaudit._core.lines import change_line, line_of, members_of, tombstone_line
+from plaudit._core.lines import change_line, line_of, lines_of, members_of, tombstone_line
 from plaudit._core.model import Feedback
-from plaudit._export.forms import form_of
+from plaudit._export.forms import FORMS, Form
 from plaudit._export.place import Place, digest
-from plaudit._export.snapshot import Reader, Redo, redo, scan
-from plaudit._export.spool import LineSpool, MessageSpool, Spool
+from plaudit._export.snapshot import Reader, redo, scan
+from plaudit._export.spool import Spool
+from plaudit._export.texts import Csv, Lines
 from plaudit.importers.exported import FORMAT_VERSION
 
 FORMAT: Final = "plaudit-export"
@@ -99,28 +100,27 @@ def export(
 
     Raises PlauditError, OSError, ValueError for options that the form does not have, ImportError for what is missing.
     """
+    form = _form_of(place.form, excel=excel, extract=extract)
+    options = {"form": place.form, "excel": excel, "extract": list(extract)}
     place.make_parent()
-    since = asked.began_at(place.state, form=place.form) if resume else None
+    since = asked.began_at(place.state, **options) if resume else None
     resumed = since is not None and place.part.exists()
     if since is None or not resumed:
         since = reader.revision()
         place.part.unlink(missing_ok=True)
-        place.state.write_text(asked.state(since, form=place.form), "utf-8")
-    kind = LineSpool if place.form == "jsonl" else MessageSpool
-    with kind(place.part, resume=resumed) as spool:
-        for record in scan(reader, asked.query, spool.last):
-            spool.add(record._message)
-            if not spool.rows % 1000:
-                advance(spool.rows)
-        advance(spool.rows)
+        place.state.write_text(asked.state(since, **options), "utf-8")
+    with Spool(place.part, form, resume=resumed) as spool:
+        for page in scan(reader, asked.query, spool.last):
+            spool.add(page)
+            advance(spool.rows)
         revision, changed = redo(reader, asked.query, since)
-        if isinstance(spool, LineSpool) and not changed and not place.compression and not excel and not extract:
+        if spool.is_file(changed) and not place.compression:
             spool.flush()
             rows = spool.rows
             place.take(spool.path)
         else:
             with place.writing() as out:
-                rows = _write(spool, changed, place.form, out, excel, extract)
+                rows = spool.write(changed, out)
     size, sha256 = digest(place.path)
     query = None if asked.query is None else str(asked.query)
     done = Exported(
@@ -131,42 +131,36 @@ def export(
     return done, resumed
 
 
-def _write(spool: Spool, changed: Redo, name: str, out: IO[bytes], excel: bool, extract: Sequence[str]) -> int:
-    """Write the records as they are after what changed: each in its place, new ones at the end. Returns how many."""
-    form = form_of(name, out, excel=excel, extract=extract)
-    is_packed = isinstance(spool, LineSpool)
-    left = dict(changed)
-    rows = 0
-    for packed in spool.read():
-        message = None if is_packed else spool.unpacked(packed)
-        id = spool.id_of(packed) if message is None else message.id
-        if id in changed:
-            now = left.pop(id, None)
-            if not isinstance(now, Feedback):
-                continue
-            form.add(now._message)
-        elif message is None:
-            out.write(packed)
-        else:
-            form.add(message)
-        rows += 1
-    new = [record for record in left.values() if isinstance(record, Feedback)]
-    new.sort(key=lambda record: (record.created_at, record.id))
-    for record in new:
-        form.add(record._message)
-    form.close()
-    return rows + len(new)
+def _form_of(name: str, *, excel: bool = False, extract: Sequence[str] = ()) -> Form:
+    """A form by its name.
+
+    Raises ValueError for an unknown form and for options that it does not have, ImportError for what it needs.
+    """
+    if excel and name != "csv":
+        raise ValueError("excel is an option of csv")
+    if extract and name != "parquet":
+        raise ValueError("extract is an option of parquet")
+    match name:
+        case "jsonl":
+            return Lines()
+        case "csv":
+            return Csv(excel=excel)
+        case "parquet":
+            from plaudit._export.tables import Parquet
+
+            return Parquet(extract)
+        case _:
+            raise ValueError(f"there is no form {name!r}: {', '.join(FORMS)}")
 
 
 def stream_lines(reader: Reader, asked: Asked, out: IO[bytes], *, advance: Advance = lambda rows: None) -> Exported:
     """Write lines as they are read, then again those of what changed meanwhile: the last line of an id counts."""
     since = reader.revision()
     rows = 0
-    for record in scan(reader, asked.query):
-        out.write(line_of(record._message).encode() + b"\n")
-        rows += 1
-        if not rows % 1000:
-            advance(rows)
+    for page in scan(reader, asked.query):
+        out.write(lines_of(page).encode())
+        rows += len(page)
+        advance(rows)
     revision, changed = redo(reader, asked.query, since)
     for id, now in changed.items():
         if isinstance(now, Feedback):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -26,8 +26,8 @@ class Reader(Protocol):
     def revision(self) -> int:
         """The project's revision."""
 
-    def records(self, query: Query | None) -> Iterator[Feedback]:
-        """The records that match, by created_at and id."""
+    def pages(self, query: Query | None) -> Iterator[Sequence[v1.Feedback]]:
+        """The records that match, by created_at and id; as many at once as one message of the server has."""
 
     def changes(self, after: int, until: int, query: Query | None) -> Iterator[Change]:
         """The changes above one revision, up to another."""
@@ -41,8 +41,8 @@ Redo = dict[str, Feedback | Tombstone | None]
 """What became of records by id: the record as it is; what is left of it; None for one that does not match any more."""
 
 
-def scan(reader: Reader, query: Query | None, after: v1.Feedback | None = None) -> Iterator[Feedback]:
-    """The records that match, by created_at and id; those after a record, to go on with a scan.
+def scan(reader: Reader, query: Query | None, after: v1.Feedback | None = None) -> Iterator[Sequence[v1.Feedback]]:
+    """The records that match, by created_at and id, in pages; those after a record, to go on with a scan.
 
     A replace does not move a record in this order, so none is missed, and none comes twice. When the connection breaks,
     it goes on after the last record, as long as each connection gives some. Raises PlauditError.
@@ -50,9 +50,10 @@ def scan(reader: Reader, query: Query | None, after: v1.Feedback | None = None) 
     while True:
         has_moved = False
         try:
-            for record in reader.records(_after(query, after) if after is not None else query):
-                after, has_moved = record._message, True
-                yield record
+            for page in reader.pages(_after(query, after) if after is not None else query):
+                if page:
+                    after, has_moved = page[-1], True
+                    yield page
             return
         except UnavailableError:
             if not has_moved:
@@ -73,7 +74,8 @@ def redo(reader: Reader, query: Query | None, since: int) -> tuple[int, Redo]:
     # Which of them match only the server can say; and it says so of how they are now.
     ids = set(changed)
     for _ in range(_ROUNDS):
-        found = {record.id: record for some in _parts(sorted(ids)) for record in reader.records(_among(query, some))}
+        pages = [page for some in _parts(sorted(ids)) for page in reader.pages(_among(query, some))]
+        found = {message.id: Feedback(message) for page in pages for message in page}
         now = reader.revision()
         later = {change.id for change in reader.changes(until, now, None)} if now > until else set()
         if not later & ids:

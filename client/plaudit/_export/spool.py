@@ -1,73 +1,74 @@
-"""Records on their way to a file, kept so that an export can be stopped and resumed: as lines, or as messages."""
+"""Records on their way to a file, kept beside it so that an export can be stopped and resumed."""
 
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
 from plaudit import v1
-from plaudit._core.lines import line_of, record_of
+from plaudit._export.forms import Form
+from plaudit._export.snapshot import Redo
 
-_LENGTH_BYTES: Final = 4
 _BUFFER: Final = 1024 * 1024
-# A line begins with {"id":" and the 36 characters of the id.
-_ID: Final = slice(7, 43)
 
 
-class Spool(ABC):
-    """A file of records; a torn last one is dropped when it is opened again."""
+class Spool:
+    """The part of a file: records in its form; a torn one at the end is dropped when the part is opened again."""
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
-        """Open or make the file; `rows` and `last` are what it has already. Raises OSError."""
+    def __init__(self, path: Path, form: Form, *, resume: bool) -> None:
+        """Open or make the part; `rows` and `last` are what it has already. Raises OSError."""
         self.path = path
         self.rows = 0
         self.last: v1.Feedback | None = None
         """The last record, after which to go on."""
-        end, last = 0, b""
-        if resume and path.exists():
-            for packed in self._whole():
-                self.rows += 1
-                end, last = end + len(packed), packed
-            if self.rows:
-                self.last = self.unpacked(last)
+        self._form = form
+        end = self._read() if resume and path.exists() else 0
         self._file: IO[bytes] = path.open("r+b" if end else "wb", buffering=_BUFFER)
         self._file.truncate(end)
         self._file.seek(end)
+        if not end:
+            self._file.write(form.head)
 
-    def add(self, message: v1.Feedback) -> None:
-        """Keep a record."""
-        self._file.write(self.packed(message))
-        self.rows += 1
+    def _read(self) -> int:
+        """Take in what is there; returns where it ends."""
+        with self.path.open("rb", buffering=_BUFFER) as part:
+            if part.read(len(self._form.head)) != self._form.head:
+                return 0
+            end, piece = len(self._form.head), b""
+            for piece in self._form.pieces(part):
+                self.rows += self._form.count(piece)
+                end += len(piece)
+        if self.rows:
+            self.last = self._form.last(piece)
+        return end
 
-    def read(self) -> Iterator[bytes]:
-        """All records, packed, in their order."""
-        self._file.flush()
-        yield from self._whole()
+    def add(self, page: Sequence[v1.Feedback]) -> None:
+        """Keep records."""
+        self._file.write(self._form.packed(page))
+        self.rows += len(page)
+
+    def is_file(self, changed: Redo) -> bool:
+        """Whether the part is the file to be written."""
+        return self._form.is_file and not changed
 
     def flush(self) -> None:
         """Write what is kept in memory, to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    @abstractmethod
-    def packed(self, message: v1.Feedback) -> bytes:
-        """A record as it stands in the file."""
-
-    @abstractmethod
-    def unpacked(self, packed: bytes) -> v1.Feedback:
-        """A record out of the file."""
-
-    @abstractmethod
-    def id_of(self, packed: bytes) -> str:
-        """The id of a record in the file."""
-
-    @abstractmethod
-    def _whole(self) -> Iterator[bytes]:
-        """The records that are whole."""
+    def write(self, changed: Redo, out: IO[bytes]) -> int:
+        """Write the file: the records as they are after what changed. Returns how many."""
+        self._file.flush()
+        with self.path.open("rb", buffering=_BUFFER) as part:
+            if self.is_file(changed):
+                shutil.copyfileobj(part, out, _BUFFER)
+                return self.rows
+            part.seek(len(self._form.head))
+            return self._form.write(part, changed, out)
 
     def __enter__(self) -> Self:
         return self
@@ -76,53 +77,3 @@ class Spool(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-
-
-class LineSpool(Spool):
-    """Lines of JSON, which are the file itself when nothing has changed meanwhile."""
-
-    def packed(self, message: v1.Feedback) -> bytes:
-        """A line."""
-        return line_of(message).encode() + b"\n"
-
-    def unpacked(self, packed: bytes) -> v1.Feedback:
-        """The record of a line."""
-        return record_of(packed.decode())._message
-
-    def id_of(self, packed: bytes) -> str:
-        """The id at the beginning of a line."""
-        return packed[_ID].decode()
-
-    def _whole(self) -> Iterator[bytes]:
-        with self.path.open("rb", buffering=_BUFFER) as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                yield line
-
-
-class MessageSpool(Spool):
-    """Messages, each after its length: for forms that need the values of a record."""
-
-    def packed(self, message: v1.Feedback) -> bytes:
-        """A message after its length."""
-        body = message.SerializeToString()
-        return len(body).to_bytes(_LENGTH_BYTES, "little") + body
-
-    def unpacked(self, packed: bytes) -> v1.Feedback:
-        """The message."""
-        return v1.Feedback.FromString(packed[_LENGTH_BYTES:])
-
-    def id_of(self, packed: bytes) -> str:
-        """The id of a message."""
-        return self.unpacked(packed).id
-
-    def _whole(self) -> Iterator[bytes]:
-        size, end = os.path.getsize(self.path), 0
-        with self.path.open("rb", buffering=_BUFFER) as file:
-            while len(head := file.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
-                length = int.from_bytes(head, "little")
-                end += _LENGTH_BYTES + length
-                if end > size:
-                    return
-                yield head + file.read(length)

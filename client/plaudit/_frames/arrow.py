@@ -45,11 +45,36 @@ def table(columns: Sequence[Column], values: Values, what: str = "to_arrow()") -
     arrays = []
     for column, field in zip(columns, schema, strict=True):
         held = values[column.name]
-        if column.kind == "label":
+        if _is_repeated(column, held):
+            arrays.append(_repeated(arrow, field.type, held[0], len(held)))
+        elif column.kind == "label":
             arrays.append(arrow.array(held, arrow.string()).dictionary_encode().cast(field.type))
         else:
             arrays.append(arrow.array(_PLAIN.get(column.kind, _same)(held), field.type))
     return arrow.Table.from_arrays(arrays, schema=schema)
+
+
+def _is_repeated(column: Column, values: list[Any]) -> bool:
+    """Whether a column has the same text everywhere, or nothing, as most columns of a page have."""
+    if not values or (values[0] and not isinstance(values[0], str)) or column.kind in ("integer", "number", "boolean"):
+        return False
+    return values.count(values[0]) == len(values)
+
+
+def _repeated(arrow: Any, type: Any, value: Any, count: int) -> Any:
+    """An array of one value, which is made without looking at each."""
+    if value is None:
+        return arrow.nulls(count, type)
+    if arrow.types.is_dictionary(type):
+        places = arrow.repeat(arrow.scalar(0, type.index_type), count)
+        return arrow.DictionaryArray.from_arrays(places, arrow.array([value], type.value_type))
+    if arrow.types.is_nested(type):
+        none = arrow.array([], type)
+        starts = arrow.repeat(arrow.scalar(0, arrow.int32()), count + 1)
+        if arrow.types.is_map(type):
+            return arrow.MapArray.from_arrays(starts, none.keys, none.items)
+        return arrow.ListArray.from_arrays(starts, none.values)
+    return arrow.repeat(arrow.scalar(value, type), count)
 
 
 def _same(values: list[Any]) -> list[Any]:

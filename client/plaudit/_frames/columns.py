@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from plaudit import v1
 from plaudit._core import fields
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._core.paths import flattened
+from plaudit._core.transposed import transposed
 
 Kind = Literal["text", "label", "integer", "number", "boolean", "time", "json", "texts", "text map", "number map"]
 """What is in a column. A label is a text of which there are few distinct ones; `json` is any value as a JSON text."""
@@ -69,7 +71,7 @@ def table_of(records: Sequence[Feedback], payload: PayloadForm) -> tuple[list[Co
     Raises ValueError for payloads with more paths than a table has columns.
     """
     columns = record_columns(payload)
-    values = {column.name: _values_of(column, records) for column in columns}
+    values = dict(record_values([record._message for record in records]))
     if payload == "columns":
         paths = flattened([record.payload for record in records])
         added = [typed(name, each) for name, each in paths.items()]
@@ -122,21 +124,44 @@ def map_text(entries: Mapping[str, str | float]) -> str:
     return f"{{{','.join(members)}}}"
 
 
-def microseconds(message: Any) -> int:
-    """A time of a message, since 1970."""
-    count: int = message.seconds * 1_000_000 + message.nanos // 1_000
-    return count
+def record_values(messages: Sequence[v1.Feedback]) -> Values:
+    """The values of records, by column; in the maps and lists nothing is copied."""
+    found = transposed(messages)
+    if "payload_json" in found:
+        found["payload"] = found.pop("payload_json")
+    return {column.name: _filled(column, found.get(column.name), len(messages)) for column in record_columns()}
 
 
-def _values_of(column: Column, records: Sequence[Feedback]) -> list[Any]:
-    name: Any = column.name
-    if name == "payload":
-        return [record.payload_json for record in records]
+def _filled(column: Column, values: list[Any] | None, count: int) -> list[Any]:
+    """The values of a column of messages, with what stands for a value that is missing."""
+    empty = _EMPTY[column.name]
+    if values is None:
+        return [empty] * count
     if column.kind == "time":
-        return [microseconds(getattr(record._message, name)) for record in records]
-    if column.kind in ("texts", "text map", "number map"):
-        # Most are empty: nothing is copied of these.
-        return [getattr(record._message, name) for record in records]
-    read: Callable[[Any], Any] | None = FIELDS[name].fget
-    assert read is not None
-    return list(map(read, records))
+        return [empty if value is None else value.seconds * 1_000_000 + value.nanos // 1_000 for value in values]
+    if column.name == "span_status_code":
+        return [empty if value is None else _status(value) for value in values]
+    return values if empty is None else [empty if value is None else value for value in values]
+
+
+def _status(number: Any) -> str:
+    return Feedback(v1.Feedback(span_status_code=number)).span_status_code
+
+
+def _empty(column: Column) -> Any:
+    """What a record has in a column without a value."""
+    match column.kind:
+        case "json":
+            return "{}"
+        case "integer" | "time":
+            return 0
+        case "texts":
+            return ()
+        case "text map" | "number map":
+            return {}
+    if column.name == "span_status_code":
+        return _status(0)
+    return None if column.is_nullable else ""
+
+
+_EMPTY: Final[Mapping[str, Any]] = {column.name: _empty(column) for column in record_columns()}

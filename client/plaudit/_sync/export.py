@@ -11,7 +11,6 @@ from plaudit import v1
 from plaudit._core.changes import Change
 from plaudit._core.expr import Query
 from plaudit._core.lines import harmless
-from plaudit._core.model import Feedback
 from plaudit._export.place import Place
 from plaudit._export.run import Advance, Asked, Exported, export, export_changes, stream_lines
 from plaudit._show.progress import counted
@@ -38,10 +37,10 @@ class ProjectReader:
         response = yield from Call(QUERY, v1.QueryFeedbackRequest(project=self._project, limit=0))
         return response.revision
 
-    def records(self, query: Query | None) -> Iterator[Feedback]:
-        """The records that match, by created_at and id."""
+    def pages(self, query: Query | None) -> Iterator[Sequence[v1.Feedback]]:
+        """The records that match, by created_at and id; as many at once as one message of the server has."""
         with self._client.stream(query, project=self._project) as found:
-            yield from found
+            yield from found._pages()
 
     def changes(self, after: int, until: int, query: Query | None) -> Iterator[Change]:
         """The changes above one revision, up to another."""
@@ -96,10 +95,10 @@ def exported(
 class _Terminal:
     """The standard output where a person reads it, whom what users wrote must not reach as it is."""
 
-    def write(self, line: bytes) -> None:
-        """Write a line of JSON."""
-        text = line.decode()
-        sys.stdout.write(harmless(text.removesuffix("\n")) + "\n")
+    def write(self, lines: bytes) -> None:
+        """Write lines of JSON."""
+        for line in lines.decode().removesuffix("\n").split("\n"):
+            sys.stdout.write(harmless(line) + "\n")
 
     def flush(self) -> None:
         """Write what is kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, Self, TypeVar
 
 from google.protobuf.message import Message
@@ -74,6 +74,15 @@ class FeedbackStream(Streamed, Closing):
                 raise StopIteration
             finish(self._receive(), self._transport)
         return row
+
+    def _pages(self) -> Iterator[Sequence[v1.Feedback]]:
+        """What is left of the stream, as many records at once as one message of the server has. Raises PlauditError."""
+        while not self._has_ended:
+            page = list(self._rows)
+            self._read += len(page)
+            if page:
+                yield page
+            finish(self._receive(), self._transport)
 
     def close(self) -> None:
         """End the stream; iterating stops."""
