@@ -221,6 +221,7 @@ def _sqlite(settings: Settings, path: Path, runner: asyncio.Runner) -> Iterator[
             runner.run(fresh.close())
         finally:
             sqlite_indexes.drop(str(path), index)
+            _forget_statistics(path)
         return sample
 
     yield [
@@ -229,6 +230,14 @@ def _sqlite(settings: Settings, path: Path, runner: asyncio.Runner) -> Iterator[
     ]
     hand.close()
     runner.run(store.close())
+
+
+def _forget_statistics(path: Path) -> None:
+    """Leave the store as it is without a declared index: statistics, which making one gathers, change other plans."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    for (name,) in connection.execute("select name from sqlite_schema where name glob 'sqlite_stat[14]'").fetchall():
+        connection.execute(f"drop table {name}")
+    connection.close()
 
 
 @contextmanager

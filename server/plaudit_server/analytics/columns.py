@@ -100,7 +100,8 @@ class IndexedColumns(Columns):
         self._operand = Field(index.ref)
         number = expression(dialect.indexed, index, "f").text
         self._number = Sql(number)
-        self.exact = Sql(f"typeof({number}) <> 'text'")
+        # Numbers are below the mark, and null compares with nothing; a function would be called for each record.
+        self.exact = Sql(f"({number} >= {MARK}) is not true")
         """Whether the index holds the number of a record, or that it has none."""
         self.marked = Sql(f"{number} = {MARK}")
         """Whether the payload must be read for it."""
@@ -123,13 +124,19 @@ def base(
     newest_of: Iterable[Value],
     groupings: Iterable[tuple[Grouping, Calendar | None]],
     values: Mapping[str, Sql],
+    *,
+    is_fenced: bool = True,
 ) -> Base:
-    """Records that match `where`; keys are k0, k1 …, values have the names given."""
+    """Records that match `where`; keys are k0, k1 …, values have the names given.
+
+    It needs no fence as a part of a compound.
+    """
     named: dict[str, Sql] = {f"k{place}": columns.key(*grouping) for place, grouping in enumerate(groupings)}
     keys = tuple(named)
     named.update(values)
     parts = {f"n{place}": columns.value(value) for place, value in enumerate(newest_of)}
-    sql = _selected({**named, **parts, **_newest(parts)}, Sql("feedback as f"), where, columns.own.fence)
+    fence = columns.own.fence if is_fenced else ""
+    sql = _selected({**named, **parts, **_newest(parts)}, Sql("feedback as f"), where, fence)
     if parts:
         ranked = f"row_number() over (partition by {', '.join(parts)} order by created_at desc, id desc) as place"
         listed = ", ".join((*named, ranked))
@@ -149,9 +156,9 @@ def base_with_index(
     values: Callable[[Columns], Mapping[str, Sql]],
 ) -> Base:
     """The same, of what an index for aggregates holds; the payloads of the few marked records are read."""
-    held = base(indexed, join("and", (where, indexed.exact)), (), groupings, values(indexed))
-    read = base(columns, join("and", (where, indexed.marked)), (), groupings, values(columns))
-    text = f"select * from ({held.sql.text}) as held union all select * from ({read.sql.text}) as read"
+    held = base(indexed, join("and", (where, indexed.exact)), (), groupings, values(indexed), is_fenced=False)
+    read = base(columns, join("and", (where, indexed.marked)), (), groupings, values(columns), is_fenced=False)
+    text = f"{held.sql.text} union all {read.sql.text}"
     return Base(Sql(text, held.sql.params + read.sql.params), held.keys)
 
 

@@ -189,10 +189,13 @@ def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
     """What there is on each ref, in the order asked, and the project's revision."""
     at = yield from revision(sql, question.project)
     found = yield from matching(sql, question.project, question.filter)
-    refs = sql.traits.bind_list(list(question.refs))
-    where = Sql(f"{found.text} and f.ref {sql.traits.sql('{in}')}", (*found.params, refs))
-    newest = dict((yield _newest(sql, question, found)))
-    types, reacted = yield from _counted(sql, where)
+    where = _on_refs(sql, found, question.refs)
+    types: dict[str, dict[str, int]] = {}
+    for ref, feedback_type, count in (yield _typed(where)):
+        types.setdefault(ref, {})[feedback_type] = count
+    newest = dict((yield _newest(sql, list(types), found)))
+    reacting = [ref for ref, counts in types.items() if not counts.keys().isdisjoint(REACTION_TYPES)]
+    reacted = (yield from _reacted(sql, _on_refs(sql, found, reacting))) if reacting else {}
     by_ref = Aggregate(question.project, group_by=(_REF,), measures=question.measures)
     measured: dict[Key, tuple[Measured, ...]] = {}
     if question.measures:
@@ -262,37 +265,47 @@ def _read(value: Value, held: Any) -> Any:
     return None if held is None else plain_value(held, value.kind)
 
 
-def _newest(sql: Prepared, question: SummaryQuestion, where: Sql) -> Statement:
-    """Of each ref that has records the id of the newest one, found by an index."""
+def _on_refs(sql: Prepared, where: Sql, refs: Sequence[str]) -> Sql:
+    return Sql(f"{where.text} and f.ref {sql.traits.sql('{in}')}", (*where.params, sql.traits.bind_list(list(refs))))
+
+
+def _newest(sql: Prepared, refs: Sequence[str], where: Sql) -> Statement:
+    """Of each ref the id of its newest record, found by an index."""
     text = (
         f"select r.ref, (select f.id from feedback as f where {where.text} and f.ref = r.ref"
         f" order by f.created_at desc, f.id desc limit 1) from {sql.traits.list_table} as r"
     )
-    return Statement(text, (*where.params, sql.traits.bind_list(list(question.refs))))
+    return Statement(text, (*where.params, sql.traits.bind_list(list(refs))))
 
 
-def _counted(sql: Prepared, where: Sql) -> Steps[tuple[dict[str, dict[str, int]], dict[str, list[Reacted]]]]:
-    """Of each ref how many records of each type it has, and the reactions on it; the records are read once."""
+def _typed(where: Sql) -> Statement:
+    """Of each ref how many records of each type it has: an index has both, and the records are not read."""
+    text = (
+        f"select f.ref, f.feedback_type, count(*) from feedback as f where {where.text} group by f.ref, f.feedback_type"
+    )
+    return Statement(text, where.params)
+
+
+def _reacted(sql: Prepared, where: Sql) -> Steps[dict[str, list[Reacted]]]:
+    """The reactions on each ref, of which there are usually few."""
     columns = columns_of(sql)
     emoji = columns.value(Value(Field(EMOJI), "text"))
     marks = ", ".join([sql.traits.placeholder] * len(REACTION_TYPES))
+    # In a form that leads the engine to the refs, where the index has the type: all reactions may be very many.
+    is_reaction = f"case when f.feedback_type in ({marks}) then 1 end = 1"
     rows = (
-        f"select f.ref as ref, f.feedback_type as type, case when f.feedback_type in ({marks}) then {emoji.text} end"
-        f" as emoji, {OWNER} as owner, f.creator as creator, f.created_at as created_at, f.id as id"
-        f" from feedback as f where {where.text} {columns.own.fence}"
+        f"select f.ref as ref, {emoji.text} as emoji, {OWNER} as owner, f.creator as creator,"
+        f" f.created_at as created_at, f.id as id from feedback as f where {where.text} and {is_reaction}"
+        f" {columns.own.fence}"
     )
-    of_reaction = "case when emoji is not null then {} end"
-    first = f"min({of_reaction.format(columns.own.moment)})"
-    by = f"ref, type, emoji, {of_reaction.format('owner')}, {of_reaction.format('creator')}"
-    text = f"select {by}, count(*), {first} from ({rows}) as found group by 1, 2, 3, 4, 5"
-    types: dict[str, dict[str, int]] = {}
+    text = (
+        f"select ref, emoji, owner, creator, count(*), min({columns.own.moment}) from ({rows}) as found"
+        " where emoji is not null group by ref, emoji, owner, creator"
+    )
     reacted: dict[str, list[Reacted]] = {}
-    for ref, type, said, owner, creator, count, moment in (
-        yield Statement(text, (*REACTION_TYPES, *emoji.params, *where.params))
+    for ref, said, owner, creator, count, moment in (
+        yield Statement(text, (*emoji.params, *where.params, *REACTION_TYPES))
     ):
-        counts = types.setdefault(ref, {})
-        counts[type] = counts.get(type, 0) + count
-        if said is not None:
-            created_at, id = int(moment[:_DIGITS]) - MOMENT, moment[_DIGITS:]
-            reacted.setdefault(ref, []).append(Reacted(said, owner, creator, count, created_at, id))
-    return types, reacted
+        created_at, id = int(moment[:_DIGITS]) - MOMENT, moment[_DIGITS:]
+        reacted.setdefault(ref, []).append(Reacted(said, owner, creator, count, created_at, id))
+    return reacted

@@ -53,11 +53,14 @@ def fold_reactions(reacted: Iterable[Reacted], viewer: Viewer, any_tone: bool) -
 
     Spellings of one emoji are one; with `any_tone` its skin tones are too, and the emoji is shown without any.
     """
+    in_order = sorted(reacted, key=lambda each: (each.first_created_at, each.first_id))
+    if not in_order:  # as on most refs
+        return ()
     counts: Counter[str] = Counter()
     owners: dict[str, set[str]] = {}
     mine: set[str] = set()
     shown: dict[str, str] = {}
-    for each in sorted(reacted, key=lambda each: (each.first_created_at, each.first_id)):
+    for each in in_order:
         reaction = reaction_of(each.emoji)
         if reaction is None:
             continue
