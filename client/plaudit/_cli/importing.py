@@ -13,6 +13,7 @@ import click
 from plaudit._cli.options import flags
 
 if TYPE_CHECKING:
+    from plaudit._cli.mirroring import Mirror
     from plaudit._core.writing import Existing, Ingested
     from plaudit._sync.client import Client
     from plaudit.importers import Record, Source
@@ -34,6 +35,9 @@ _KEPT: Final = 100_000
 )
 @click.option("--skip-definitions", is_flag=True, help="Also store what breaks the definitions in force.")
 @click.option("--apply-purges", is_flag=True, help="Purge here, too, what the rows say was purged there.")
+@click.option("--mirror", metavar="WHERE", help="List what matches here, and is not in the file; for full exports.")
+@click.option("--purge-missing", is_flag=True, help="Of --mirror: purge that here, after a question.")
+@click.option("-y", "--yes", is_flag=True, help="Of --purge-missing: do not ask; needed where nobody can answer.")
 @click.option("--dry-run", is_flag=True, help="Read and check all rows, and store nothing.")
 @click.option("--instance", metavar="NAME", help="Which installation of the system it was: a part of refs and ids.")
 @click.option("--source-project", metavar="NAME", help="The project there, where the export does not name it.")
@@ -54,6 +58,9 @@ def import_(
     existing: Existing,
     skip_definitions: bool,
     apply_purges: bool,
+    mirror: str | None,
+    purge_missing: bool,
+    yes: bool,
     dry_run: bool,
     report_file: str | None,
     no_progress: bool,
@@ -68,9 +75,14 @@ def import_(
     for a table of your own, which needs --map; auto finds out by the first row.
     """
     from plaudit._cli.connection import connect
+    from plaudit._cli.mirroring import Mirror, settle
     from plaudit.importers import Given, UnusableError, open_source
     from plaudit.importers.recognise import recognised
 
+    if purge_missing and mirror is None:
+        raise click.UsageError("--purge-missing is an option of --mirror, which says of what the file has all")
+    if mirror is not None and options.get("only"):
+        raise click.UsageError("--mirror and --only contradict each other: what is left out would be missing")
     with connect() as client:
         project = client.project_for(None)
         try:
@@ -81,7 +93,8 @@ def import_(
             source = open_source(system, given)
             for line in source.lossy:
                 print(f"plaudit: {line}", file=sys.stderr)
-            importing = Importing(source, project)
+            mirrored = None if mirror is None else Mirror(source, mirror)
+            importing = Importing(source, project, mirrored)
             try:
                 if dry_run:
                     for _ in importing.records():
@@ -91,6 +104,18 @@ def import_(
                     importing.run(client, existing, skip_definitions, is_shown)
                     if apply_purges and importing.gone:
                         importing.purged = client.purge(importing.gone, project=project)
+                if mirrored is not None:
+                    importing.missing, purged = settle(
+                        mirrored,
+                        client,
+                        project,
+                        unread=importing.unread,
+                        purge=purge_missing,
+                        yes=yes,
+                        dry_run=dry_run,
+                        is_input=path == "-",
+                    )
+                    importing.purged += purged
             finally:
                 if importing.rows or sys.exception() is None:
                     importing.report(dry_run, report_file)
@@ -98,14 +123,16 @@ def import_(
                         print(f"plaudit: {note}", file=sys.stderr)
         except UnusableError as error:
             raise click.UsageError(str(error)) from error
-    return 1 if importing.refused_count else 0
+    is_declined = purge_missing and not dry_run and importing.missing > importing.purged
+    return 1 if importing.refused_count or is_declined else 0
 
 
 class Importing:
     """One import: what it has read so far, and what became of it."""
 
-    def __init__(self, source: Source, project: str) -> None:
+    def __init__(self, source: Source, project: str, mirror: Mirror | None = None) -> None:
         self._source = source
+        self._mirror = mirror
         self._project = project
         self._places: deque[tuple[int, str]] = deque(maxlen=_PLACES)
         self._read = 0
@@ -115,6 +142,9 @@ class Importing:
         self.changed: list[tuple[str, str]] = []
         self.gone: list[str] = []
         self.purged_here = 0
+        self.unread = 0
+        """How many rows could not be read: what they are about is not known."""
+        self.missing = 0
 
     def records(self) -> Iterator[Any]:
         """The records to send, in the order of the rows; what cannot be sent is noted."""
@@ -124,6 +154,7 @@ class Importing:
             self.rows += 1
             match row:
                 case Refusal():
+                    self.unread += 1
                     self._refuse(row.place, row.reason)
                 case Gone():
                     self.gone.append(row.id)
@@ -132,8 +163,13 @@ class Importing:
                     yield row.fields
 
     def _note(self, row: Record) -> None:
+        from plaudit._core.model import Feedback
+        from plaudit._core.records import id_of
+
         self._places.append((self._read, row.place))
         self._read += 1
+        if self._mirror is not None:
+            self._mirror.note(row.fields.id if isinstance(row.fields, Feedback) else id_of(row.fields))
         if row.changed and len(self.changed) < _KEPT:
             self.changed += [(row.place, each) for each in row.changed]
 
@@ -186,6 +222,7 @@ class Importing:
             "kept": self.kept,
             "refused": self.refused_count,
             "purged_there": len(self.gone),
+            "missing": self.missing,
             "purged": self.purged,
             "changed_on_the_way": len(self.changed),
         }
@@ -202,6 +239,9 @@ class Importing:
             lists = {
                 "refused_rows": [{"place": place, "reason": reason} for place, reason in self.refused],
                 "changes": [{"place": place, "change": change} for place, change in self.changed],
+                "missing_records": [
+                    {"id": id, "ref": ref} for id, ref in (self._mirror.missing(_KEPT) if self._mirror else ())
+                ],
             }
             with open(file, "w", encoding="utf-8") as out:
                 json.dump(counts | lists | {"dry_run": dry_run, "project": self._project}, out, ensure_ascii=False)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from plaudit._core.errors import InvalidArgumentError
 from plaudit._core.lines import members_of, record_of
@@ -28,6 +28,18 @@ class ExportedSource:
     def lossy(self) -> Sequence[str]:
         """Nothing."""
         return ()
+
+    @property
+    def incomplete(self) -> str:
+        """Changes are not records, and an export of a query has only what matched it; the manifest says so."""
+        path = Path(self._given.path)
+        for file in files(path) if path.is_dir() else [path]:
+            said = _manifest(file)
+            if said.get("form") == "changes":
+                return f"{file.name} has changes"
+            if said.get("query") is not None:
+                return f"{file.name} has only what matched {said['query']}"
+        return ""
 
     def read(self) -> Iterator[Record | Refusal | Gone]:
         """The records, in the order of the lines: of the lines of one id the last one counts.
@@ -61,6 +73,15 @@ class ExportedSource:
         if '"id"' not in text:  # then one was made, and another one would be made the next time
             return Refusal(place, "has no id")
         return Record(record, place)
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    """What the manifest beside a file says, if there is one that can be read."""
+    try:
+        said = json.loads(file.with_name(f"{file.name}.manifest.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def check_manifest(file: Path) -> None:

@@ -105,6 +105,11 @@ class GenericSource:
         self._null = set(mapping.get("null_values", []))
         self._check()
 
+    @property
+    def mark(self) -> str:
+        """What `payload.origin.system` is in every record of this source."""
+        return self._mapper.system
+
     def _check(self) -> None:
         unknown = sorted(set(self._map) - set(_FIELDS))
         if unknown:

@@ -48,6 +48,11 @@ class LangfuseSource(MappedSource):
         """What becomes of records that are stored: a poorer row never replaces a richer one."""
         return "keep" if self._is_poor else None
 
+    @property
+    def incomplete(self) -> str:
+        """The files of a blob storage are of windows of time, and have no corrections."""
+        return "an export to a blob storage has no corrections, and each file a window of time" if self._is_poor else ""
+
     @cached_property
     def _is_poor(self) -> bool:
         if self.given.path == "-":

@@ -35,6 +35,11 @@ class PhoenixSource(MappedSource):
             return ("in a CSV of Phoenix null and an empty text are alike: both are taken for null",)
         return ()
 
+    @property
+    def incomplete(self) -> str:
+        """A DataFrame leaves out notes unless it is asked for them, and other targets than its own."""
+        return "a DataFrame of Phoenix leaves out notes" if is_table(self.given.path) else ""
+
     @classmethod
     def recognises(cls, row: Mapping[str, Any]) -> bool:
         """By who annotates, or by the documents of spans."""

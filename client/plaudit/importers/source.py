@@ -30,6 +30,11 @@ class JsonSource(ABC):
         """What this form has lost already."""
         return ()
 
+    @property
+    def incomplete(self) -> str:
+        """Why this form does not have all records of the system, so that nothing follows from a missing one."""
+        return ""
+
     def read(self) -> Iterator[Record | Refusal | Gone]:
         """The records of the rows. Raises UnusableError for a form that is not imported."""
         for row in rows(self.given.path, self.lists):
@@ -65,6 +70,11 @@ class MappedSource(JsonSource):
     def __init__(self, given: Given) -> None:
         super().__init__(given)
         self.mapper = Mapper(self.system, given)
+
+    @property
+    def mark(self) -> str:
+        """What `payload.origin.system` is in every record of this source, and in no other."""
+        return self.system
 
     def records(self, row: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
         """The records of what is found in a row."""
