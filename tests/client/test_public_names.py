@@ -167,7 +167,7 @@ def test_wire_loads_nothing_of_the_client() -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("refs", "parse_ref"), ("limits", "REF_BYTES"), ("jsontext", "decode"), ("uuid7", "uuid7")],
+    [("limits", "REF_BYTES"), ("jsontext", "decode"), ("uuid7", "uuid7")],
 )
 def test_a_module_that_became_private_still_serves_and_warns(module: str, name: str) -> None:
     sys.modules.pop(f"plaudit.{module}", None)
@@ -175,3 +175,16 @@ def test_a_module_that_became_private_still_serves_and_warns(module: str, name: 
         former = import_module(f"plaudit.{module}")
 
     assert getattr(former, name) is getattr(import_module(f"plaudit._contract.{module}"), name)
+
+
+def test_the_former_names_of_refs_still_serve_and_warn() -> None:
+    from plaudit import refs
+
+    assert sorted(refs.__all__) == [
+        "argilla", "braintrust", "label_studio", "langfuse", "langsmith", "mlflow", "opik", "phoenix",
+    ]  # fmt: skip
+    with pytest.warns(DeprecationWarning, match="plaudit.refs.parse_ref is private now"):
+        former = refs.parse_ref
+    assert former is plaudit.parse_ref
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = refs.nothing

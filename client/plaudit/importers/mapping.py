@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 from plaudit._contract import limits
 from plaudit._core.errors import InvalidArgumentError
 from plaudit._core.model import Feedback
 from plaudit._core.records import to_message
+from plaudit._core.systems import DEFAULT, system_ref
 from plaudit.importers import Given, Record, Refusal
 from plaudit.importers.exact import dumps, plain
 
@@ -99,7 +99,7 @@ class Mapper:
         self.system = system
         options = given.options
         self._project = given.project
-        self._instance = str(options.get("instance") or "default")
+        self._instance = str(options.get("instance") or DEFAULT)
         self.source_project = str(options.get("source_project") or "")
         self._template = str(options.get("ref_template") or "")
         self._prefix = str(options.get("type_prefix") or "")
@@ -146,7 +146,7 @@ class Mapper:
                 raise RowError(f"the ref template does not fit: {error}") from None
         if row.ref:
             return row.ref
-        return uri(self.system, self._instance, project, *row.target)
+        return system_ref(self.system, self._instance, project, *row.target)
 
     def _type(self, name: str, changed: list[str]) -> str:
         if not name:
@@ -170,12 +170,6 @@ class Mapper:
 
 
 _NATIVE: Final = ("wandb.note.1",)
-
-
-def uri(system: str, instance: str, project: str, *target: str) -> str:
-    """The URI of something in a system: `langfuse://host/project/trace/1f2e`; each part is percent-encoded."""
-    parts = [instance, *([project] if project else []), *target]
-    return f"{system}://" + "/".join(quote(part, safe="") for part in parts)
 
 
 def moment(value: Any, name: str, changed: list[str]) -> str:
