@@ -12,7 +12,7 @@ import pytest
 
 from tests.importers.conftest import Store
 from tests.importers.originals import original
-from tests.importers.reverse import REVERSES, comparable
+from tests.importers.reverse import REVERSES, comparable, weave
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -67,6 +67,26 @@ def test_a_form_that_loses_data_is_refused_with_the_right_one(store: Store, name
     assert done.exit_code == 2
     assert REFUSED[name] in done.output
     assert not store.records
+
+
+def test_feedback_in_calls_of_weave_has_ids_made_of_it_when_that_is_asked_for(
+    new_store: Callable[[str], Store],
+) -> None:
+    path = sample("weave/calls_with_feedback.jsonl")
+    store = new_store("acme/calls")
+    done = store.run(str(path), "--derived-ids", "--rename", "acme/chat=acme/calls")
+    assert done.exit_code == 0, done.output
+    assert "never import the same by its own ids" in done.output
+    calls = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    given = [row for call in calls for row in call["summary"]["weave"].get("feedback", ())]
+    found = weave(store.records)
+    assert len({row["id"] for row in found}) == len(given) > 10
+    for row in found:
+        del row["id"], row["project_id"]
+    assert sorted(text.replace("acme/calls", "acme/chat") for text in in_order(found)) == in_order(given)
+    before = store.revision
+    assert store.run(str(path), "--derived-ids", "--rename", "acme/chat=acme/calls").exit_code == 0
+    assert store.revision == before
 
 
 def in_order(rows: list[Any]) -> list[str]:

@@ -48,7 +48,7 @@ _KEPT: Final = 100_000
 @click.option("--created-at", metavar="TIME", help="When rows were made, in exports without times.")
 @click.option("--only", metavar="STATUS", help="Argilla: only responses of this status, as submitted.")
 @click.option("--map", "map", type=click.Path(), metavar="FILE", help="Generic: a TOML file, what columns are.")
-@click.option("--derived-ids", is_flag=True, help="Generic: make ids of whole rows, where no columns name one.")
+@click.option("--derived-ids", is_flag=True, help="Generic, Weave's calls: make ids of whole rows, which have none.")
 @click.option("--report", "report_file", type=click.Path(), help="Write the report to this file, as JSON.")
 @click.option("--no-progress", is_flag=True, help="No bar on a terminal.")
 @flags

@@ -133,8 +133,7 @@ class Mapper:
         return {name: value for name, value in fields.items() if value not in (None, "")}
 
     def _derived_id(self, row: Row) -> str:
-        parts = (self.system, f"{self._instance}/{row.project or self.source_project}", *row.key)
-        return str(uuid.uuid5(_NAMESPACE, _SEPARATOR.join(parts)))
+        return derived_id(self.system, f"{self._instance}/{row.project or self.source_project}", *row.key)
 
     def _ref(self, row: Row) -> str:
         project = row.project or self.source_project
@@ -170,6 +169,11 @@ class Mapper:
 
 
 _NATIVE: Final = ("wandb.note.1",)
+
+
+def derived_id(*parts: str) -> str:
+    """The id of a record whose source keeps none: of what makes it unique there, so that it is found again."""
+    return str(uuid.uuid5(_NAMESPACE, _SEPARATOR.join(parts)))
 
 
 def moment(value: Any, name: str, changed: list[str]) -> str:
