@@ -140,6 +140,11 @@ test-model: $(DEV_READY) ## Run the generated tests with many examples (EXAMPLES
 	@PLAUDIT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/unit tests/client $(ARGS)
 	@PLAUDIT_EXAMPLES=$$(($(EXAMPLES) / 100)) $(BIN)/python -m pytest --timeout=0 tests/store/test_model.py $(ARGS)
 
+.PHONY: test-moving
+test-moving: $(DEV_READY) ## Kill imports of other systems, exports and their processes again and again (KILLS=200: 20 each)
+	@CI=$(or $(CI),true) PLAUDIT_TEST_IMPORT_KILLS=$$(($(KILLS) / 10)) PLAUDIT_TEST_EXPORT_KILLS=$(KILLS) \
+		$(BIN)/python -m pytest --timeout=0 -q tests/importers/test_kills.py tests/client/test_export.py $(ARGS)
+
 .PHONY: test-definitions
 test-definitions: $(DEV_READY) ## Run the long tests of definitions on both engines (STEPS=20000), four servers for 60 s
 	@CI=$(or $(CI),true) PLAUDIT_TEST_DEFINITION_STEPS=$(STEPS) PLAUDIT_TEST_CAMPAIGN_SECONDS=60 $(BIN)/python -m pytest \

@@ -432,7 +432,7 @@ def test_what_is_resumed_is_the_same_question(client: plaudit.Client, tmp_path: 
 def test_a_process_that_is_killed_leaves_what_can_be_resumed(
     client: plaudit.Client, running: RunningServer, project: str, tmp_path: Path
 ) -> None:
-    fill(client, 3_000)
+    fill(client, 1_000)
     path = tmp_path / "x.jsonl.gz"
     env = {**os.environ, "PLAUDIT_TARGET": running.target, "PLAUDIT_PROJECT": project}
     command = [sys.executable, "-m", "plaudit", "export", "--to", str(path)]
