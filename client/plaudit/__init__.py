@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plaudit._async.stream import AsyncFeedbackStream
     from plaudit._async.watch import AsyncWatch
     from plaudit._contract.refs import InvalidRefError, Ref, parse_ref
-    from plaudit._core.changes import Change, Tombstone
+    from plaudit._core.changes import Change, Retained, Tombstone
     from plaudit._core.definitions import (
         Boolean,
         Breakage,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from plaudit._results.feedbacks import Feedbacks
     from plaudit._results.history import History
     from plaudit._results.refs import Refs
+    from plaudit._results.retention import RetentionCheck, RetentionDue, RetentionRule, RetentionRules
     from plaudit._results.server import Caller, Grant, Project, ServerInfo
     from plaudit._sync.buffered import BufferedWriter
     from plaudit._sync.client import Client
@@ -126,6 +127,11 @@ _HOMES: Final = {
     "Refused": "_core.writing",
     "Report": "_core.writing",
     "ResourceExhaustedError": "_core.errors",
+    "Retained": "_core.changes",
+    "RetentionCheck": "_results.retention",
+    "RetentionDue": "_results.retention",
+    "RetentionRule": "_results.retention",
+    "RetentionRules": "_results.retention",
     "RetryPolicy": "_core.retry",
     "ServerInfo": "_results.server",
     "Spans": "_core.definitions",
@@ -199,6 +205,11 @@ __all__ = [
     "Refused",
     "Report",
     "ResourceExhaustedError",
+    "Retained",
+    "RetentionCheck",
+    "RetentionDue",
+    "RetentionRule",
+    "RetentionRules",
     "RetryPolicy",
     "ServerInfo",
     "Spans",

@@ -10,6 +10,7 @@ from plaudit_server.auth.keystore import API_KEY
 from plaudit_server.definitions import resource as definitions
 from plaudit_server.feedback import resource as feedback
 from plaudit_server.projects import resource as projects
+from plaudit_server.retention import resource as retention
 from plaudit_server.rpc.declare import Registry, Undeclared
 from plaudit_server.rpc.resource import Resource
 from plaudit_server.store.base import Command, Table
@@ -24,6 +25,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     feedback.RESOURCE,
     definitions.RESOURCE,
     analytics.RESOURCE,
+    retention.RESOURCE,
     tokens.RESOURCE,
     projects.RESOURCE,
 )

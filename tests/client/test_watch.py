@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import socket
@@ -18,7 +19,9 @@ import pytest
 import plaudit
 from plaudit import v1
 from plaudit._contract.uuid7 import uuid7
+from plaudit._core.lines import change_line
 from plaudit._core.position import Position
+from plaudit._relay.event import FORMS, Event
 from plaudit._sync.watch import Watch
 from plaudit_server.testing import RunningServer
 from tests.client.fakes import PROJECT, FakeTransport, message
@@ -276,6 +279,58 @@ def test_forked_child_and_parent_go_on_each_by_itself(running: RunningServer, pr
 
 def test_ids_of_changes(transport: FakeTransport) -> None:
     id = uuid7()
-    change = plaudit.Change.from_proto(v1.Change(tombstone=v1.Tombstone(id=id, revision=3), revision=3))
+    purged = v1.Change(kind=v1.ChangeKind.CHANGE_KIND_PURGED, tombstone=v1.Tombstone(id=id, revision=3), revision=3)
+    change = plaudit.Change.from_proto(purged)
 
+    assert change is not None
     assert (change.id, change.kind, change.feedback) == (id, "purged", None)
+
+
+def test_kinds_of_a_newer_server_are_passed_over_and_the_revision_is_kept(transport: FakeTransport) -> None:
+    newer: Any = 99
+    unknown_kind = v1.Change(kind=newer, revision=2, feedback=message(2))
+    unknown_subject = v1.Change(kind=newer, revision=4)
+    response = v1.WatchFeedbackResponse(
+        changes=[told(1).changes[0], unknown_kind, told(3).changes[0], unknown_subject], revision=4
+    )
+    watch = watch_of(transport, [told(upto=0), response, told(5)])
+    assert seen(watch, 2) == [1, 3]
+    assert watch.revision == 3
+    assert seen(watch, 1) == [5]
+    # A stream that breaks after nothing but such changes is continued behind them.
+    again = watch_of(
+        transport,
+        [told(upto=5), v1.WatchFeedbackResponse(changes=[unknown_subject], revision=7), DOWN],
+        [told(8)],
+        after=5,
+    )
+    assert seen(again, 1) == [8]
+    assert asked(transport)[-1] == 7
+
+
+def test_what_retention_removed_is_a_change_without_a_record(transport: FakeTransport) -> None:
+    removed = v1.Retained(feedback_type="note", count=7)
+    removed.before.FromJsonString("2026-01-02T03:04:05.000006Z")
+    removed.removed_at.FromJsonString("2026-02-02T03:04:05Z")
+    change = v1.Change(kind=v1.ChangeKind.CHANGE_KIND_RETAINED, revision=2, retained=removed)
+    watch = watch_of(transport, [told(1), v1.WatchFeedbackResponse(changes=[change], revision=2)])
+    _, found = itertools.islice(watch, 2)
+    assert (found.kind, found.id, found.feedback, found.tombstone) == ("retained", "", None, None)
+    assert found.retained is not None
+    assert (found.retained.feedback_type, found.retained.count) == ("note", 7)
+    assert "7" in str(found)
+    assert json.loads(change_line(found)) == {
+        "change": "retained",
+        "revision": 2,
+        "retained": {
+            "feedback_type": "note",
+            "before": "2026-01-02T03:04:05.000006Z",
+            "count": 7,
+            "removed_at": "2026-02-02T03:04:05.000000Z",
+        },
+    }
+    event = Event("s", "acme/chat", found)
+    assert (event.type, event.ref, event.time) == ("feedback.retained", "", found.retained.removed_at)
+    for form in FORMS:
+        data = json.loads(event.body(form))["data"]
+        assert (data["id"], data["revision"], data["retained"]["count"]) == ("", 2, 7)

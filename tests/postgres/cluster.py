@@ -25,6 +25,9 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from plaudit_server.resources import tables
+from plaudit_server.store.migrate import META, SCHEMA_MIGRATION
+
 EXISTING = os.environ.get("PLAUDIT_TEST_POSTGRES", "")
 _CHOSEN = os.environ.get("PLAUDIT_TEST_POSTGRES_BIN", "")
 _START_SECONDS = 60.0
@@ -255,8 +258,8 @@ class Database:
 
     def empty(self) -> None:
         """Remove every record, and keep the schema."""
-        of_feedback = ("feedback", "feedback_history", "feedback_alias", "feedback_count")
-        self.execute("; ".join(f"DELETE FROM {table}" for table in (*of_feedback, "definition", "project", "api_key")))
+        kept = (META.name, SCHEMA_MIGRATION.name)
+        self.execute("; ".join(f"DELETE FROM {table.name}" for table in tables() if table.name not in kept))
 
     def drop(self) -> None:
         self._administer(f"DROP DATABASE {self.name} WITH (FORCE)")

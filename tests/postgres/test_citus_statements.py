@@ -14,9 +14,12 @@ from plaudit._contract.uuid7 import uuid7
 from plaudit.tokens import mint
 from plaudit_server.config import Auth, Config, Http, Tokens
 from plaudit_server.resources import registry, tables
+from plaudit_server.retention.reads import SweepStatements
+from plaudit_server.retention.records import DAY
+from plaudit_server.retention.sweeping import Sweeper
 from plaudit_server.store.base import Placement, SqlEngine
 from plaudit_server.store.engines.postgres.engine import traits
-from plaudit_server.store.ledger import PollStatements, TogetherStatements
+from plaudit_server.store.ledger import PollStatements, TogetherStatements, microseconds
 from plaudit_server.store.url import open_store
 from plaudit_server.testing import RunningServer
 from plaudit_server.testing import server as running_server
@@ -34,8 +37,9 @@ TRAITS: Final = traits("C")
 # to tell it from the rest.
 ACROSS_PROJECTS: Final = {
     "the poll for watches": re.escape(PollStatements(TRAITS).revisions),
-    "ListProjects": r"SELECT project, .* FROM project WHERE project > %s AND revision > 0 AND \(.*\) ORDER BY project",
+    "ListProjects": r"SELECT project, .* FROM project WHERE project > %s AND revision > 0 AND .* ORDER BY project",
     "ListProjects' numbers": r"SELECT project, .* FROM feedback_count WHERE project = ANY\(%s\) GROUP BY project",
+    "the sweep for records whose time is over": re.escape(SweepStatements(TRAITS).projects),
 }
 # What Citus refuses of a statement over several machines, or passes on without the effect that it has on one.
 REFUSED: Final = re.compile(
@@ -179,6 +183,7 @@ def everything(running: RunningServer, seen: dict[str, Any]) -> set[str]:
     ask("GetCaller", {}, "ProjectService")
     with_tokens(running, ask)
     with_client(running, called, seen)
+    with_rules(running, ask, ids)
     ask("PurgeFeedback", {**here, "ids": ids[2:9]})
     ask("PurgeFeedback", {**here, "query": {"expr": FILTER}})
     return called
@@ -201,6 +206,25 @@ def with_tokens(running: RunningServer, ask: Any) -> None:
     made = ask("CreateFeedbackTokens", {"project": PROJECT, "tokens": [spec]}, "TokenService")["tokens"]
     ask("RevokeFeedbackToken", {"project": PROJECT, "token": made[0]["token"]}, "TokenService")
     running.run(stored.revoke_key("web", 1))
+
+
+def with_rules(running: RunningServer, ask: Any, ids: list[str]) -> None:
+    """The RPCs of retention, and the removal itself."""
+    here = {"project": PROJECT}
+    for days in (1, 2):
+        ask("PutRetentionRule", {**here, "rule": {"feedbackType": "*", "days": days}}, "RetentionService")
+    ask("PutRetentionRule", {**here, "rule": {"feedbackType": "rating1", "days": 9}}, "RetentionService")
+    ask("ListRetentionRules", here, "RetentionService")
+    ask("CheckRetention", here, "RetentionService")
+    late = microseconds() + 4 * DAY
+    assert running.run(Sweeper(running.server.store, running.server._writer, lambda: late).sweep())
+    # What has an id that is gone is looked for in one more place.
+    sent = {"ref": "urn:x", "feedbackType": "score", "id": ids[1]}
+    refused = call(running, "/plaudit.v1.FeedbackService/CreateFeedback", {**here, "feedback": sent})
+    assert refused.status == 409
+    more = [{**sent, "id": uuid7(), "payloadJson": '{"value": 0.5, "a": {"b": 5}}'} for _ in range(3)]
+    ask("BatchCreateFeedback", {**here, "feedback": more})
+    ids[2:9] = [each["id"] for each in more[:2]]
 
 
 def with_client(running: RunningServer, called: set[str], seen: dict[str, Any]) -> None:

@@ -16,12 +16,17 @@ import pytest
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Select, SelectChanges, SelectVersions
-from plaudit_server.feedback.records import FEEDBACK, HISTORY
+from plaudit_server.feedback.records import FEEDBACK, GONE, HISTORY
+from plaudit_server.feedback.retaining import Retain
 from plaudit_server.ops import reading
 from plaudit_server.ops.copying import Copy
 from plaudit_server.resources import tables
+from plaudit_server.retention.commands import PutRule
+from plaudit_server.retention.holds import HOLD, Hold, put
+from plaudit_server.retention.reads import GetRules
+from plaudit_server.retention.records import RULE
 from plaudit_server.store import identity, transfer
-from plaudit_server.store.base import Engine, Reading, Statement, Steps, StoreError
+from plaudit_server.store.base import Engine, Reading, SqlEngine, Statement, Steps, StoreError
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.identity import StoreId
@@ -30,9 +35,11 @@ from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, id_of, record
 
 PROJECTS = ("acme/chat", "acme/zebra", "ÅÄÖ/åäö")
+RULED = "acme/rules"
+"""A project in which nothing was stored but a rule."""
 
 
-async def fill(store: Engine) -> None:
+async def fill(store: SqlEngine) -> None:
     """Records of every kind: replaced, purged, imported, with each type of value."""
     for project in PROJECTS:
         records = [
@@ -45,6 +52,10 @@ async def fill(store: Engine) -> None:
         await store.write([Purge(project, "ann", ids=[id_of(n) for n in range(0, 120, 11)])])
         imported = record(500, project=project, created_at=5, updated_at=6, version=4)
         await store.write([Import(project, [imported])])
+        gone = Retain(project, None, 2**60, [id_of(n) for n in range(1, 120, 29)])
+        await store.write([gone, PutRule(project, "note", 30, "root", 5)])
+    await store.write([PutRule(RULED, "*", 7, "root", 5)])
+    await store.transact(lambda sql: put(sql, Hold(PROJECTS[1], 5, "root", "a case")))
 
 
 async def everything(store: Engine) -> Any:
@@ -55,8 +66,9 @@ async def everything(store: Engine) -> Any:
             await store.read(Select(project, None, BY_TIME, with_total=True)),
             await store.read(SelectChanges(project, 0, None, 10_000)),
             [await store.read(SelectVersions(project, id_of(n), 0, 100)) for n in (0, 3, 5, 500)],
+            await store.read(GetRules(project)),
         )
-        for project in PROJECTS
+        for project in (*PROJECTS, RULED)
     ]
 
 
@@ -68,7 +80,8 @@ def rows(text: str) -> Steps[list[Any]]:
 
 async def rows_of(store: Any, project: str) -> int:
     """How many rows of any table a project has."""
-    count: int = await store.read(Reading(lambda sql: transfer.count(sql, (FEEDBACK, HISTORY), project)))
+    of_project = (FEEDBACK, HISTORY, GONE, RULE, HOLD)
+    count: int = await store.read(Reading(lambda sql: transfer.count(sql, of_project, project)))
     return count
 
 
@@ -95,8 +108,8 @@ def test_everything_arrives_and_the_clock_goes_on(empty_database: Database, tmp_
         await fill(source)
         told: list[tuple[str, int, int]] = []
         copied = await Copy(source, target, tables(), lambda *step: told.append(step)).run()
-        assert copied.projects == len(PROJECTS)
-        assert copied.rows == sum([await rows_of(source, project) for project in PROJECTS])
+        assert copied.projects == len(PROJECTS) + 1
+        assert copied.rows == sum([await rows_of(source, project) for project in (*PROJECTS, RULED)])
         assert {told[0][0], told[-1]} == {"copying", ("verifying", copied.rows, copied.rows)}
         assert await everything(target) == await everything(source)
         renewed = StoreId.of(await target.read(Reading(lambda sql: rows(identity.SELECT))))
@@ -182,7 +195,7 @@ def test_the_command_copies_and_says_what(database: Database, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("copied and verified: ")
-    assert " and 1 API keys of 3 projects, checksum " in done.stdout
+    assert " and 1 API keys of 4 projects, checksum " in done.stdout
     assert "verifying" in done.stderr
     assert database.execute("SELECT principal, revoked_at FROM api_key") == [("ann", 2)]
     command[5] = f"sqlite:{tmp_path / 'none.db'}"

@@ -188,8 +188,11 @@ def test_on_citus_every_table_is_placed_once(database: Database) -> None:
         "feedback",
         "feedback_history",
         "feedback_alias",
+        "feedback_gone",
         "feedback_count",
         "definition",
+        "retention_rule",
+        "legal_hold",
     ]
     assert dict(database.execute("SELECT logicalrelid::text, asked FROM pg_dist_partition")) == {
         "meta": "reference",
@@ -201,8 +204,11 @@ def test_on_citus_every_table_is_placed_once(database: Database) -> None:
         "feedback": "project with project",
         "feedback_history": "project with project",
         "feedback_alias": "project with project",
+        "feedback_gone": "project with project",
         "feedback_count": "project with project",
         "definition": "project with project",
+        "retention_rule": "project with project",
+        "legal_hold": "project with project",
     }
     assert asyncio.run(distribute()) == []
 

@@ -31,7 +31,8 @@ def test_stores_agree(shared_database: Database) -> None:
             self.clock = Clock()
             self.runner = asyncio.Runner()
             self.sqlite: Any = PostgresEngine(shared_database.url, clock=self.clock)
-            self.model = MemoryEngine(FeedbackModel(self.clock))
+            self.feedback = FeedbackModel(self.clock)
+            self.model = MemoryEngine(self.feedback)
             self.runner.run(self.sqlite.open())
 
         def teardown(self) -> None:

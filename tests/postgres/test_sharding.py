@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,11 +18,18 @@ from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.counted import Tally
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
+from plaudit_server.feedback.retaining import FindDue
+from plaudit_server.ops.verifying import any_gone
 from plaudit_server.query.compile.filters import compile_filter
 from plaudit_server.query.compile.order import compile_order
 from plaudit_server.query.parse import parse_order
 from plaudit_server.query.tree import Operation
 from plaudit_server.resources import tables
+from plaudit_server.retention.commands import ApplyRule, PutRule
+from plaudit_server.retention.deleting import Deletion, size_of
+from plaudit_server.retention.holds import Hold, lift, put
+from plaudit_server.retention.reads import CountDue, GetRules, SelectTypes
+from plaudit_server.retention.records import Rule
 from plaudit_server.store import counters, transfer
 from plaudit_server.store.base import Insert, Placement, Read, Reading, Statement, Steps, Table
 from plaudit_server.store.counters import Counted
@@ -90,8 +97,32 @@ def positioned(table: Table) -> Reading[Any]:
     return Reading(lambda sql: transfer.position(sql, table, PROJECT))
 
 
-def another_name(sql: Prepared) -> Steps[None]:
-    yield Insert(ALIAS, [(PROJECT, id_of(20), id_of(1), 1)])
+def another_name(project: str) -> Callable[[Prepared], Steps[None]]:
+    def steps(sql: Prepared) -> Steps[None]:
+        yield Insert(ALIAS, [(project, id_of(20), id_of(1), 1)])
+
+    return steps
+
+
+async def removals(store: PostgresEngine) -> None:
+    """What removes records by rules, and whole projects, and what keeps it from doing so."""
+    await store.write([PutRule(PROJECT, "note", 1, "root", 5)])
+    await store.write([ApplyRule(PROJECT, "note", Rule("note", 1, "root", 5), 2**60, [id_of(5)])])
+    await store.write([Create(PROJECT, [record(5)], atomic=False)])
+    for type in ("note", None):
+        await store.read(FindDue(PROJECT, type, 2**60, 5))
+    await store.read(GetRules(PROJECT))
+    await store.read(SelectTypes(PROJECT, "", 5))
+    await store.read(CountDue(PROJECT, [Rule("note", 1, "root", 5), Rule("*", 1, "root", 5)], ["note"], 2**60))
+    await store.transact(lambda sql: put(sql, Hold(PROJECT, 5, "root", "a case")))
+    await store.transact(lambda sql: lift(sql, PROJECT, 6, "root"))
+    await store.read(Reading(lambda sql: any_gone(sql, PROJECT)))
+
+
+async def deletion(store: PostgresEngine) -> None:
+    """The end of a project, and its beginning anew."""
+    await Deletion(store, PROJECT, await size_of(store, PROJECT)).run()
+    await store.write([Create(PROJECT, [record(70)])])
 
 
 async def everything(store: PostgresEngine) -> None:
@@ -100,7 +131,7 @@ async def everything(store: PostgresEngine) -> None:
     await store.write([Replace(PROJECT, record(1, {"a": 1}))])
     await store.write([Create(PROJECT, [record(0), record(1)])])
     # An id that became another name of a record, tried again.
-    await store.transact(another_name)
+    await store.transact(another_name(PROJECT))
     await store.write([Create(PROJECT, [record(20)])])
     for command in (
         Purge(PROJECT, "p", [id_of(2)]),
@@ -127,11 +158,13 @@ async def everything(store: PostgresEngine) -> None:
     await store.transact(lambda sql: counters.add(sql, [(PROJECT, "t", 1, 1)]))  # as on Citus
     await store.transact(recounting(PROJECT))
     await store.read(SelectBatch(PROJECT, 0, ("id", "owner", "payload"), 100, 1_000_000))
+    await removals(store)
     # What a copy does. It also lists the projects, the one statement across projects; no server runs it.
     for table in BY_PROJECT[1:]:
         await store.read(exporting(table))
         await store.read(positioned(table))
     await store.read(Reading(lambda sql: transfer.count(sql, BY_PROJECT[1:], PROJECT)))
+    await deletion(store)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +259,8 @@ def test_every_key_and_index_begins_with_project(shared_database: Database) -> N
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public'"
         # Those are for servers of the release before, which make projects without them.
         " AND column_default IS NOT NULL"
-        " AND (table_name, column_name) NOT IN (('project', 'definitions'), ('project', 'counted'))",
+        " AND (table_name, column_name) NOT IN"
+        " (('project', 'definitions'), ('project', 'counted'), ('project', 'flags'))",
     ],
     ids=["triggers", "sequences and views", "functions", "constraints across tables", "other collations", "defaults"],
 )

@@ -28,7 +28,7 @@ from tests.store.factory import PROJECT, record
 from tests.store.transactions import Recorder, write_everything, write_keys
 
 LOCK: Final = (
-    "UPDATE project SET revision = revision WHERE project = %s RETURNING revision, last_created_at, definitions"
+    "UPDATE project SET revision = revision WHERE project = %s RETURNING revision, last_created_at, definitions, flags"
 )
 LOCK_FREE: Final = TogetherStatements(traits("und-x-icu")).lock_free
 PROBE: Final = "UPDATE meta SET value = %s WHERE key = 'probe'"
@@ -128,7 +128,7 @@ def test_a_migration_begins_with_a_write(database: Database, recorder: Recorder)
 
 
 def test_a_transaction_that_begins_with_a_lock_by_select_is_found(empty_database: Database, recorder: Recorder) -> None:
-    lock = "SELECT revision, last_created_at, definitions FROM project WHERE project = %s FOR UPDATE"
+    lock = "SELECT revision, last_created_at, definitions, flags FROM project WHERE project = %s FOR UPDATE"
 
     async def run() -> None:
         store = PostgresEngine(empty_database.url)

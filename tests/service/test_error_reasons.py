@@ -44,6 +44,8 @@ from plaudit.v1 import (
     WatchFeedbackRequest,
 )
 from plaudit_server.config import Config, Connections, Limits
+from plaudit_server.retention.holds import Hold
+from plaudit_server.retention.holds import put as put_hold
 from plaudit_server.store.base import Command, Written
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.testing import RunningServer
@@ -294,6 +296,16 @@ def check(reason: str, refused: Refusal) -> None:
     assert (refused.reason, refused.code.name, set(refused.metadata)) == (reason, code, keys)
 
 
+def under_hold(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
+    made = Feedback(ref=REF, feedback_type="t", id=uuid7())
+    stub.CreateFeedback(CreateFeedbackRequest(project="acme/held", feedback=made))
+    store = running.server.store
+    assert isinstance(store, SqliteEngine)
+    running.run(store.transact(lambda sql: put_hold(sql, Hold("acme/held", 1, "root", "a case"))))
+    purge = PurgeFeedbackRequest(project="acme/held", ids=[made.id])
+    return refusal(lambda: stub.PurgeFeedback(purge))
+
+
 def store_changed(stub: FeedbackServiceStub, running: RunningServer) -> Refusal:
     request = WatchFeedbackRequest(project=PROJECT, after_revision=0, store_id="another")
     return refusal(lambda: next(stub.WatchFeedback(request)))
@@ -317,6 +329,7 @@ PRODUCED: dict[str, Produce] = {
     "FEEDBACK_NOT_UNIQUE": feedback_not_unique,
     "VALIDATION_TOO_EXPENSIVE": validation_too_expensive,
     "LIMIT_REACHED": limit_reached,
+    "UNDER_HOLD": under_hold,
 }
 
 

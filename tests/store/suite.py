@@ -20,7 +20,7 @@ from plaudit_server.feedback.errors import (
     NotOwner,
     VersionMismatch,
 )
-from plaudit_server.feedback.importing import Fate, Import, Imported
+from plaudit_server.feedback.importing import Existing, Fate, Import, Imported
 from plaudit_server.feedback.purging import SLICE_BYTES, FindMatches, Key, Match, Progress, slices
 from plaudit_server.feedback.reads import (
     Change,
@@ -33,8 +33,10 @@ from plaudit_server.feedback.reads import (
     SelectChanges,
     SelectRefs,
     SelectVersions,
+    Versions,
 )
-from plaudit_server.feedback.records import ChangeKind, Row, Tombstone, message
+from plaudit_server.feedback.records import ChangeKind, Retained, Row, Tombstone, message
+from plaudit_server.feedback.retaining import FindDue, Removed, Retain, wire_form
 from plaudit_server.query.fields import Column, Kind, PayloadPath
 from plaudit_server.query.tree import Compare, Field, Literal, Op, Operation, SortKey
 from plaudit_server.store.base import Command, Engine, Outcome, WriteFailed
@@ -831,3 +833,60 @@ async def a_filtered_watch_sees_what_comes_and_what_goes(bench: Bench) -> None:
     nothing = await bench.store.read(SelectChanges(PROJECT, 0, payload("n", 9), 100))
     assert [change.revision for change in nothing.changes] == [7]
     assert nothing.revision == 7
+
+
+@case
+async def retention_keeps_ids_alone_and_makes_one_change(bench: Bench) -> None:
+    await bench.create(1, 2, 3)
+    await bench.create(4, feedback_type="score")
+    await bench.do(Replace(PROJECT, record(1, {"n": 2})))
+    bench.clock.now += 1_000_000
+    await bench.create(5)
+    before = NOON + 500_000
+    found = await bench.store.read(FindDue(PROJECT, "note", before, 2))
+    assert [match.id for match in found.matches] == [id_of(1), id_of(2)]
+    assert found.matches[0].size == len('{}{"n": 2}')
+    assert found.reached is not None
+    rest = await bench.store.read(FindDue(PROJECT, "note", before, 2, found.reached))
+    assert ([match.id for match in rest.matches], rest.reached) == ([id_of(3)], None)
+    revision = await bench.store.read(ProjectRevision(PROJECT))
+    # Only what is of the type, old enough, and there.
+    everything = [id_of(number) for number in range(1, 7)]
+    assert await bench.do(Retain(PROJECT, "note", before, everything)) == Removed(3)
+    assert await bench.do(Retain(PROJECT, "note", before, everything)) == Removed(0)
+    assert ids(await bench.rows()) == [id_of(4), id_of(5)]
+    [change] = await bench.changes(revision)
+    assert (change.revision, change.kind, change.tombstone) == (revision + 1, ChangeKind.RETAINED, None)
+    assert change.row == wire_form(Retained("note", before, 3, bench.clock.now + 1))
+    # It passes every filter, as a purge does.
+    assert await bench.changes(revision, column("ref", "urn:none")) == [change]
+    for number in (1, 2, 3):
+        assert await bench.store.read(Get(PROJECT, id_of(number))) is None
+        assert await bench.store.read(Get(PROJECT, id_of(number), 1)) is None
+        assert await bench.store.read(SelectVersions(PROJECT, id_of(number), 0, 10)) == Versions([], False, None)
+    assert await bench.do(Retain(PROJECT, None, before, everything)) == Removed(1)
+    assert (await bench.changes(revision + 1))[0].row == wire_form(Retained(None, before, 1, bench.clock.now + 2))
+
+
+@case
+async def an_id_that_is_gone_is_never_used_again(bench: Bench) -> None:
+    await bench.create(1, 2)
+    assert await bench.do(Retain(PROJECT, None, NOON + 1000, [id_of(1), id_of(2)])) == Removed(2)
+    [created] = await bench.do(Create(PROJECT, [record(1)], atomic=False))
+    assert is_refused(created, FeedbackPurged, id_of(1))
+    results = await bench.do(Create(PROJECT, [record(3), record(2)], atomic=False))
+    assert is_refused(results[1], FeedbackPurged, id_of(2))
+    assert is_refused(await bench.do(Create(PROJECT, [record(4), record(1)])), BatchRejected)
+    for existing in Existing:
+        [imported] = await bench.do(Import(PROJECT, [record(1, created_at=5)], existing))
+        assert is_refused(imported, FeedbackPurged, id_of(1))
+    assert is_refused(await bench.do(Replace(PROJECT, record(1, {"n": 1}))), FeedbackNotFound, id_of(1))
+    assert await bench.do(Purge(PROJECT, "root", [id_of(1)])) == Purged(0)
+    # In another project it is free.
+    [row] = await bench.do(Create(OTHER, [record(1, project=OTHER)]))
+    assert message(row).id == id_of(1)
+    both: list[Any] = await bench.write(
+        Create(PROJECT, [record(2), record(6)], atomic=False), Create(OTHER, [record(2, project=OTHER)])
+    )
+    assert is_refused(both[0][0], FeedbackPurged, id_of(2))
+    assert message(both[1][0]).id == id_of(2)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,16 +24,19 @@ from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.feedback.purging import Progress
 from plaudit_server.feedback.reads import Change, Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
+from plaudit_server.feedback.retaining import FindDue, Retain
 from plaudit_server.query.fields import Column, PayloadPath
 from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Operation, Or, SortKey
-from plaudit_server.store.base import Command, Engine, Outcome, Read, Reading, WriteFailed
+from plaudit_server.retention.holds import Hold, lift, put
+from plaudit_server.store.base import Command, Engine, Outcome, Read, Reading, SqlEngine, Steps, StoreError, WriteFailed
 from plaudit_server.store.counters import DAY, Counted, differences
 from plaudit_server.store.engines.memory import MemoryEngine
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.ledger import ProjectRevision, ProjectRevisions
+from plaudit_server.store.prepared import Prepared
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.purges import purging
-from tests.store.suite import OTHER, Clock, column, payload
+from tests.store.suite import NOON, OTHER, Clock, column, payload
 from tests.store.tails import tailed
 
 T = TypeVar("T")
@@ -133,7 +137,15 @@ def purges(draw: st.DrawFn) -> Purge:
     return Purge(draw(projects), draw(users), ids, revisions, draw(filters), draw(owners))
 
 
-commands = st.one_of(creates(), creates(), creates(), imports(), replaces(), replaces(), purges())
+@st.composite
+def retains(draw: st.DrawFn) -> Retain:
+    ids = draw(st.lists(numbers.map(id_of), max_size=4, unique=True))
+    # Between those that were imported with times of their own, and those that were created.
+    before = draw(st.sampled_from((NOON, NOON + 6_000_000)) | st.integers(0, 10**16))
+    return Retain(draw(projects), draw(st.sampled_from(("note", "score", None))), before, ids)
+
+
+commands = st.one_of(creates(), creates(), creates(), imports(), replaces(), replaces(), purges(), retains())
 
 
 def plain(outcome: Outcome | WriteFailed) -> Any:
@@ -155,8 +167,9 @@ class Congruence(RuleBasedStateMachine):
         self.clock = Clock()
         self.directory = Path(tempfile.mkdtemp(prefix="plaudit-model-"))
         self.runner = asyncio.Runner()
-        self.sqlite = SqliteEngine(self.directory / "plaudit.db", clock=self.clock)
-        self.model = MemoryEngine(FeedbackModel(self.clock))
+        self.sqlite: SqlEngine = SqliteEngine(self.directory / "plaudit.db", clock=self.clock)
+        self.feedback = FeedbackModel(self.clock)
+        self.model = MemoryEngine(self.feedback)
         self.runner.run(self.sqlite.open())
 
     def teardown(self) -> None:
@@ -177,6 +190,26 @@ class Congruence(RuleBasedStateMachine):
         stored, expected = (self.runner.run(store.write(group)) for store in (self.sqlite, self.model))
         assert list(map(plain, stored.outcomes)) == list(map(plain, expected.outcomes))
         assert stored.revisions == expected.revisions
+
+    @rule(project=projects, held=st.booleans())
+    def hold(self, project: str, held: bool) -> None:
+        """Put a project under a legal hold, or lift it; what is so already stays so."""
+
+        def steps(sql: Prepared) -> Steps[None]:
+            return put(sql, Hold(project, self.clock.now, "root", "")) if held else lift(sql, project, 1, "root")
+
+        with suppress(StoreError):
+            self.runner.run(self.sqlite.transact(steps))
+            self.feedback.hold(project, held)
+            self.clock.now += 1
+
+    @rule(project=projects, type=st.sampled_from(("note", "score", None)), before=st.integers(0, 10**16), limit=limits)
+    def find_due(self, project: str, type: str | None, before: int, limit: int) -> None:
+        found, expected = self.both(FindDue(project, type, before, limit))
+        assert found == expected
+        if found.reached is not None:
+            found, expected = self.both(FindDue(project, type, before, limit, found.reached))
+            assert found == expected
 
     @rule(create=creates())
     def retry(self, create: Create) -> None:

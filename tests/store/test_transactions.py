@@ -20,7 +20,7 @@ from tests.store.factory import PROJECT
 from tests.store.transactions import Recorder, write_everything, write_keys
 
 LOCK: Final = (
-    "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at, definitions"
+    "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at, definitions, flags"
 )
 PROBE: Final = "UPDATE meta SET value = randomblob(8) WHERE key = 'probe'"
 # A file of a newer version must be left as it is; and here BEGIN IMMEDIATE by itself keeps all other writers out.

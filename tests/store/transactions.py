@@ -12,6 +12,10 @@ from plaudit_server.config.grants import Role
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.records import FEEDBACK
+from plaudit_server.feedback.retaining import Retain
+from plaudit_server.retention.commands import ApplyRule, PutRule
+from plaudit_server.retention.holds import Hold, lift, put
+from plaudit_server.retention.records import DAY, Rule
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Reading, SqlEngine
 from plaudit_server.store.transfer import Standing
@@ -83,6 +87,9 @@ class Recorder:
         return [found for found in self.transactions if found.statements and found.is_for_writing(self._reads_only)]
 
 
+RULE = Rule("note", 1, "root", 5)
+
+
 async def write_everything(store: SqlEngine) -> None:
     """Each thing that a store writes, also where nothing is left to write, or it is refused."""
     other = "acme/other"
@@ -102,6 +109,12 @@ async def write_everything(store: SqlEngine) -> None:
         Purge(PROJECT, "p", [id_of(1)], (1,), suite.payload("a", 5)),
         Purge(PROJECT, "p", [id_of(3)], owner="p"),
         Purge("acme/empty", "p", [id_of(1)]),
+        PutRule(PROJECT, "note", 1, "root", 5),
+        ApplyRule(PROJECT, "note", RULE, 3 * DAY, [id_of(12), id_of(4)]),
+        ApplyRule(PROJECT, "note", RULE, 2 * DAY + 10, [id_of(12), id_of(4)]),
+        Retain(PROJECT, None, 10, [id_of(13)]),
+        Create(PROJECT, [record(12), record(14)], atomic=False),
+        PutRule("acme/empty", "note", 1, "root", 5),
     ):
         await store.write([command])
     await purge(store, PROJECT, filter=suite.payload("a", 4), dry_run=True)
@@ -112,6 +125,9 @@ async def write_everything(store: SqlEngine) -> None:
     await store.transact(lambda sql: transfer.put(sql, FEEDBACK, Standing("acme/copy", 99, 7), moved))
     key = ("id", "judge", b"hash", "writer", "[]", 1, None, None)
     await store.transact(lambda sql: transfer.put_whole(sql, API_KEY, [key]))
+    await store.transact(lambda sql: put(sql, Hold(PROJECT, 5, "root", "a case")))
+    await store.write([Purge(PROJECT, "p", [id_of(14)])])
+    await store.transact(lambda sql: lift(sql, PROJECT, 6, "root"))
 
 
 def write_keys(keys: BlockingKeys) -> None:

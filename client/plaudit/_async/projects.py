@@ -9,8 +9,10 @@ from plaudit._core.definitions import CheckResult, Definition
 from plaudit._core.expr import QueryLike
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.definitions import DefinedType, Definitions
+from plaudit._results.retention import RetentionCheck, RetentionRule, RetentionRules
 from plaudit._results.server import Caller, Project, ServerInfo
 from plaudit._steps.operations import Operations
+from plaudit._steps.retention import check, put_rule, rules
 from plaudit._steps.server import caller, projects, server_info
 from plaudit._steps.step import Steps
 from plaudit._wire.transport import AsyncTransport
@@ -57,6 +59,27 @@ class AsyncProjectOperations(Operations[AsyncTransport]):
         """As `Client.definition`, but it is read at once."""
         versions = Definitions.of(await self._finished(self._listed(feedback_type, True, project), call))
         return DefinedType(feedback_type, versions)
+
+    async def put_retention_rule(
+        self, feedback_type: str, days: int, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> RetentionRule:
+        """As `Client.put_retention_rule`."""
+        return await self._finished(put_rule(self.project_for(project), feedback_type, days), call)
+
+    async def retention_rules(self, *, project: str | None = None, **call: Unpack[CallArguments]) -> RetentionRules:
+        """As `Client.retention_rules`."""
+        return await self._finished(rules(self.project_for(project)), call)
+
+    async def check_retention(
+        self,
+        feedback_type: str | None = None,
+        days: int | None = None,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> RetentionCheck:
+        """As `Client.check_retention`."""
+        return await self._finished(check(self.project_for(project), feedback_type, days), call)
 
     async def projects(self, name_contains: str = "", **call: Unpack[CallArguments]) -> list[Project]:
         """As `Client.projects`."""

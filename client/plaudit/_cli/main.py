@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "watch": _Command("watching:watch", "Show changes as they happen."),
     "relay": _Command("relaying:relay", "Deliver changes to a webhook or a command, and go on where it was."),
     "mcp": _Command("agents:mcp", "Serve the project's feedback to an agent, by the Model Context Protocol."),
+    "retention": _Command("retention:retention", "Set for how long records are kept."),
     "context": _Command("setup:context", "Keep servers, projects and keys under names."),
     "login": _Command("setup:login", "Keep an API key for a context."),
     "info": _Command("setup:info", "Show the server, and who you are to it."),

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 def watch(
     after: int | None, limit: int | None, form: str | None, command: str | None, webhook: str | None, **given: Any
 ) -> int:
-    """Show changes as they happen: records that match WHERE, and every purge.
+    """Show changes as they happen: records that match WHERE, and every removal.
 
-    A line of JSON is a record after `change` and `revision`, or a `tombstone`; importing such lines repeats them. With
+    A line of JSON is a record after `change` and `revision`, a `tombstone`, or what was `retained`: how many records
+    retention removed; importing such lines repeats them, except the last kind. With
     --exec or --webhook changes are delivered as by `plaudit relay`, but nothing is kept: what was missed is missed.
     """
     from plaudit._cli.connection import connect
@@ -52,7 +53,8 @@ def watch(
                 case "table":
                     print_line(_shown(change))
                 case "id":
-                    print_line(change.id)
+                    if change.id:
+                        print_line(change.id)
                 case _:
                     print(harmless(change_line(change)) if is_terminal() else change_line(change), flush=True)
             if number == limit:
@@ -62,6 +64,9 @@ def watch(
 
 def _shown(change: Change) -> str:
     """A change on one line."""
+    if change.retained is not None:
+        removed = change.retained
+        return f"{change.revision:>8}  {change.kind:<8}  {removed.feedback_type}  {removed.count} records"
     what = change.feedback or change.tombstone
     assert what is not None
     content = change.feedback.payload_json if change.feedback is not None else ""

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
 from plaudit import v1
-from plaudit._core.changes import Change, Tombstone
+from plaudit._core.changes import Change, Retained, Tombstone
 from plaudit._core.errors import InvalidArgumentError, Violation
 from plaudit._core.model import Feedback
 from plaudit._core.records import to_message
@@ -65,10 +65,12 @@ def lines_of(messages: Sequence[v1.Feedback]) -> str:
 
 
 def change_line(change: Change) -> str:
-    """A change as one line: the record's fields after `change` and `revision`, or what is left of a purged record."""
+    """A change as one line: the record's fields after `change` and `revision`, or what is left of removed ones."""
     head = f'{{"change":"{change.kind}","revision":{change.revision},'
     if change.tombstone is not None:
         return f'{head}"tombstone":{tombstone_json(change.tombstone)}}}'
+    if change.retained is not None:
+        return f'{head}"retained":{retained_json(change.retained)}}}'
     assert change.feedback is not None
     message = v1.Feedback()
     message.CopyFrom(change.feedback._message)
@@ -83,8 +85,18 @@ def tombstone_line(tombstone: Tombstone) -> str:
 
 def tombstone_json(tombstone: Tombstone) -> str:
     """What is left of a record, as JSON."""
-    moment = tombstone.purged_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return json.dumps(asdict(tombstone) | {"purged_at": moment}, ensure_ascii=False)
+    return json.dumps(asdict(tombstone) | {"purged_at": moment_text(tombstone.purged_at)}, ensure_ascii=False)
+
+
+def retained_json(retained: Retained) -> str:
+    """What is left of records that were removed at the end of their time, as JSON."""
+    times = {"before": moment_text(retained.before), "removed_at": moment_text(retained.removed_at)}
+    return json.dumps(asdict(retained) | times, ensure_ascii=False)
+
+
+def moment_text(moment: datetime) -> str:
+    """A time in UTC as JSON holds it, to the microsecond."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def harmless(text: str) -> str:

@@ -34,7 +34,8 @@ class Position:
         self.store_id = self.store_id or response.store_id
         if self.revision is None and not response.changes:
             self.revision = response.revision
-        self._ready.extend(map(Change.from_proto, response.changes))
+        # What is of a kind that only a newer server knows is passed over, as what the query left out.
+        self._ready.extend(change for change in map(Change.from_proto, response.changes) if change is not None)
         self._read_to = response.revision
 
     def take(self) -> Change | None:

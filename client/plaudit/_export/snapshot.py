@@ -67,8 +67,7 @@ def redo(reader: Reader, query: Query | None, since: int) -> tuple[int, Redo]:
     """
     until = reader.revision()
     changed: Redo = {}
-    for change in reader.changes(since, until, None):
-        changed[change.id] = change.feedback or change.tombstone
+    _note(changed, reader.changes(since, until, None))
     if query is None or not changed:
         return until, changed
     # Which of them match only the server can say; and it says so of how they are now.
@@ -77,15 +76,21 @@ def redo(reader: Reader, query: Query | None, since: int) -> tuple[int, Redo]:
         pages = [page for some in _parts(sorted(ids)) for page in reader.pages(_among(query, some))]
         found = {message.id: Feedback(message) for page in pages for message in page}
         now = reader.revision()
-        later = {change.id for change in reader.changes(until, now, None)} if now > until else set()
+        later = {change.id for change in reader.changes(until, now, None) if change.id} if now > until else set()
         if not later & ids:
             kept = {id: changed[id] for id in ids if isinstance(changed.get(id), Tombstone)}
             return until, {id: found.get(id) or kept.get(id) for id in ids}
         ids |= later
         until = now
-        for change in reader.changes(since, until, None):
-            changed[change.id] = change.feedback or change.tombstone
+        _note(changed, reader.changes(since, until, None))
     raise UnsettledError(f"records change faster than they can be read: no state after {_ROUNDS} attempts")
+
+
+def _note(changed: Redo, changes: Iterable[Change]) -> None:
+    """Remember the last state of each record. What retention removed meanwhile is named by no change: it stays."""
+    for change in changes:
+        if change.retained is None:
+            changed[change.id] = change.feedback or change.tombstone
 
 
 def _after(query: Query | None, last: v1.Feedback) -> Query:

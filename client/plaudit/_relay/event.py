@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from plaudit._core.changes import Change
-from plaudit._core.lines import change_line, line_of, tombstone_json
+from plaudit._core.lines import change_line, line_of, retained_json, tombstone_json
 
 FORMS: Final = ("webhook", "cloudevents")
 
@@ -28,7 +28,7 @@ class Event:
 
     @property
     def type(self) -> str:
-        """What happened: `feedback.created`, `feedback.replaced` or `feedback.purged`."""
+        """What happened: `feedback.created`, `feedback.replaced`, `feedback.purged` or `feedback.retained`."""
         return f"feedback.{self.change.kind}"
 
     @property
@@ -42,6 +42,8 @@ class Event:
         """When it happened."""
         if self.change.feedback is not None:
             return self.change.feedback.updated_at
+        if self.change.retained is not None:
+            return self.change.retained.removed_at
         assert self.change.tombstone is not None
         return self.change.tombstone.purged_at
 
@@ -78,6 +80,8 @@ def _data(event: Event) -> str:
     head = {"revision": change.revision, "project": event.project, "id": change.id}
     if change.feedback is not None:
         what = f'"record": {line_of(change.feedback._message)}'
+    elif change.retained is not None:
+        what = f'"retained": {retained_json(change.retained)}'
     else:
         assert change.tombstone is not None
         what = f'"tombstone": {tombstone_json(change.tombstone)}'

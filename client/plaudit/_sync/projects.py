@@ -8,8 +8,10 @@ from plaudit._core.definitions import Definition
 from plaudit._core.expr import QueryLike
 from plaudit._core.options import CallArguments, CallOptions
 from plaudit._results.definitions import Check, DefinedType, Definitions
+from plaudit._results.retention import RetentionCheck, RetentionRule, RetentionRules
 from plaudit._results.server import Caller, Project, ServerInfo
 from plaudit._steps.operations import Operations
+from plaudit._steps.retention import check, put_rule, rules
 from plaudit._steps.server import caller, projects, server_info
 from plaudit._steps.step import Steps
 from plaudit._sync.run import ResultT, finish
@@ -71,6 +73,30 @@ class ProjectOperations(Operations[Transport]):
             feedback_type,
             Definitions(lambda: self._finished(self._listed(feedback_type, True, project), call)),
         )
+
+    def put_retention_rule(
+        self, feedback_type: str, days: int, *, project: str | None = None, **call: Unpack[CallArguments]
+    ) -> RetentionRule:
+        """Remove records of a type for good when they are this many days old, from 24 hours after now; 0: no such rule.
+
+        `*` is every type that has no rule of its own; days are 1 to 36,500, by `created_at`. For administrators.
+        """
+        return self._finished(put_rule(self.project_for(project), feedback_type, days), call)
+
+    def retention_rules(self, *, project: str | None = None, **call: Unpack[CallArguments]) -> RetentionRules:
+        """For how long records are kept, by type, and whether a legal hold keeps everything. For administrators."""
+        return self._finished(rules(self.project_for(project)), call)
+
+    def check_retention(
+        self,
+        feedback_type: str | None = None,
+        days: int | None = None,
+        *,
+        project: str | None = None,
+        **call: Unpack[CallArguments],
+    ) -> RetentionCheck:
+        """What the rules would remove now; with a type and days, what such a rule would. For administrators."""
+        return self._finished(check(self.project_for(project), feedback_type, days), call)
 
     def projects(self, name_contains: str = "", **call: Unpack[CallArguments]) -> list[Project]:
         """The projects that you may read, by name; only those whose name contains a text, in any case."""

@@ -54,6 +54,15 @@ _PROJECTS: Final = "ProjectService"
 LIST_PROJECTS: Final = Method("ListProjects", v1.ListProjectsRequest, v1.ListProjectsResponse, _PROJECTS)
 CALLER: Final = Method("GetCaller", v1.GetCallerRequest, v1.GetCallerResponse, _PROJECTS)
 
+_RETENTION: Final = "RetentionService"
+PUT_RETENTION_RULE: Final = Method(
+    "PutRetentionRule", v1.PutRetentionRuleRequest, v1.PutRetentionRuleResponse, _RETENTION
+)
+LIST_RETENTION_RULES: Final = Method(
+    "ListRetentionRules", v1.ListRetentionRulesRequest, v1.ListRetentionRulesResponse, _RETENTION
+)
+CHECK_RETENTION: Final = Method("CheckRetention", v1.CheckRetentionRequest, v1.CheckRetentionResponse, _RETENTION)
+
 _ANALYTICS: Final = "AnalyticsService"
 
 AGGREGATE: Final = Method("AggregateFeedback", v1.AggregateFeedbackRequest, v1.AggregateFeedbackResponse, _ANALYTICS)

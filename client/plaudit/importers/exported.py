@@ -56,16 +56,21 @@ class ExportedSource:
                 yield Refusal(line.place, line.wrong)
                 continue
             try:
-                yield self._row(line.place, line.text)
+                row = self._row(line.place, line.text)
+                if row is not None:
+                    yield row
             except InvalidArgumentError as error:
                 yield Refusal(line.place, wrong_in(error))
 
-    def _row(self, place: str, text: str) -> Record | Gone | Refusal:
+    def _row(self, place: str, text: str) -> Record | Gone | Refusal | None:
+        """What a line says of one record; None for what retention removed, which names none."""
         if '"tombstone"' in text or '"change"' in text:
             fields, texts = members_of(text)
             tombstone = fields.get("tombstone")
             if isinstance(tombstone, dict) and isinstance(tombstone.get("id"), str):
                 return Gone(tombstone["id"], place)
+            if isinstance(fields.get("retained"), dict):
+                return None
             if "change" in fields:
                 kept = [f'"{name}":{texts[name]}' for name in texts if name != "change"]
                 text = "{" + ",".join(kept) + "}"

@@ -78,6 +78,7 @@ from plaudit.v1.error_reason_pb2 import (
 from plaudit.v1.feedback_pb2 import (
     ChangeKind,
     Feedback,
+    Retained,
     SpanStatusCode,
     Tombstone,
 )
@@ -157,6 +158,21 @@ from plaudit.v1.ref_pb2 import (
     RefEdge,
     RefKind,
 )
+from plaudit.v1.retention_service_pb2 import (
+    CheckRetentionRequest,
+    CheckRetentionResponse,
+    ListRetentionRulesRequest,
+    ListRetentionRulesResponse,
+    PutRetentionRuleRequest,
+    PutRetentionRuleResponse,
+    RetentionDue,
+    RetentionRule,
+)
+from plaudit.v1.retention_service_pb2_grpc import (
+    RetentionServiceServicer,
+    RetentionServiceStub,
+    add_RetentionServiceServicer_to_server,
+)
 from plaudit.v1.submit_service_pb2 import (
     GetSubmissionRequest,
     GetSubmissionResponse,
@@ -205,6 +221,8 @@ __all__ = [
     "ChangeKind",
     "CheckDefinitionRequest",
     "CheckDefinitionResponse",
+    "CheckRetentionRequest",
+    "CheckRetentionResponse",
     "Coefficient",
     "Comparison",
     "ComparisonOp",
@@ -260,6 +278,8 @@ __all__ = [
     "ListProjectsResponse",
     "ListRefsRequest",
     "ListRefsResponse",
+    "ListRetentionRulesRequest",
+    "ListRetentionRulesResponse",
     "Literal",
     "Measure",
     "MeasureAgreementRequest",
@@ -277,6 +297,8 @@ __all__ = [
     "PurgeFeedbackResponse",
     "PutDefinitionRequest",
     "PutDefinitionResponse",
+    "PutRetentionRuleRequest",
+    "PutRetentionRuleResponse",
     "Query",
     "QueryFeedbackRequest",
     "QueryFeedbackResponse",
@@ -295,6 +317,11 @@ __all__ = [
     "RepeatRule",
     "ReplaceFeedbackRequest",
     "ReplaceFeedbackResponse",
+    "Retained",
+    "RetentionDue",
+    "RetentionRule",
+    "RetentionServiceServicer",
+    "RetentionServiceStub",
     "RetractFeedbackRequest",
     "RetractFeedbackResponse",
     "RevokeFeedbackTokenRequest",
@@ -330,6 +357,7 @@ __all__ = [
     "add_DefinitionServiceServicer_to_server",
     "add_FeedbackServiceServicer_to_server",
     "add_ProjectServiceServicer_to_server",
+    "add_RetentionServiceServicer_to_server",
     "add_SubmitServiceServicer_to_server",
     "add_TokenServiceServicer_to_server",
 ]

@@ -60,7 +60,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"project": "acme/chat", "id": "0192…"}
     """
     ERROR_REASON_FEEDBACK_PURGED: _ErrorReason.ValueType  # 8
-    """ALREADY_EXISTS: the id was purged, and cannot be used again.
+    """ALREADY_EXISTS: the record with this id was purged, or removed at the end of its time; the id cannot be used again.
 
         {"project": "acme/chat", "id": "0192…"}
     """
@@ -158,6 +158,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         {"cost": "180000000", "limit": "100000000"}
     """
+    ERROR_REASON_UNDER_HOLD: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION: the project is under a legal hold, so that nothing that is stored in it may be removed or
+    replaced. An operator puts and lifts it on the server's machine.
+
+        {"project": "acme/chat"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons. Each comment begins with the status code, and ends with an example of the metadata."""
@@ -200,7 +206,7 @@ ERROR_REASON_FEEDBACK_EXISTS: ErrorReason.ValueType  # 7
     {"project": "acme/chat", "id": "0192…"}
 """
 ERROR_REASON_FEEDBACK_PURGED: ErrorReason.ValueType  # 8
-"""ALREADY_EXISTS: the id was purged, and cannot be used again.
+"""ALREADY_EXISTS: the record with this id was purged, or removed at the end of its time; the id cannot be used again.
 
     {"project": "acme/chat", "id": "0192…"}
 """
@@ -297,5 +303,11 @@ ERROR_REASON_VALIDATION_TOO_EXPENSIVE: ErrorReason.ValueType  # 26
 """RESOURCE_EXHAUSTED: checking the records against their definitions would cost too much; send fewer or smaller ones.
 
     {"cost": "180000000", "limit": "100000000"}
+"""
+ERROR_REASON_UNDER_HOLD: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION: the project is under a legal hold, so that nothing that is stored in it may be removed or
+replaced. An operator puts and lifts it on the server's machine.
+
+    {"project": "acme/chat"}
 """
 global___ErrorReason = ErrorReason

@@ -58,6 +58,8 @@ class _ChangeKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """The record's content was replaced."""
     CHANGE_KIND_PURGED: _ChangeKind.ValueType  # 3
     """The record was removed for good."""
+    CHANGE_KIND_RETAINED: _ChangeKind.ValueType  # 4
+    """Records were removed for good at the end of their time, any number of them with one change."""
 
 class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
     """What a change did to a record."""
@@ -70,6 +72,8 @@ CHANGE_KIND_REPLACED: ChangeKind.ValueType  # 2
 """The record's content was replaced."""
 CHANGE_KIND_PURGED: ChangeKind.ValueType  # 3
 """The record was removed for good."""
+CHANGE_KIND_RETAINED: ChangeKind.ValueType  # 4
+"""Records were removed for good at the end of their time, any number of them with one change."""
 global___ChangeKind = ChangeKind
 
 @typing.final
@@ -314,6 +318,43 @@ class Feedback(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_trigger_ref", b"_trigger_ref"]) -> typing.Literal["trigger_ref"] | None: ...
 
 global___Feedback = Feedback
+
+@typing.final
+class Retained(google.protobuf.message.Message):
+    """What is left of records that a rule of retention has removed: how many, and not which. Their ids stay taken."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FEEDBACK_TYPE_FIELD_NUMBER: builtins.int
+    BEFORE_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    REMOVED_AT_FIELD_NUMBER: builtins.int
+    feedback_type: builtins.str
+    """The type of all of them; `*` when they were of any type, since the whole project was deleted."""
+    count: builtins.int
+    """How many records were removed by this change; 1 or more."""
+    @property
+    def before(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """All of them were created before this time. Records of the type that were created before it may still be there: they
+        are removed by later changes.
+        """
+
+    @property
+    def removed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When they were removed."""
+
+    def __init__(
+        self,
+        *,
+        feedback_type: builtins.str = ...,
+        before: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        count: builtins.int = ...,
+        removed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["before", b"before", "removed_at", b"removed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["before", b"before", "count", b"count", "feedback_type", b"feedback_type", "removed_at", b"removed_at"]) -> None: ...
+
+global___Retained = Retained
 
 @typing.final
 class Tombstone(google.protobuf.message.Message):

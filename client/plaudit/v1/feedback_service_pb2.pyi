@@ -1049,12 +1049,13 @@ class Change(google.protobuf.message.Message):
 
     FEEDBACK_FIELD_NUMBER: builtins.int
     TOMBSTONE_FIELD_NUMBER: builtins.int
+    RETAINED_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
     kind: plaudit.v1.feedback_pb2.ChangeKind.ValueType
-    """What happened."""
+    """What happened. Later versions may add kinds: skip a change whose kind you do not know, and keep its revision."""
     revision: builtins.int
-    """The number of the change in the project. Changes to records that were purged later are left out."""
+    """The number of the change in the project. Changes to records that were removed later are left out."""
     @property
     def feedback(self) -> plaudit.v1.feedback_pb2.Feedback:
         """The record after this change."""
@@ -1063,17 +1064,22 @@ class Change(google.protobuf.message.Message):
     def tombstone(self) -> plaudit.v1.feedback_pb2.Tombstone:
         """What is left of the record."""
 
+    @property
+    def retained(self) -> plaudit.v1.feedback_pb2.Retained:
+        """What is left of records that were removed at the end of their time; passes every filter."""
+
     def __init__(
         self,
         *,
         feedback: plaudit.v1.feedback_pb2.Feedback | None = ...,
         tombstone: plaudit.v1.feedback_pb2.Tombstone | None = ...,
+        retained: plaudit.v1.feedback_pb2.Retained | None = ...,
         kind: plaudit.v1.feedback_pb2.ChangeKind.ValueType = ...,
         revision: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["feedback", b"feedback", "subject", b"subject", "tombstone", b"tombstone"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "kind", b"kind", "revision", b"revision", "subject", b"subject", "tombstone", b"tombstone"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["subject", b"subject"]) -> typing.Literal["feedback", "tombstone"] | None: ...
+    def HasField(self, field_name: typing.Literal["feedback", b"feedback", "retained", b"retained", "subject", b"subject", "tombstone", b"tombstone"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "kind", b"kind", "retained", b"retained", "revision", b"revision", "subject", b"subject", "tombstone", b"tombstone"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["subject", b"subject"]) -> typing.Literal["feedback", "tombstone", "retained"] | None: ...
 
 global___Change = Change
 

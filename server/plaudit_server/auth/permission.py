@@ -22,6 +22,8 @@ class Right(StrEnum):
     IMPORT = "import"
     DEFINE = "define"
     CHECK = "check"
+    RETAIN = "set retention"
+    RETENTION = "see retention"
     TOKEN = "make tokens"
     SUBMIT = "submit"
     SHOW = "read its submission"
@@ -35,6 +37,8 @@ LOWEST_ROLES: Final[dict[Right, Role]] = {
     Right.IMPORT: Role.ADMINISTRATOR,
     Right.DEFINE: Role.ADMINISTRATOR,
     Right.CHECK: Role.EDITOR,
+    Right.RETAIN: Role.ADMINISTRATOR,
+    Right.RETENTION: Role.ADMINISTRATOR,
     Right.TOKEN: Role.WRITER,
 }
 """The lowest role that has a right. INFO is not about a project: it needs a principal and no role. SUBMIT and SHOW are
@@ -54,6 +58,7 @@ WRITES: Final = frozenset(
         Right.PURGE,
         Right.IMPORT,
         Right.DEFINE,
+        Right.RETAIN,
         Right.TOKEN,
         Right.SUBMIT,
     }

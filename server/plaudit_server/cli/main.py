@@ -9,8 +9,10 @@ import click
 
 from plaudit_server.cli.backup import backup, restore, verify
 from plaudit_server.cli.health import health
+from plaudit_server.cli.hold import hold
 from plaudit_server.cli.index import index
 from plaudit_server.cli.keys import keys
+from plaudit_server.cli.project import project
 from plaudit_server.cli.serve import serve, show_config
 from plaudit_server.cli.store import copy, migrate, store
 from plaudit_server.cli.tokens import tokens
@@ -27,5 +29,20 @@ def cli() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
-for command in (serve, show_config, health, keys, tokens, migrate, copy, backup, restore, verify, store, index):
+for command in (
+    serve,
+    show_config,
+    health,
+    keys,
+    tokens,
+    migrate,
+    copy,
+    backup,
+    restore,
+    verify,
+    store,
+    index,
+    hold,
+    project,
+):
     cli.add_command(command)

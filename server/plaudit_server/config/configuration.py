@@ -79,6 +79,11 @@ class Config:
         return bool(self.auth.api_keys or self.jwt.issuer or self.tls.client_ca)
 
     @property
+    def is_audited(self) -> bool:
+        """Whether writes and refusals are logged."""
+        return self.audit_log != "off" and (self.authenticated or self.audit_log != "auto")
+
+    @property
     def shown_store(self) -> str:
         """The store's URL with its password hidden, for logs."""
         return without_password(self.store)

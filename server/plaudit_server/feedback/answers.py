@@ -53,7 +53,7 @@ def batch_response(results: Iterable[Row | DomainError | None]) -> bytes:
 
 
 def watch_response(found: Changes, store_id: str = "") -> bytes:
-    """A WatchFeedbackResponse; a row is already field 1 of a Change."""
+    """A WatchFeedbackResponse; a row is already the subject of a Change."""
     parts = []
     for change in found.changes:
         facts = Change(kind=change.kind, revision=change.revision)  # type: ignore[arg-type]

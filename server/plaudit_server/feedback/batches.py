@@ -87,7 +87,7 @@ class SelectBatch(Read[Batch]):
         count = len(self._plain)
         has_payload = _PAYLOAD in self.columns
         for place, row in enumerate(rows):
-            if row[3] == ChangeKind.PURGED:
+            if row[3] >= ChangeKind.PURGED:  # nothing is left that a filter could look at
                 continue
             new = row[_FACTS : _FACTS + count]
             versions.append((*new, row[1]) if has_payload else tuple(new))

@@ -15,6 +15,7 @@ from plaudit_server.feedback.errors import (
     FeedbackNotFound,
     FeedbackNotUnique,
     NotOwner,
+    UnderHold,
     VersionMismatch,
 )
 from plaudit_server.feedback.held import Held, again, live, look_up
@@ -36,7 +37,7 @@ from plaudit_server.feedback.records import (
 from plaudit_server.query.tree import Operation
 from plaudit_server.store.base import Command, Insert, Statement, Steps
 from plaudit_server.store.counters import DAY
-from plaudit_server.store.ledger import Ledger
+from plaudit_server.store.ledger import Flag, Ledger
 from plaudit_server.store.prepared import Traits
 from plaudit_server.store.work import SERVER, Work
 
@@ -48,7 +49,8 @@ _TYPE: Final = CONTENT_COLUMNS.index("feedback_type")
 _ROW_TYPE: Final = FEEDBACK.place("feedback_type")
 _CREATED_AT: Final = FEEDBACK.place("created_at")
 
-_ID_BYTES: Final = 64  # the cost of an id to purge while it waits
+ID_BYTES: Final = 64
+"""The cost of an id to remove while it waits."""
 
 
 class WriteStatements:
@@ -135,7 +137,8 @@ class Create(Command[list[Row | DomainError]]):
 
 @dataclass(frozen=True, slots=True)
 class Replace(Command[Row]):
-    """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner, FeedbackNotUnique, Stale.
+    """Swap a record's content. Outcome: Row, or FeedbackNotFound, VersionMismatch, NotOwner, FeedbackNotUnique, Stale,
+    UnderHold.
 
     `expected_version` 0 means any. With `owner`, only a record of that owner is replaced. What the judgement refuses
     is the outcome, unless the content is there already.
@@ -191,6 +194,8 @@ class Replace(Command[Row]):
             there = yield from holder(ledger, key)
             if there not in (None, now.id):
                 return FeedbackNotUnique(project, record.feedback_type, there)
+        if ledger.flags & Flag.HELD:
+            return UnderHold(project)
         updated_at = ledger.tick()
         version = now.version + 1
         ledger.revision = revision = ledger.revision + 1
@@ -217,7 +222,7 @@ class Purged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Purge(Command[Purged]):
-    """Remove records by their ids. Outcome: Purged, or NotOwner.
+    """Remove records by their ids. Outcome: Purged, NotOwner, or UnderHold.
 
     `user_id` is who purges. `revisions` are those at which the records were found to match `filter`; a record with
     another one is removed if it matches still. With `owner`, a record of another owner refuses the whole. An id that
@@ -243,7 +248,7 @@ class Purge(Command[Purged]):
     @property
     def size(self) -> int:
         """The bytes of the ids."""
-        return _ID_BYTES * len(self.ids)
+        return ID_BYTES * len(self.ids)
 
     def removed(self, outcome: Any) -> int:
         """The purged records."""
@@ -263,6 +268,8 @@ class Purge(Command[Purged]):
                     return NotOwner(self.project, row[0])
         if not found:
             return Purged(0)
+        if ledger.flags & Flag.HELD:
+            return UnderHold(self.project)
         ids = bind_list([row[0] for row in found])
         yield Statement(sql.purge_history, (self.project, ids))
         yield Statement(sql.purge_live, (self.project, ids))

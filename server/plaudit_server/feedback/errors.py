@@ -68,6 +68,14 @@ class NotOwner(DomainError):
         self.id = id
 
 
+class UnderHold(DomainError):
+    """The project is under a legal hold: nothing that is stored in it may be removed or replaced."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(project)
+        self.project = project
+
+
 class RevisionOutOfRange(DomainError):
     """A watch was to start above the project's revision."""
 
@@ -122,7 +130,7 @@ def _feedback_purged(error: FeedbackPurged) -> Problem:
     return _of_record(
         grpc.StatusCode.ALREADY_EXISTS,
         ErrorReason.ERROR_REASON_FEEDBACK_PURGED,
-        f"feedback {error.id} was purged; its id is not used again",
+        f"feedback {error.id} was removed; its id is not used again",
         error,
     )
 
@@ -160,6 +168,16 @@ def _not_owner(error: NotOwner) -> Problem:
         reason(ErrorReason.ERROR_REASON_PERMISSION_DENIED),
         "the record belongs to another principal; a writer may change only its own",
         {"project": error.project, "right": "edit"},
+    )
+
+
+@describe.register
+def _under_hold(error: UnderHold) -> Problem:
+    return Problem(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        reason(ErrorReason.ERROR_REASON_UNDER_HOLD),
+        "the project is under a legal hold: nothing in it may be removed or replaced until an operator lifts it",
+        {"project": error.project},
     )
 
 

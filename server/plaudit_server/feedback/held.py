@@ -10,7 +10,7 @@ from plaudit_server.errors import DomainError
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackPurged
 from plaudit_server.feedback.records import CONTENT_COLUMNS, OWNER, ChangeKind, Record, Row
 from plaudit_server.store.base import Many, Statement, Steps
-from plaudit_server.store.ledger import Ledger
+from plaudit_server.store.ledger import Flag, Ledger
 from plaudit_server.store.prepared import Traits
 
 _REPLACED: Final = int(ChangeKind.REPLACED)
@@ -25,6 +25,12 @@ class HeldStatements:
             "SELECT id, version FROM feedback WHERE project = ? AND id {in}"
             " UNION ALL SELECT id, version FROM feedback_history WHERE project = ? AND id {in} AND version = 0"
             " UNION ALL SELECT id, -1 FROM feedback_alias WHERE project = ? AND id {in}"
+        )
+        # OFFSET keeps it from becoming a join, which may be planned as a scan of the whole table.
+        is_gone = f"g.project = ? AND g.id = {traits.uuid_bytes.format('asked.ref')} LIMIT 1 OFFSET 0"
+        self.taken_or_gone = self.taken + traits.sql(
+            f" UNION ALL SELECT asked.ref, 0 FROM {traits.list_table} AS asked"
+            f" WHERE EXISTS (SELECT 1 FROM feedback_gone AS g WHERE {is_gone})"
         )
         self.live = traits.sql(
             f"SELECT f.head, {{payload:f}}, f.id, f.version, f.kind, f.created_at, {OWNER},"
@@ -64,6 +70,10 @@ class HeldTogether:
             + " UNION ALL "
             + among("feedback_alias", "-1")
         )
+        self.taken_or_gone = self.taken + traits.sql(
+            " UNION ALL SELECT asked.project, asked.id, 0 FROM asked WHERE EXISTS (SELECT 1 FROM feedback_gone AS g"
+            f" WHERE g.project = asked.project AND g.id = {traits.uuid_bytes.format('asked.id')} LIMIT 1 OFFSET 0)"
+        )
 
 
 class Held(NamedTuple):
@@ -90,14 +100,31 @@ class Live(NamedTuple):
     content: tuple[Any, ...]
 
 
-def look_up(ledger: Ledger, ids: Sequence[str]) -> Steps[dict[str, Held | None]]:
-    """Which of the ids are held, and by what; None for a purged one."""
-    statements, project, bind_list = ledger.sql.of(HeldStatements), ledger.project, ledger.sql.traits.bind_list
-    bound = bind_list(ids)
-    taken = Statement(statements.taken, (project, bound, project, bound, project, bound))
+def taken(ledger: Ledger, ids: Sequence[str]) -> Steps[list[Any]]:
+    """Those of the ids that are held, each with the version of its record; 0: it was removed; -1: it is another name.
+
+    One statement, which looks at the ids of records that are gone only where the project has some.
+    """
+    statements, project = ledger.sql.of(HeldStatements), ledger.project
+    has_gone = ledger.flags & Flag.GONE
+    bound = ledger.sql.traits.bind_list(ids)
+    params = project, bound, project, bound, project, bound
+    asked = (
+        Statement(statements.taken_or_gone, (*params, bound, project))
+        if has_gone
+        else Statement(statements.taken, params)
+    )
     if ledger.together:
-        taken = taken._replace(many=Many(ledger.sql.of(HeldTogether).taken, [(project, id) for id in ids]))
-    found = yield taken
+        together = ledger.sql.of(HeldTogether)
+        text = together.taken_or_gone if has_gone else together.taken
+        asked = asked._replace(many=Many(text, [(project, id) for id in ids]))
+    return (yield asked)
+
+
+def look_up(ledger: Ledger, ids: Sequence[str]) -> Steps[dict[str, Held | None]]:
+    """Which of the ids are held, and by what; None for that of a record that was removed."""
+    statements, project, bind_list = ledger.sql.of(HeldStatements), ledger.project, ledger.sql.traits.bind_list
+    found = yield from taken(ledger, ids)
     held: dict[str, Held | None] = {}
     if not found:
         return held

@@ -11,13 +11,13 @@ from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.aliases import targets
 from plaudit_server.feedback.commands import Create, bytes_of
-from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, FeedbackPurged
-from plaudit_server.feedback.held import Held, HeldStatements, again, look_up
+from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, FeedbackPurged, UnderHold
+from plaudit_server.feedback.held import Held, again, look_up, taken
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
 from plaudit_server.feedback.places import Places, Stored, content_in, owner_of, row_of
 from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
 from plaudit_server.store.base import Command, Statement, Steps
-from plaudit_server.store.ledger import Ledger
+from plaudit_server.store.ledger import Flag, Ledger
 from plaudit_server.store.prepared import Traits
 from plaudit_server.store.work import SERVER, Work
 
@@ -137,15 +137,14 @@ class _Deciding:
 
     def _look_up_rows(self, ids: Sequence[str]) -> Steps[None]:
         ledger, project = self._ledger, self._command.project
-        bind_list = ledger.sql.traits.bind_list
-        bound = bind_list(ids)
-        taken = yield Statement(ledger.sql.of(HeldStatements).taken, (project, bound, project, bound, project, bound))
-        alive = {id for id, version in taken if version > 0}
-        self._gone = {id for id, version in taken if version == 0}
-        self._names = yield from targets(ledger.sql, project, [id for id, version in taken if version < 0])
+        found = yield from taken(ledger, ids)
+        alive = {id for id, version in found if version > 0}
+        self._gone = {id for id, version in found if version == 0}
+        self._names = yield from targets(ledger.sql, project, [id for id, version in found if version < 0])
         alive |= set(self._names.values())
         if alive:
-            rows = yield Statement(ledger.sql.of(ImportStatements).rows, (project, bind_list(sorted(alive))))
+            bound = ledger.sql.traits.bind_list(sorted(alive))
+            rows = yield Statement(ledger.sql.of(ImportStatements).rows, (project, bound))
             self._rows = {row[_ID]: tuple(row) for row in rows}
         self._gone |= {name for name, id in self._names.items() if id not in self._rows}
 
@@ -218,6 +217,8 @@ class _Deciding:
         if isinstance(key, DomainError):
             return key
         assert record.updated_at is not None
+        if self._ledger.flags & Flag.HELD:
+            return UnderHold(record.project)
         version = max(there[_VERSION] + 1, record.version or 1)
         row, after = self.places.swap(there, record, content, record.updated_at, version, key)
         self._rows[there[_ID]] = after

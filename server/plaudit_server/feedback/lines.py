@@ -42,17 +42,17 @@ class Portion:
     columns: frozenset[str]
     rows: Rows
     places: list[int]
-    purged: list[int]
-    """The places of purges among the changes: they pass every filter."""
+    removals: list[int]
+    """The places of removals among the changes: they pass every filter."""
     readers: int = 0
     """How many lines put it through their filters now."""
     is_dropped: bool = False
 
     def passing(self, numbers: list[int]) -> list[Change]:
-        """The changes of which a version has one of these numbers, and all purges."""
+        """The changes of which a version has one of these numbers, and all removals."""
         first, end = self.rows.first, self.rows.end
         places = {self.places[number - first] for number in numbers if first <= number < end}
-        return [self.changes[place] for place in sorted(places.union(self.purged))]
+        return [self.changes[place] for place in sorted(places.union(self.removals))]
 
 
 class Line:
@@ -161,12 +161,12 @@ class Line:
         return found
 
     def _give(self, portions: list[Portion], feeds: dict[Feed, Filter], found: dict[Filter, list[int]]) -> None:
-        purges = any(portion.purged for portion in portions)
+        removals = any(portion.removals for portion in portions)
         for feed, filter in feeds.items():
             numbers = found.get(filter)
             if numbers is None:
                 feed.miss(self._reaching)
-            elif numbers or purges:
+            elif numbers or removals:
                 for portion in portions:
                     if passing := portion.passing(numbers):
                         feed.add(Changes(passing, portion.revision))

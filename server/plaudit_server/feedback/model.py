@@ -18,6 +18,7 @@ from plaudit_server.feedback.errors import (
     FeedbackNotFound,
     FeedbackPurged,
     NotOwner,
+    UnderHold,
     VersionMismatch,
 )
 from plaudit_server.feedback.importing import Existing, Fate, Import, Imported
@@ -38,7 +39,17 @@ from plaudit_server.feedback.reads import (
     SelectVersions,
     Versions,
 )
-from plaudit_server.feedback.records import CONTENT_COLUMNS, ChangeKind, Record, Row, Tombstone, content_of, seal
+from plaudit_server.feedback.records import (
+    CONTENT_COLUMNS,
+    ChangeKind,
+    Record,
+    Retained,
+    Row,
+    Tombstone,
+    content_of,
+    seal,
+)
+from plaudit_server.feedback.retaining import Due, FindDue, Removed, Retain, wire_form
 from plaudit_server.query.evaluate import matches, sort_key
 from plaudit_server.query.tree import Operation
 from plaudit_server.store.ledger import ProjectRevision, ProjectRevisions
@@ -90,6 +101,10 @@ class _Project:
 
     records: dict[str, list[_Version]] = field(default_factory=dict)
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    notes: list[Change] = field(default_factory=list)
+    """The changes that are about no one record."""
+    held: bool = False
     revision: int = 0
     time: int = 0
 
@@ -97,6 +112,8 @@ class _Project:
         twin = copy(self)
         twin.records = {id: list(versions) for id, versions in self.records.items()}
         twin.tombstones = dict(self.tombstones)
+        twin.gone = set(self.gone)
+        twin.notes = list(self.notes)
         return twin
 
     def in_time(self) -> list[_Version]:
@@ -131,6 +148,7 @@ class FeedbackModel:
             SelectChanges: lambda read: self.changes(read.project, read.after, read.filter, read.limit, read.max_bytes),
             FindMatches: self.find_matches,
             FindIds: self.find_ids,
+            FindDue: self.find_due,
             ProjectRevision: lambda read: self._project(read.project).revision,
             ProjectRevisions: lambda read: {
                 project: self._projects[project].revision for project in read.projects if project in self._projects
@@ -143,6 +161,7 @@ class FeedbackModel:
             React: self._react,
             ClearReaction: self._clear_reaction,
             Purge: self._purge,
+            Retain: self._retain,
         }
 
     def revision(self, project: str) -> int:
@@ -185,6 +204,8 @@ class FeedbackModel:
             return Imported(Fate.THERE, newest.row())
         if existing is Existing.KEEP or record.updated_at is None or record.updated_at <= newest.updated_at:
             return Imported(Fate.KEPT, newest.row())
+        if project.held:
+            return UnderHold(record.project)
         project.revision += 1
         number = max(newest.version + 1, record.version or 1)
         at = newest.created_at, record.updated_at
@@ -195,7 +216,7 @@ class FeedbackModel:
     def _create_one(self, record: Record, given: Record | None = None) -> Row | DomainError:
         """With `given`, whose stamps are kept, an import."""
         project = self._project(record.project)
-        if record.id in project.tombstones:
+        if record.id in project.tombstones or record.id in project.gone:
             return FeedbackPurged(record.project, record.id)
         if record.id in project.records:
             first, newest = project.records[record.id][0], project.records[record.id][-1]
@@ -223,6 +244,8 @@ class FeedbackModel:
             return newest.row()
         if expected not in (0, newest.version):
             return VersionMismatch(command.project, record.id, expected, newest.version)
+        if project.held:
+            return UnderHold(command.project)
         project.revision += 1
         version = _Version(
             record,
@@ -249,6 +272,8 @@ class FeedbackModel:
             for version in doomed:
                 if version.owner != command.owner:
                     return NotOwner(command.project, version.record.id)
+        if doomed and project.held:
+            return UnderHold(command.project)
         if doomed:
             at = self._tick(project)
             for version in doomed:
@@ -289,6 +314,33 @@ class FeedbackModel:
                 return NotOwner(find.project, version.record.id)
         return [project.match(version) for version in found]
 
+    def find_due(self, find: FindDue) -> Due:
+        """The oldest records whose time is over."""
+        project = self._project(find.project)
+        due = [row for row in project.in_time() if _is_due(row, find.feedback_type, find.before)]
+        due = [row for row in due if row.key > find.after][: find.limit]
+        return Due([project.match(row) for row in due], due[-1].key if len(due) == find.limit else None)
+
+    def _retain(self, command: Retain) -> Any:
+        project = self._project(command.project)
+        due = [row for row in project.in_time() if _is_due(row, command.feedback_type, command.before)]
+        ids = [row.record.id for row in due if row.record.id in command.ids]
+        if not ids:
+            return Removed(0)
+        if project.held:
+            return UnderHold(command.project)
+        for id in ids:
+            del project.records[id]
+        project.gone.update(ids)
+        project.revision += 1
+        row = wire_form(Retained(command.feedback_type, command.before, len(ids), self._tick(project)))
+        project.notes.append(Change(project.revision, ChangeKind.RETAINED, row, None))
+        return Removed(len(ids))
+
+    def hold(self, project: str, held: bool) -> None:
+        """Put a project under a legal hold, or lift it."""
+        self._project(project).held = held
+
     def _react(self, command: React) -> Any:
         reaction, project = command.reaction, command.project
         mine = reaction.mine(self._reacted(reaction))
@@ -304,7 +356,9 @@ class FeedbackModel:
         reaction = command.reaction
         ids = [each.first_id for each in reaction.mine(self._reacted(reaction))]
         if ids:
-            self._purge(Purge(command.project, reaction.viewer.owner, ids))
+            purged = self._purge(Purge(command.project, reaction.viewer.owner, ids))
+            if isinstance(purged, DomainError):
+                return purged
         summary = reaction.summary(self._reacted(reaction))
         return Reacting(bool(ids), summary, None, self.revision(command.project))
 
@@ -390,7 +444,12 @@ def _same_but_for_the_user(a: Record, b: Record) -> bool:
     return all(getattr(a, name) == getattr(b, name) for name in names) and same_content(a.payload, b.payload)
 
 
+def _is_due(row: _Version, feedback_type: str | None, before: int) -> bool:
+    return feedback_type in (row.record.feedback_type, None) and row.created_at < before
+
+
 def _changes(project: _Project, filter: Operation | None) -> Iterator[Change]:
+    yield from project.notes
     for tombstone in project.tombstones.values():
         yield Change(tombstone.revision, ChangeKind.PURGED, None, tombstone)
     for versions in project.records.values():

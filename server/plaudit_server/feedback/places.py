@@ -12,7 +12,7 @@ from typing import Any, Final
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.aliases import ALIAS
-from plaudit_server.feedback.errors import FeedbackNotUnique
+from plaudit_server.feedback.errors import FeedbackNotUnique, UnderHold
 from plaudit_server.feedback.held import Held
 from plaudit_server.feedback.judging import Verdict
 from plaudit_server.feedback.records import (
@@ -26,7 +26,7 @@ from plaudit_server.feedback.records import (
     seal,
 )
 from plaudit_server.store.base import Insert, Statement, Steps
-from plaudit_server.store.ledger import Ledger
+from plaudit_server.store.ledger import Flag, Ledger
 from plaudit_server.store.prepared import Traits
 
 Stored = tuple[Any, ...]
@@ -111,6 +111,8 @@ class Places:
         if content_in(there) == content and same_content(record.payload, there[_PAYLOAD]):
             row, version = row_of(there), there[_VERSION]
             self.ledger.repeated += 1
+        elif self.ledger.flags & Flag.HELD:
+            return UnderHold(record.project)
         else:
             version = there[_VERSION] + 1
             row, _ = self.swap(there, record, content, self.ledger.tick(), version, key)

@@ -311,12 +311,14 @@ class Purging:
             self._told(outcome.purged)
 
 
-def slices(matches: Sequence[Match]) -> Iterator[Sequence[Match]]:
-    """Cut matches so that each part has at most SLICE_ROWS of them and SLICE_BYTES, or one."""
+def slices(
+    matches: Sequence[Match], rows: int = SLICE_ROWS, most_bytes: int = SLICE_BYTES
+) -> Iterator[Sequence[Match]]:
+    """Cut matches so that each part has at most the given numbers of rows and bytes, or one row."""
     start, size = 0, 0
     for index, match in enumerate(matches):
         size += match.size
-        if index > start and (index - start >= SLICE_ROWS or size > SLICE_BYTES):
+        if index > start and (index - start >= rows or size > most_bytes):
             yield matches[start:index]
             start, size = index, match.size
     if start < len(matches):

@@ -85,7 +85,10 @@ class Versions(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One step of a project's history: the record as it then became, or its tombstone."""
+    """One step of a project's history: the record as it then became, its tombstone, or what of many records is left.
+
+    The last has a row of its own kind, which like a record's is the part of the message that says what there is.
+    """
 
     revision: int
     kind: ChangeKind
@@ -313,7 +316,7 @@ class SelectVersions(Read[Versions]):
 
 @dataclass(frozen=True, slots=True)
 class SelectChanges(Read[Changes]):
-    """Changes above revision `after`; those that pass the filter: on the new or the old version, or a purge.
+    """Changes above revision `after`; those that pass the filter: on the new or the old version, or a removal.
 
     One read looks at a bounded number of revisions; the caller repeats it until it has caught up. No snapshot is
     needed: rows that are read after the revision include all up to it.
@@ -376,7 +379,7 @@ def change_of(row: Sequence[Any]) -> Change:
 
 
 def _passes(sql: Prepared, project: str, filter: Operation | None, old: Sql | None, alias: str) -> Sql:
-    """The filter of a watch, as a further condition: on a version or the one before it; a purge always passes.
+    """The filter of a watch, as a further condition: on a version or the one before it; a removal always passes.
 
     `old` is that on the one before it, in the table `o`.
     """
@@ -384,7 +387,7 @@ def _passes(sql: Prepared, project: str, filter: Operation | None, old: Sql | No
         return Sql("")
     new = compile_filter(filter, sql.traits.dialect, alias)
     text = (
-        f" AND ({alias}.kind = {_PURGED} OR ({new.text}) OR ({alias}.kind = {_REPLACED} AND EXISTS ("
+        f" AND ({alias}.kind >= {_PURGED} OR ({new.text}) OR ({alias}.kind = {_REPLACED} AND EXISTS ("
         f"SELECT 1 FROM feedback_history AS o WHERE o.project = {sql.traits.placeholder} AND o.id = {alias}.id"
         f" AND o.version = {alias}.version - 1 AND ({old.text}))))"
     )

@@ -28,6 +28,8 @@ class ChangeKind(IntEnum):
     CREATED = 1
     REPLACED = 2
     PURGED = 3
+    RETAINED = 4
+    """Records were removed at the end of their time, any number of them with one change."""
 
 
 class Tombstone(NamedTuple):
@@ -39,6 +41,19 @@ class Tombstone(NamedTuple):
     user_id: str
     purged_at: int
     revision: int
+
+
+class Retained(NamedTuple):
+    """What is left of records that were removed at the end of their time with one change.
+
+    They were of one type, or of any if it is None, and created before `before`; removed at `at`: both times in
+    microseconds since 1970 UTC.
+    """
+
+    feedback_type: str | None
+    before: int
+    rows: int
+    at: int
 
 
 class Row(NamedTuple):
@@ -162,7 +177,17 @@ FEEDBACK: Final = _table("feedback", "records")
 """The newest version of each record."""
 
 HISTORY: Final = _table("feedback_history", "versions and tombstones")
+"""Versions that were replaced; tombstones, whose version is 0; a row for each change that is about no one record."""
+
+GONE: Final = Table(
+    name="feedback_gone",
+    title="ids of removed records",
+    columns=("project", "id"),
+    placement=Placement.BY_PROJECT,
+    order=("id",),
+    types={"id": "bytea"},
+)
+"""The ids of records that were removed at the end of their time, as 16 bytes each, so that none is used again."""
 
 OWNER: Final = "coalesce(f.owner, f.user_id)"
 """The SQL for whose record a row is; one from before owners were stored is its last writer's."""
-"""Versions that were replaced, and tombstones, whose version is 0."""

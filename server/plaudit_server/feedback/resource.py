@@ -11,7 +11,8 @@ from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.commands import COMMANDS
 from plaudit_server.feedback.errors import WatcherTooSlow
 from plaudit_server.feedback.reacting import ClearReaction, React
-from plaudit_server.feedback.records import FEEDBACK, HISTORY
+from plaudit_server.feedback.records import FEEDBACK, GONE, HISTORY
+from plaudit_server.feedback.retaining import Retain
 from plaudit_server.feedback.servicer import FeedbackService
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.rpc.declare import Bounded, Kind, ProjectIn, Rpc, Service, no_rows, one_row, rows_in
@@ -113,9 +114,9 @@ def _start(parts: Parts) -> Running:
 
 RESOURCE: Final = Resource(
     name="feedback",
-    tables=(FEEDBACK, HISTORY, ALIAS, COUNT),
+    tables=(FEEDBACK, HISTORY, ALIAS, GONE, COUNT),
     services=(SERVICE,),
-    commands=(*COMMANDS, React, ClearReaction),
+    commands=(*COMMANDS, React, ClearReaction, Retain),
     refusals=(WatcherTooSlow.counted_as,),
     start=_start,
 )

@@ -148,8 +148,8 @@ class Tail:
             return False
         rows = Rows(self._next, names, batch.versions)
         self._next = rows.end
-        purged = [place for place, change in enumerate(batch.changes) if change.kind is ChangeKind.PURGED]
-        portion = Portion(start, batch.revision, batch.changes, _size(batch), columns, rows, batch.places, purged)
+        removals = [place for place, change in enumerate(batch.changes) if change.kind >= ChangeKind.PURGED]
+        portion = Portion(start, batch.revision, batch.changes, _size(batch), columns, rows, batch.places, removals)
         self.window.append(portion)
         self._shorten()
         if batch.versions:

@@ -13,6 +13,7 @@ from plaudit_server.ops.reading import batches, read_standings
 from plaudit_server.store import transfer
 from plaudit_server.store.base import Reading, SqlEngine, Statement, Steps, Table
 from plaudit_server.store.counters import day_text, differences
+from plaudit_server.store.ledger import Flag
 from plaudit_server.store.prepared import Prepared
 from plaudit_server.store.transfer import Standing, Stored
 
@@ -44,8 +45,8 @@ async def verified(engine: SqlEngine, progress: Progress = lambda *_: None) -> V
     """Check every row of every project: the rows of a project that is written to meanwhile are those of before.
 
     Each revision was given out once and is not above the project's; what is in the columns is what clients get; no
-    version is of a record that is not there; no purged record has content, or is there; counters say how many
-    records there are.
+    version is of a record that is not there; no purged record has content, or is there; no id of a record that was
+    removed at the end of its time is there again; counters say how many records there are.
     """
     found = Verified()
     for standing in await read_standings(engine):
@@ -73,6 +74,8 @@ async def _project(engine: SqlEngine, standing: Standing, found: Verified, progr
             f"{standing.project}: {feedback_type}: {day_text(day)} has {abs(difference)} records "
             f"{'more' if difference > 0 else 'fewer'} than its counter says"
         )
+    if not standing.flags & Flag.GONE and await engine.read(Reading(lambda sql: any_gone(sql, standing.project))):
+        found.note(f"{standing.project}: has ids of removed records, and does not look at them")
     for title, statement in _CROSSWISE.items():
         for (id,) in await engine.read(Reading(_asking(statement, standing.project))):
             found.note(f"{standing.project}: {id}: {title}")
@@ -90,6 +93,10 @@ def _check(table: Table, row: Stored, standing: Standing, seen: bytearray, found
     if seen[revision // 8] >> revision % 8 & 1:
         found.note(f"{where}: has the revision {revision}, which another row has")
     seen[revision // 8] |= 1 << revision % 8
+    if column("kind") == int(ChangeKind.RETAINED):
+        if column("version") or column("payload") or column("id") != str(revision):
+            found.note(f"{where}: is about no one record, and has content")
+        return
     if column("kind") == int(ChangeKind.PURGED):
         if column("head") or column("version") or column("payload") not in ("", "{}"):
             found.note(f"{where}: was purged and has content")
@@ -106,21 +113,31 @@ def _check(table: Table, row: Stored, standing: Standing, seen: bytearray, found
         found.note(f"{where}: clients get another created_at than what is in its columns")
 
 
+def any_gone(sql: Prepared, project: str) -> Steps[bool]:
+    """Whether ids of removed records of a project are kept."""
+    return bool((yield Statement(sql.traits.sql("SELECT 1 FROM feedback_gone WHERE project = ? LIMIT 1"), (project,))))
+
+
 def _asking(statement: str, project: str) -> Callable[[Prepared], Steps[list[Any]]]:
     def steps(sql: Prepared) -> Steps[list[Any]]:
-        rows = yield Statement(sql.traits.sql(statement), (project, int(ChangeKind.PURGED), _SHOWN))
+        text = sql.traits.sql(statement.replace("{uuid}", sql.traits.uuid_bytes.format("f.id")))
+        rows = yield Statement(text, (project, int(ChangeKind.PURGED), _SHOWN))
         return rows
 
     return steps
 
 
 _CROSSWISE: Final = {
+    "was removed at the end of its time, and is there": (
+        "SELECT f.id FROM feedback AS f JOIN feedback_gone AS g ON g.project = f.project AND g.id = {uuid}"
+        " WHERE f.project = ? AND f.kind < ? LIMIT ?"
+    ),
     "was purged, and is there": (
         "SELECT f.id FROM feedback AS f JOIN feedback_history AS h ON h.project = f.project AND h.id = f.id"
         " WHERE f.project = ? AND h.kind = ? LIMIT ?"
     ),
     "has versions, and is neither there nor purged": (
-        "SELECT h.id FROM feedback_history AS h WHERE h.project = ? AND h.kind <> ?"
+        "SELECT h.id FROM feedback_history AS h WHERE h.project = ? AND h.kind < ?"
         " AND NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.project = h.project AND f.id = h.id) LIMIT ?"
     ),
 }

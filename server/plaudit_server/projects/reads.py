@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from plaudit_server.config.grants import matches
 from plaudit_server.store.base import Read, Statement, Steps
+from plaudit_server.store.ledger import Flag
 from plaudit_server.store.prepared import Prepared
 
 EVERYWHERE: Final = "*"
@@ -50,7 +51,8 @@ class SelectProjects(Read[list[ProjectRow]]):
         condition = " OR ".join(["(project >= ? AND project <= ?)"] * len(ranges)) or "1 = 1"
         text = sql.traits.sql(
             "SELECT project, revision, last_created_at, revision = counted FROM project"
-            f" WHERE project > ? AND revision > 0 AND ({condition}) ORDER BY project LIMIT ?"
+            f" WHERE project > ? AND revision > 0 AND flags & {int(Flag.DELETED)} = 0 AND ({condition})"
+            " ORDER BY project LIMIT ?"
         )
         bounds = [bound for pair in ranges for bound in pair]
         after = self.after

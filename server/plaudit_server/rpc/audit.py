@@ -41,6 +41,18 @@ def audit(call: Call, code: grpc.StatusCode) -> None:
         audit_logger.info("%s", json.dumps(line, ensure_ascii=False))
 
 
+def note_own(act: str, project: str, rows: int, **facts: object) -> None:
+    """Log a line of JSON for what the server, or an operator on its machine, did to a project by itself."""
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "act": act,
+        "project": project,
+        "rows": rows,
+        **facts,
+    }
+    audit_logger.info("%s", json.dumps(line, ensure_ascii=False))
+
+
 class AuditLog:
     """Where audit lines go; a thread of its own writes them, so that a slow disk delays no call."""
 

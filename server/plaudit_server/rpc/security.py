@@ -44,6 +44,6 @@ def security(config: Config, authenticator: Authenticator, verify: VerifyToken |
         steps.append(Permission())
     gates.append(admission.own)
     steps.append(accounting)
-    if config.audit_log != "off" and (config.authenticated or config.audit_log != "auto"):
+    if config.is_audited:
         observers.append(audit)
     return Security(admission, gates, steps, observers, recheck)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntFlag
 from itertools import groupby
 from typing import Any, Final
 
@@ -27,11 +28,24 @@ from plaudit_server.store.work import Lane
 PROJECT: Final = Table(
     name="project",
     title="projects",
-    columns=("project", "revision", "last_created_at", "definitions", "counted"),
+    columns=("project", "revision", "last_created_at", "definitions", "counted", "flags"),
     placement=Placement.BY_PROJECT,
     order=("project",),
     copied=False,  # a copy makes each row itself, as the sign that it has begun with that project
 )
+
+
+class Flag(IntFlag):
+    """What may be true of a whole project, and is known with its lock; the numbers are stored."""
+
+    HELD = 1
+    """It is under a legal hold: nothing that is stored may be removed or replaced."""
+    GONE = 2
+    """Ids of its records are in the table of those that are gone."""
+    RULES = 4
+    """It has rules of retention, or had some."""
+    DELETED = 8
+    """Everything in it was deleted, and nothing was stored since then."""
 
 
 def microseconds() -> int:
@@ -54,13 +68,19 @@ class LedgerStatements:
         # A write on every engine, and no lock by SELECT: on Citus FOR UPDATE does not hold up the move of a distributed
         # table's shard, and what was read under it may be out of date when the transaction first writes.
         self.lock = traits.sql(
-            "UPDATE project SET revision = revision WHERE project = ? RETURNING revision, last_created_at, definitions"
+            "UPDATE project SET revision = revision WHERE project = ?"
+            " RETURNING revision, last_created_at, definitions, flags"
         )
         self.make = None if traits.make_project is None else traits.sql(traits.make_project)
         self.move = traits.sql(
             "INSERT INTO project (project, revision, last_created_at, definitions, counted) VALUES (?, ?, ?, ?, ?)"
             + _MOVED
         )
+        self.raise_flags = traits.sql(
+            "INSERT INTO project (project, revision, last_created_at, definitions, flags) VALUES (?, 0, 0, 0, ?)"
+            " ON CONFLICT (project) DO UPDATE SET flags = project.flags | excluded.flags"
+        )
+        self.set_flags = traits.sql("UPDATE project SET flags = ? WHERE project = ?")
         self.revision = traits.sql("SELECT revision FROM project WHERE project = ?")
 
 
@@ -81,7 +101,7 @@ class TogetherStatements:
         self.lock_free = traits.sql(
             "WITH free AS (SELECT project FROM project WHERE project = ANY(?) ORDER BY project FOR UPDATE SKIP LOCKED)"
             " UPDATE project SET revision = project.revision FROM free WHERE project.project = free.project"
-            " RETURNING project.project, project.revision, project.last_created_at, project.definitions"
+            " RETURNING project.project, project.revision, project.last_created_at, project.definitions, project.flags"
         )
         # Of a project that another writer is making at this moment it waits to hear what becomes of it.
         self.make_missing = traits.sql(
@@ -138,7 +158,7 @@ def _kind(command: Command[Any]) -> type[Command[Any]]:
     return type(command)
 
 
-def lock_free(sql: Prepared, projects: Sequence[str]) -> Steps[dict[str, tuple[int, int, int]]]:
+def lock_free(sql: Prepared, projects: Sequence[str]) -> Steps[dict[str, tuple[int, int, int, int]]]:
     """Lock those of the projects that no other writer holds, and read where they stand; the others are left out.
 
     The first statement of a transaction that writes to several projects is the first of these.
@@ -146,16 +166,16 @@ def lock_free(sql: Prepared, projects: Sequence[str]) -> Steps[dict[str, tuple[i
     statements = sql.of(TogetherStatements)
     bind_list = sql.traits.bind_list
     found = yield Statement(statements.lock_free, (bind_list(projects),))
-    locked = {project: (revision, time, definitions) for project, revision, time, definitions in found}
+    locked = {project: (revision, time, definitions, flags) for project, revision, time, definitions, flags in found}
     missing = [project for project in projects if project not in locked]
     if missing:
         made = yield Statement(statements.make_missing, (bind_list(missing),))
-        locked |= {project: (0, 0, 0) for (project,) in made}
+        locked |= {project: (0, 0, 0, 0) for (project,) in made}
     return locked
 
 
-def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int]]:
-    """Keep other writers out of a project until the transaction ends; its revision, clock and changes of definitions.
+def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int, int]]:
+    """Keep other writers out of a project until the transaction ends; its revision, clock, definitions and flags.
 
     The first statement of every transaction that writes to a project is the first of these.
     """
@@ -164,13 +184,18 @@ def lock(sql: Prepared, project: str) -> Steps[tuple[int, int, int]]:
     if not rows and statements.make is not None:
         yield Statement(statements.make, (project,))
         rows = yield Statement(statements.lock, (project,))
-    return (rows[0][0], rows[0][1], rows[0][2]) if rows else (0, 0, 0)
+    return (rows[0][0], rows[0][1], rows[0][2], rows[0][3]) if rows else (0, 0, 0, 0)
 
 
 def move(sql: Prepared, project: str, revision: int, last_created_at: int, definitions: int) -> Statement:
     """The statement that stores where a project stands."""
     params = (project, revision, last_created_at, definitions, revision)
     return Statement(sql.of(LedgerStatements).move, params, silent=True)
+
+
+def raise_flags(sql: Prepared, project: str, flags: int) -> Statement:
+    """The statement that adds to a project's flags, and makes its row if there is none."""
+    return Statement(sql.of(LedgerStatements).raise_flags, (project, flags))
 
 
 def revision(sql: Prepared, project: str) -> Steps[int]:
@@ -234,6 +259,8 @@ class Ledger:
         self.revision = 0
         self.definitions = 0
         """How often the project's definitions have changed."""
+        self.flags = 0
+        """What is true of the whole project: see Flag."""
         self.repeated = 0
         """How many rows were already stored as they would have been stored."""
         self.ahead = 0
@@ -251,9 +278,9 @@ class Ledger:
         """Keep other writers out, and read where the project stands."""
         self.begin(*(yield from lock(self.sql, self.project)))
 
-    def begin(self, revision: int, time: int, definitions: int, *, together: bool = False) -> None:
+    def begin(self, revision: int, time: int, definitions: int, flags: int, *, together: bool = False) -> None:
         """Go on from where the project stands, which is locked; `together` with others in the same transaction."""
-        self.revision, self._time, self.definitions = revision, time, definitions
+        self.revision, self._time, self.definitions, self.flags = revision, time, definitions, flags
         self._first = revision, definitions
         self.ahead = max(0, time - self._now)
         self.together = together
@@ -273,11 +300,22 @@ class Ledger:
         else:
             yield from add(self.sql, counts)
         yield statement
+        if self.flags & Flag.DELETED and self.revision > self._first[0]:
+            self.flags &= ~Flag.DELETED
+            yield Statement(self.sql.of(LedgerStatements).set_flags, (self.flags, self.project))
+        self._first = self.revision, self.definitions
+        self._counts.clear()
 
     def count(self, feedback_type: str, created_at: int, records: int = 1) -> None:
         """Note that records of a type and a time are there now, or with a negative number that they are gone."""
         key = feedback_type, created_at // DAY
         self._counts[key] = self._counts.get(key, 0) + records
+
+    def raise_flag(self, flag: Flag) -> Steps[None]:
+        """Let something be true of the project from now on."""
+        if not self.flags & flag:
+            yield raise_flags(self.sql, self.project, flag)
+            self.flags |= flag
 
     def tick(self) -> int:
         """The next time of the project's clock, which never stands still nor goes back."""

@@ -25,6 +25,8 @@ class Traits:
     """A table with the texts of such a list in its column `ref`, to be given a name."""
     text_bytes: str
     """The text column `{}` as bytes."""
+    uuid_bytes: str
+    """The 16 bytes of the UUID whose text is `{}`."""
     placeholder: str = "?"
     make_project: str | None = None
     """Makes a project's row, and waits for another transaction that makes it; None if only one writes at a time."""

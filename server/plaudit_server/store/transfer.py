@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from plaudit_server.store.base import Insert, Statement, Steps, StoreError, Table
-from plaudit_server.store.ledger import lock, move
+from plaudit_server.store.ledger import lock, move, raise_flags
 from plaudit_server.store.prepared import Prepared
 
 Stored = tuple[Any, ...]
@@ -18,14 +18,15 @@ Writing = Callable[[Prepared], Steps[None]]
 
 
 class Standing(NamedTuple):
-    """Where a project stands: the revision that was given out last, its clock in microseconds since 1970 UTC, and how
-    often its definitions have changed.
+    """Where a project stands: the revision that was given out last, its clock in microseconds since 1970 UTC, how often
+    its definitions have changed, and its flags.
     """
 
     project: str
     revision: int
     last_created_at: int
     definitions: int = 0
+    flags: int = 0
 
 
 def standings(sql: Prepared, after: str, limit: int) -> Steps[list[Standing]]:
@@ -33,8 +34,8 @@ def standings(sql: Prepared, after: str, limit: int) -> Steps[list[Standing]]:
     # The only statement that reads across projects: the command `copy` runs it, no server does.
     rows = yield Statement(
         sql.traits.sql(
-            "SELECT project, revision, last_created_at, definitions FROM project"
-            " WHERE project > ? AND (revision > 0 OR definitions > 0) ORDER BY project LIMIT ?"
+            "SELECT project, revision, last_created_at, definitions, flags FROM project"
+            " WHERE project > ? AND (revision > 0 OR definitions > 0 OR flags > 0) ORDER BY project LIMIT ?"
         ),
         (after, limit),
     )
@@ -101,8 +102,10 @@ def begin(sql: Prepared, standing: Standing) -> Steps[None]:
     Raises StoreError when it is there with others: then this copy did not make it, or it was written to.
     """
     found = yield from lock(sql, standing.project)
-    if found == (0, 0, 0):
-        yield move(sql, *standing)
+    if found == (0, 0, 0, 0):
+        yield move(sql, *standing[:-1])
+        if standing.flags:
+            yield raise_flags(sql, standing.project, standing.flags)
     elif found != standing[1:]:
         raise StoreError(
             f"the project {standing.project} is there already, at revision {found[0]} and not {standing.revision}: "

@@ -74,6 +74,7 @@ def traits(fold_collation: str, *, on_citus: bool = False) -> Traits:
         list_table='(SELECT unnest(%s::text[]) COLLATE "C" AS ref)',
         bind_list=list,
         text_bytes="convert_to({}, 'UTF8')",
+        uuid_bytes="uuid_send({}::uuid)",
         placeholder="%s",
         writes_in_with=not on_citus,
         orders_each=True,

@@ -68,6 +68,7 @@ TRAITS: Final = Traits(
     list_table="(SELECT value AS ref FROM json_each(?))",
     bind_list=json.dumps,
     text_bytes="CAST({} AS BLOB)",
+    uuid_bytes="unhex({}, '-')",
     counts_first=True,
 )
 

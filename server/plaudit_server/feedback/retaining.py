@@ -1,0 +1,173 @@
+"""The removal of records at the end of their time: their ids alone are kept, and one change says how many there were.
+
+What decides that their time is over is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple
+from uuid import UUID
+
+from plaudit import v1 as wire
+from plaudit_server.errors import DomainError
+from plaudit_server.feedback.commands import ID_BYTES, WriteStatements
+from plaudit_server.feedback.errors import UnderHold
+from plaudit_server.feedback.purging import Key, Match, PurgeStatements
+from plaudit_server.feedback.records import CONTENT_COLUMNS, GONE, HISTORY, ChangeKind, Retained, Row
+from plaudit_server.rpc.wire import set_timestamp
+from plaudit_server.store.base import Command, Insert, Read, Statement, Steps
+from plaudit_server.store.ledger import Flag, Ledger
+from plaudit_server.store.prepared import Prepared, Traits
+from plaudit_server.store.work import SERVER, Lane, Work
+
+_ANY: Final = "*"
+
+
+class Removed(NamedTuple):
+    """How many records were removed."""
+
+    rows: int
+
+
+class Due(NamedTuple):
+    """Records whose time is over, oldest first; `reached` is the key of the last when more may follow."""
+
+    matches: list[Match]
+    reached: Key | None
+
+
+FIRST: Final[Key] = (-(2**62), "")
+"""Stands before every record."""
+
+
+class RetainStatements:
+    """The fixed statements about records whose time is over."""
+
+    def __init__(self, traits: Traits) -> None:
+        sql = traits.sql
+        oldest = (
+            "SELECT f.id, f.revision, f.created_at FROM feedback AS f WHERE f.project = ?{} AND f.created_at < ?"
+            " AND (f.created_at, f.id) > (?, ?) ORDER BY f.created_at, f.id LIMIT ?"
+        )
+        self.oldest = sql(oldest.format(""))
+        self.oldest_of_type = sql(oldest.format(" AND f.feedback_type = ?"))
+        self.there = sql(
+            "SELECT f.id, f.feedback_type, f.created_at FROM feedback AS f"
+            " WHERE f.project = ? AND f.created_at < ? AND f.id {in}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FindDue(Read[Due]):
+    """The oldest records above `after` of a type, None for any, that were created before a time; at most `limit`."""
+
+    project: str
+    feedback_type: str | None
+    before: int
+    limit: int
+    after: Key = FIRST
+
+    @property
+    def lane(self) -> Lane:
+        """A bounded number of rows from the beginning of an index."""
+        return Lane.POINT
+
+    def steps(self, sql: Prepared) -> Steps[Due]:
+        """Their ids, and then their sizes."""
+        statements = sql.of(RetainStatements)
+        bound = self.before, *self.after, self.limit
+        if self.feedback_type is None:
+            rows = yield Statement(statements.oldest, (self.project, *bound))
+        else:
+            rows = yield Statement(statements.oldest_of_type, (self.project, self.feedback_type, *bound))
+        if not rows:
+            return Due([], None)
+        ids = sql.traits.bind_list([row[0] for row in rows])
+        sized = yield Statement(sql.of(PurgeStatements).by_id, (self.project, self.project, ids))
+        sizes = {row[0]: row[2] for row in sized}
+        matches = [Match(id, revision, sizes.get(id, 0)) for id, revision, _ in rows]
+        return Due(matches, (rows[-1][2], rows[-1][0]) if len(rows) == self.limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Retain(Command[Removed]):
+    """Remove records whose time is over, for good, with one change. Outcome: Removed, or UnderHold.
+
+    Of the `ids` only those are removed that are there, were created before `before` (microseconds since 1970 UTC), and
+    are of the type; None is any.
+    """
+
+    kind: ClassVar[str] = "retain"
+    adds: ClassVar[bool] = False
+
+    project: str
+    feedback_type: str | None
+    before: int
+    ids: Sequence[str]
+    work: Work = field(default=SERVER, compare=False)
+
+    @property
+    def rows(self) -> int:
+        """One for each id."""
+        return len(self.ids)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the ids."""
+        return ID_BYTES * len(self.ids)
+
+    def removed(self, outcome: Any) -> int:
+        """The removed records."""
+        return outcome.rows if isinstance(outcome, Removed) else 0
+
+    def steps(self, ledger: Ledger) -> Steps[Removed | DomainError]:
+        """Remove what is still there and still due, and keep the ids."""
+        sql, bind_list = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list
+        there = ledger.sql.of(RetainStatements).there
+        rows = yield Statement(there, (self.project, self.before, bind_list(self.ids)))
+        due = [(id, type, at) for id, type, at in rows if self.feedback_type in (type, None)]
+        ids = sorted(id for id, _, _ in due)
+        if not ids:
+            return Removed(0)
+        if ledger.flags & Flag.HELD:
+            return UnderHold(self.project)
+        for _, type, created_at in due:
+            ledger.count(type, created_at, -1)
+        bound = bind_list(ids)
+        yield Statement(sql.purge_history, (self.project, bound))
+        yield Statement(sql.purge_live, (self.project, bound))
+        ledger.erased = True
+        yield Insert(GONE, gone_rows(self.project, ids))
+        yield from ledger.raise_flag(Flag.GONE)
+        yield note_of(ledger, Retained(self.feedback_type, self.before, len(ids), ledger.tick()))
+        return Removed(len(ids))
+
+
+def gone_rows(project: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The rows that keep ids from being used again."""
+    return [(project, UUID(id).bytes) for id in ids]
+
+
+def note_of(ledger: Ledger, retained: Retained) -> Insert:
+    """The row of the change that says what was removed; it is about no one record, so that its id is none of a record.
+
+    Like every row it holds what watchers get: here field 5 of a Change.
+    """
+    ledger.revision += 1
+    blank = (None,) * (len(CONTENT_COLUMNS) - 3)
+    id, kind = str(ledger.revision), int(ChangeKind.RETAINED)
+    row = (
+        ledger.project, id, ledger.revision, 0, kind, retained.at, retained.at,
+        "", "", retained.feedback_type or _ANY, *blank, wire_form(retained).head, "", None, None,
+    )  # fmt: skip
+    return Insert(HISTORY, [row])
+
+
+def wire_form(retained: Retained) -> Row:
+    """What was removed, as the part of a Change."""
+    message = wire.Retained(feedback_type=retained.feedback_type or _ANY, count=retained.rows)
+    set_timestamp(message.before, retained.before)
+    set_timestamp(message.removed_at, retained.at)
+    return Row(wire.Change(retained=message).SerializeToString(), b"")
