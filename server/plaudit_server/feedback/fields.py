@@ -215,9 +215,11 @@ SCORER_FIELDS: Final = frozenset(name for name in READERS if name.startswith("sc
 NOT_IN_BODY: Final = frozenset(("payload_json", "created_at", "updated_at", "version", "revision", "owner"))
 """Fields that are kept apart from a record's encoded body."""
 
-PLAIN_TEXTS: Final = (
-    "creator",
-    "queue_id",
-    *(name for name in READERS if name.startswith("span_") and name != "span_status_code"),
+PLAIN_TEXTS: Final = frozenset(
+    (
+        "creator",
+        "queue_id",
+        *(name for name in READERS if name.startswith("span_") and name != "span_status_code"),
+    )
 )
 """Texts that hold no control characters in new content."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -31,8 +30,7 @@ class GivenRef(NamedTuple):
     parsed: Ref | None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What the rules look at. `ref` and `payload` are None when they break rules of their own.
 
     `refs` holds those of annotation_ref, runnable_ref, call_ref and trigger_ref that are given;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -73,5 +73,8 @@ class Permission:
         call.own_only = decision.own_only
 
 
+_CREDENTIAL: Final = ProjectIn.CREDENTIAL
+
+
 def _by_token(call: Call) -> bool:
-    return call.rpc is not None and call.rpc.project is ProjectIn.CREDENTIAL
+    return call.rpc is not None and call.rpc.project is _CREDENTIAL

@@ -26,6 +26,8 @@ _REQUEST_ID_CHARACTERS: Final = 64
 # Version ff is forbidden; a version after 00 may have more fields after those that are read here.
 _TRACE_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
+_FIELD: Final = ProjectIn.FIELD  # nearly always
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -80,6 +82,8 @@ class Call:
         """
         rpc = self.rpc
         assert rpc is not None
+        if rpc.project is _FIELD:
+            return rpc.project_of(request)
         if rpc.project is ProjectIn.CREDENTIAL:
             if not self.principal.project:
                 raise PermissionDenied("", rpc.right)

@@ -33,6 +33,7 @@ logger = logging.getLogger("plaudit_server")
 
 T = TypeVar("T")
 
+_OK: Final = grpc.StatusCode.OK
 _LARGE_REQUEST_BYTES: Final = 256 * 1024
 _ABORT_SECONDS: Final = 5.0
 _STALL_RETRY_SECONDS: Final = 1.0
@@ -111,12 +112,14 @@ class Chain:
         return grpc.unary_unary_rpc_method_handler(self._unary(rpc, parse, behaviour))
 
     def _unary(self, rpc: Rpc, parse: Parser, behaviour: Unary) -> Any:
+        is_scan = rpc.kind is Kind.SCAN
+
         async def run(raw: Raw, context: Context) -> bytes:
             call = self._begun(Call(rpc.method, context, rpc))
 
             async def answer() -> bytes:
                 request = await self._admitted(call, raw, parse)
-                if rpc.kind is Kind.SCAN and self.answers is not None and call.owner_name is not None:
+                if is_scan and self.answers is not None and call.owner_name is not None:
                     # Before anything is read, now and when it is the read's turn: there would be no room for it.
                     call.has_room = partial(self.answers.check, call.owner_name, LARGE_ANSWER_BYTES)
                     call.has_room()
@@ -183,7 +186,7 @@ class Chain:
             return None
         finally:
             self.draining.left(task)
-        self._done(call, grpc.StatusCode.OK)
+        self._done(call, _OK)
         return answered
 
     def _count(self, call: Call, size: int) -> None:

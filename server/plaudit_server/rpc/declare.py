@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -37,10 +37,14 @@ class Kind(StrEnum):
     @property
     def streams(self) -> bool:
         """Whether a call lasts for as long as its client wants, so that a long one says nothing about the server."""
-        return self in (Kind.STREAM_READ, Kind.STREAM_WRITE, Kind.WATCH)
+        return self in _STREAMS
 
 
-class ProjectIn(Enum):
+# To look a member of an Enum up in its class costs more than what is done with it, in Python 3.11.
+_STREAMS: Final = frozenset((Kind.STREAM_READ, Kind.STREAM_WRITE, Kind.WATCH))
+
+
+class ProjectIn(StrEnum):
     """Where an RPC finds the project that it is about."""
 
     FIELD = "field"
@@ -51,6 +55,9 @@ class ProjectIn(Enum):
     """The credential of the call, which is for one project only."""
     NONE = "none"
     """None: the call needs a principal and no role."""
+
+
+_IN_A_FIELD: Final = frozenset((ProjectIn.FIELD, ProjectIn.FIRST_MESSAGE))
 
 
 RowsOf = Callable[[Any], int]
@@ -108,7 +115,7 @@ class Rpc:
 
     def project_of(self, request: Message) -> str:
         """The project that a request names in its field; empty when it has none. See also `Call.project_of`."""
-        if self.project is ProjectIn.FIELD or self.project is ProjectIn.FIRST_MESSAGE:
+        if self.project in _IN_A_FIELD:
             return str(request.project)  # type: ignore[attr-defined]
         return ""
 
