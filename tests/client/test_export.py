@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -30,7 +31,7 @@ from plaudit._core.lines import line_of, lines_of
 from plaudit._export import place, snapshot
 from plaudit._export import run as exporting
 from plaudit._export.spool import Spool
-from plaudit._sync.export import ProjectReader
+from plaudit._sync.export import ProjectReader, exported
 from plaudit.importers import Given, Record
 from plaudit.importers.exported import ExportedSource
 from plaudit_server.testing import RunningServer, server
@@ -287,6 +288,29 @@ def test_standard_output_repeats_what_changed_and_the_last_line_counts(
 def content(path: Path) -> object:
     """What is in a file; of a table its rows, as the bytes depend on how its pages were cut."""
     return parquet.read_table(path).to_pylist() if path.suffix == ".parquet" else path.read_bytes()
+
+
+@pytest.mark.parametrize(("form", "settle"), [("csv", None), ("parquet", None), ("jsonl", True)])
+def test_every_form_goes_to_the_standard_output(
+    client: plaudit.Client,
+    project: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    settle: bool | None,
+) -> None:
+    fill(client, 20)
+    written = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", written)
+    done, _ = exported(client, project, None, "-", form=form, settle=settle)
+    assert (done.path, done.rows) == ("-", 20)
+    (tmp_path / f"out.{form}").write_bytes(written.buffer.getvalue())  # type: ignore[attr-defined]
+    client.get_feedback().export(tmp_path / f"x.{form}")
+    assert content(tmp_path / f"out.{form}") == content(tmp_path / f"x.{form}")
+    monkeypatch.setattr(written, "isatty", lambda: True)
+    if form == "parquet":
+        with pytest.raises(ValueError, match="nothing for a terminal"):
+            exported(client, project, None, "-", form=form)
 
 
 class Killed(BaseException):

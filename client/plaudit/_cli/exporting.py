@@ -24,7 +24,7 @@ from plaudit._cli.options import filters, flags
 @click.option("--changes", is_flag=True, help="What changed, a line a change, instead of the records as they are.")
 @click.option("--after", type=click.IntRange(min=0), metavar="REVISION", help="Of --changes: those after this.  [0]")
 @click.option("--resume", is_flag=True, help="Go on with an export that was interrupted.")
-@click.option("--settle/--no-settle", default=None, help="Each record once, as it is at one revision.  [but to -]")
+@click.option("--settle/--no-settle", default=None, help="Each record once, as it is at one revision.  [but JSON to -]")
 @click.option("--excel", is_flag=True, help="Of CSV: keep a spreadsheet from taking texts for formulas.")
 @click.option(
     "--extract", metavar="PATH:TYPE", multiple=True, help="Of Parquet: a column more, as payload.score:double."

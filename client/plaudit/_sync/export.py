@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from plaudit import v1
@@ -73,11 +76,11 @@ def exported(
     asked = Asked(project, query, client.server_info().store_id)
     name = str(to)
     with counted(progress, lambda: client.count(query, project=project)) as advance:
+        if name == "-" and changes_after is None and (form not in (None, "jsonl") or settle):
+            return _settled(reader, asked, form or "jsonl", excel, extract, advance), False
         if name == "-":
             if form not in (None, "jsonl"):
-                raise ValueError(f"only lines of JSON go to the standard output; give a file for {form}")
-            if settle:
-                raise ValueError("lines on the standard output are not settled; give a file")
+                raise ValueError("changes are lines of JSON: there is no other form of them")
             out: Any = _Terminal() if sys.stdout.isatty() else sys.stdout.buffer
             if changes_after is not None:
                 return export_changes(reader, asked, None, changes_after, out=out, advance=advance)
@@ -92,13 +95,40 @@ def exported(
         )
 
 
+def _settled(
+    reader: ProjectReader, asked: Asked, form: str, excel: bool, extract: Sequence[str], advance: Advance
+) -> Exported:
+    """Write a file to the standard output, by way of the disk: what was written before cannot be written again."""
+    out: Any = sys.stdout.buffer
+    if sys.stdout.isatty():
+        if form == "parquet":
+            raise ValueError("a Parquet file is nothing for a terminal: give a file")
+        out = _Terminal()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"records.{form}")
+        place = Place.of(str(path), asked.project, form)
+        done, _ = export(reader, asked, place, excel=excel, extract=extract, advance=advance, manifest=False)
+        with path.open("rb") as file:
+            if isinstance(out, _Terminal):
+                out.writelines(file)
+            else:
+                shutil.copyfileobj(file, out, 1024 * 1024)
+    out.flush()
+    return replace(done, path="-")
+
+
 class _Terminal:
     """The standard output where a person reads it, whom what users wrote must not reach as it is."""
 
     def write(self, lines: bytes) -> None:
-        """Write lines of JSON."""
+        """Write lines."""
         for line in lines.decode().removesuffix("\n").split("\n"):
-            sys.stdout.write(harmless(line) + "\n")
+            sys.stdout.write(harmless(line.removesuffix("\r")) + "\n")
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write lines one after the other."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Write what is kept."""
