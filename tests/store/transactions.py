@@ -25,6 +25,7 @@ from tests.store.factory import PROJECT, id_of, record
 from tests.store.purges import purge
 
 _END: Final = re.compile(r"\s*(commit|rollback|end)\b", re.IGNORECASE)
+_SETTING: Final = re.compile(r"\s*set\s+local\b", re.IGNORECASE)
 _BEGIN: Final = re.compile(r"\s*begin\b", re.IGNORECASE)
 _ROW_LOCK: Final = re.compile(r"\bfor\s+((no\s+key\s+)?update|(key\s+)?share)\b", re.IGNORECASE)
 
@@ -63,6 +64,8 @@ class Recorder:
 
     def ran(self, connection: object, text: str, writes: bool) -> None:
         """A connection ran a statement."""
+        if _SETTING.match(text):
+            return  # it reads and locks nothing
         if _END.match(text):
             self._open.pop(connection, None)
         elif _BEGIN.match(text):

@@ -94,6 +94,7 @@ class Create(Command[list[Row | DomainError]]):
     """
 
     kind: ClassVar[str] = "create"
+    pipes: ClassVar[bool] = True
     adds: ClassVar[bool] = True
 
     project: str
@@ -145,6 +146,7 @@ class Replace(Command[Row]):
     """
 
     kind: ClassVar[str] = "replace"
+    pipes: ClassVar[bool] = True
     adds: ClassVar[bool] = True
 
     project: str
@@ -230,6 +232,7 @@ class Purge(Command[Purged]):
     """
 
     kind: ClassVar[str] = "purge"
+    pipes: ClassVar[bool] = True
     adds: ClassVar[bool] = False
 
     project: str

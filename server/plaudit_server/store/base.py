@@ -140,6 +140,9 @@ class Command(ABC, Generic[T_co]):
     adds: ClassVar[bool]
     """Whether it adds or changes rows, and is counted by them; otherwise it removes some."""
 
+    pipes: ClassVar[bool] = False
+    """Whether its statements may be sent without waiting for those before them: they are few, with few rows each."""
+
     project: str
     work: Work
 

@@ -90,6 +90,7 @@ async def drive_together(
 
 async def _rows(cursor: AsyncCursor[Any], step: Statement) -> list[Any]:
     if step.budget is not None:
+        assert not is_piped(cursor.connection), "a command that asks for many rows pipes nothing"
         return await bounded_rows(cursor, step, step.budget)
     await cursor.execute(step.sql.encode(), step.params)
     if not is_piped(cursor.connection):
