@@ -46,7 +46,8 @@ _REST: Final = 3.0
 _LONGEST_REST: Final = 2.0
 _REST_AFTER_REMOVAL: Final = 5.0
 _PAGE_TURN_SECONDS: Final = 60.0
-# After a watch was opened: a part of that time was spent waiting for the store.
+# After a watch was opened. Some rest is also for who is alone: grpc gives new calls to Python one by one, and somebody
+# else's may come after hundreds of this one's, which take long to be given where the event loop is never free.
 _REST_AFTER_OPENING: Final = 3.0
 _OPENING_SECONDS: Final = 10.0  # for its turn, in which a watch costs nothing
 # How much of one principal may wait in a line; more is refused.
@@ -77,17 +78,19 @@ def has_many_values(texts: Iterable[str]) -> bool:
 class _Line:
     """Who waits for one place: one of a principal is in line at a time, so principals take turns."""
 
-    def __init__(self, admission: Admission, rest: float, waiting: int = _WAITING) -> None:
-        """`rest`: how many times as long as something took the place is free; `waiting`: how many of a principal may
-        wait for it.
+    def __init__(self, admission: Admission, rest: float, waiting: int = _WAITING, alone: float = 0.0) -> None:
+        """`rest`: how many times as long as something took the place is free while others have calls in flight, and
+        `alone` is that for a principal who is alone; `waiting`: how many of a principal may wait for it.
         """
         self._admission = admission
         self._rest = rest
+        self._alone = alone
         self._waiting = waiting
         self._turn = asyncio.Lock()
         self._of: dict[str, tuple[asyncio.Lock, int]] = {}
         self._free = 0.0
         """When the rest after the last one is over, in monotonic seconds."""
+        self._free_alone = 0.0
 
     @asynccontextmanager
     async def place(self, principal: str, within: float, seconds: float = 0.0) -> AsyncIterator[None]:
@@ -115,7 +118,9 @@ class _Line:
                 yield
             finally:
                 now = time.monotonic()
-                self._free = now + min(self._rest * max(now - began, seconds), _LONGEST_REST)
+                took = max(now - began, seconds)
+                self._free = now + min(self._rest * took, _LONGEST_REST)
+                self._free_alone = now + min(self._alone * took, _LONGEST_REST)
                 self._turn.release()
                 lock.release()
         finally:
@@ -128,8 +133,8 @@ class _Line:
     async def _turn_of(self, principal: str) -> None:
         await self._turn.acquire()
         try:
-            pause = self._free - time.monotonic()
-            if pause > 0 and self.has_others(principal):
+            pause = (self._free if self.has_others(principal) else self._free_alone) - time.monotonic()
+            if pause > 0:
                 await asyncio.sleep(pause)
         except BaseException:
             self._turn.release()
@@ -191,7 +196,7 @@ class Checks:
         self._aside = _Line(admission, 0.0)
         self._pages = _Line(admission, _REST, limits.in_flight_watches + limits.in_flight_read_streams)
         self._removals = _Line(admission, _REST_AFTER_REMOVAL)
-        self._openings = _Line(admission, _REST_AFTER_OPENING, limits.in_flight_watches)
+        self._openings = _Line(admission, _REST_AFTER_OPENING, limits.in_flight_watches, alone=1.0)
         self._threads = ThreadPoolExecutor(1, "plaudit-checker")
         self._process = Background()
         # It waits for the process.
