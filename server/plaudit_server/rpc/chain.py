@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -147,9 +147,10 @@ class Chain:
     def _both_streams(self, rpc: Rpc, parse: Parser, behaviour: Streaming, send_timeout: float | None) -> Any:
         async def run(raws: AsyncIterator[bytes], context: Context) -> None:
             call = self._begun(Call(rpc.method, context, rpc))
+            stream = aiter(raws)
 
             async def requests() -> AsyncIterator[Message]:
-                async for raw in raws:
+                async for raw in stream:
                     # Neither is kept here for as long as the request is worked on: it may be large.
                     admitted = [await self._admitted(call, raw, parse)]
                     raw = b""
@@ -160,7 +161,10 @@ class Chain:
                 self._enter(call)
                 await self._send_all(call, behaviour(call, requests()), send_timeout)
 
-            await self._concluded(call, answer())
+            try:
+                await self._concluded(call, answer())
+            finally:
+                await _close(stream)
 
         return run
 
@@ -346,6 +350,14 @@ async def _hand_over(call: Call, encoded: bytes) -> None:
         await call.context.write(encoded)
     except grpc.aio.InternalError:
         raise Departed from None
+
+
+async def _close(stream: AsyncIterator[bytes]) -> None:
+    """Free what grpc has read of a stream last: its generator and the object that has it are a cycle."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        with suppress(RuntimeError):  # somebody still waits for the next message
+            await close()
 
 
 def _release(answers: Answers, owner: str, size: int, context: Any) -> None:
