@@ -13,6 +13,7 @@ import pytest
 from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded
 from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.reads import Count, Get, Select
+from plaudit_server.store import lanes
 from plaudit_server.store.base import Read, Reading, Statement, Steps
 from plaudit_server.store.engines.sqlite import readers
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
@@ -213,6 +214,7 @@ def test_a_scan_that_computes_in_the_server_is_followed_by_a_rest_while_others_r
 ) -> None:
     monkeypatch.setattr(readers, "_REST", 1e9)
     monkeypatch.setattr(readers, "_LONGEST_REST", 3600.0)
+    monkeypatch.setattr(lanes, "_IN_USE_SECONDS", 3600.0)  # a loaded machine scans for longer than a second
 
     async def scenario(store: SqliteEngine) -> None:
         scan = COUNTED.format(300_000)
