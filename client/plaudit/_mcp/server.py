@@ -8,11 +8,13 @@ from collections.abc import Awaitable
 from typing import Annotated, Any, Final
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from plaudit._async.client import AsyncClient
+from plaudit._contract import limits
 from plaudit._core.errors import InvalidArgumentError, PlauditError
 from plaudit._mcp.answers import WARNING
 from plaudit._mcp.tools import GRAMMAR, MOST_RECORDS, Tools
@@ -40,7 +42,7 @@ _INSTRUCTIONS: Final = (
 def made(client: AsyncClient, version: str, *, read_only: bool, allow_purge: bool) -> MCPServer[Any]:
     """A server with the tools on the client's project, to be run over stdio."""
     server: MCPServer[Any] = MCPServer("plaudit", instructions=_INSTRUCTIONS, version=version, log_level="WARNING")
-    tools = Tools(client, str(uuid.uuid4()), "mcp")
+    tools = Tools(client, str(uuid.uuid4()))
     _reading(server, tools)
     _resources(server, tools)
     if not read_only:
@@ -107,22 +109,24 @@ def _reading(server: MCPServer[Any], tools: Tools) -> None:
 def _writing(server: MCPServer[Any], tools: Tools) -> None:
     @server.tool(annotations=_ADDS, structured_output=False)
     async def add_feedback(
+        context: Context[Any],
         ref: Annotated[str, Field(description="The URI of what it is about.")],
         type: Annotated[str, Field(description="The type of the feedback.")],
         payload: Annotated[dict[str, Any], Field(description="The content.")],
         creator: Annotated[str, Field(description="Who gives it; this agent when left out.")] = "",
     ) -> str:
         """Add one feedback record. The same call again stores nothing more."""
-        return await _answer(tools.add_feedback(ref, type, payload, creator))
+        return await _answer(tools.add_feedback(ref, type, payload, creator or _agent(context)))
 
     @server.tool(annotations=_ADDS, structured_output=False)
     async def add_note(
+        context: Context[Any],
         ref: Annotated[str, Field(description="The URI of what it is about.")],
-        note: Annotated[str, Field(description="The text, at most 1,024 characters.")],
+        note: Annotated[str, Field(description=f"The text, at most {limits.NOTE_CHARACTERS:,} characters.")],
         creator: Annotated[str, Field(description="Who gives it; this agent when left out.")] = "",
     ) -> str:
         """Add a note. The same call again stores nothing more."""
-        return await _answer(tools.add_feedback(ref, "wandb.note.1", {"note": note}, creator))
+        return await _answer(tools.add_feedback(ref, "wandb.note.1", {"note": note}, creator or _agent(context)))
 
     @server.tool(annotations=_REVISES, structured_output=False)
     async def revise_feedback(
@@ -132,6 +136,13 @@ def _writing(server: MCPServer[Any], tools: Tools) -> None:
     ) -> str:
         """Change keys of a record's payload in a new version. The old version stays in its history."""
         return await _answer(tools.revise_feedback(id, payload, expected_version))
+
+
+def _agent(context: Context[Any]) -> str:
+    """Who gives feedback when nobody is named: the program in which the agent runs, by the name that it gave."""
+    parameters = context.session.client_params
+    name = parameters.client_info.name if parameters is not None else ""
+    return f"agent:{name or 'mcp'}".encode()[: limits.CREATOR_BYTES].decode(errors="ignore")
 
 
 def _purging(server: MCPServer[Any], tools: Tools) -> None:
@@ -154,6 +165,11 @@ def _resources(server: MCPServer[Any], tools: Tools) -> None:
     async def record(id: str) -> str:
         """One feedback record."""
         return await _answer(tools.get_feedback(id, False, "", 0))
+
+    @server.resource("plaudit://ref/{uri}", mime_type="application/json")
+    async def about(uri: str) -> str:
+        """The newest feedback on a ref, whose URI is percent-encoded: plaudit://ref/urn%3Aanswer%3A7."""
+        return await _answer(tools.find_feedback("", uri, "", "-created_at", MOST_RECORDS, 0))
 
     @server.prompt()
     def triage(type: str = "") -> str:

@@ -29,11 +29,10 @@ GRAMMAR: Final = (
 class Tools:
     """The tools on one project; each returns the text of its answer. Their errors are PlauditError and ValueError."""
 
-    def __init__(self, client: AsyncClient, session: str, agent: str) -> None:
+    def __init__(self, client: AsyncClient, session: str) -> None:
         """`session` tells this run from others, so that the same call again stores nothing twice within it."""
         self._client = client
         self._session = session
-        self._creator = f"agent:{agent}"
 
     async def find_feedback(self, where: str, ref: str, type: str, order: str, limit: int, after: int) -> str:
         """Records that match, as many as fit."""
@@ -96,7 +95,7 @@ class Tools:
         content = written([self._session, ref, type, payload, creator])
         id = str(uuid.uuid5(_NAMESPACE, content))
         stored = await self._client.create(
-            {"id": id, "ref": ref, "feedback_type": type, "payload": payload, "creator": creator or self._creator}
+            {"id": id, "ref": ref, "feedback_type": type, "payload": payload, "creator": creator}
         )
         return written({"stored": stored if isinstance(stored, str) else getattr(stored, "id", id)})
 
