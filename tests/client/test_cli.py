@@ -189,6 +189,14 @@ def test_a_key_that_is_not_good_is_not_permitted(run: Plaudit, tmp_path: Path) -
         assert run(*asked, "--api-key-file", str(file)).code == 0
         assert run(*asked, "-p", "other/project", "--api-key-file", str(file)).code == 4
 
+        rows = tmp_path / "rows.jsonl"
+        rows.write_text(
+            '{"id":"01931c2e-5a60-7cc1-a9d8-fd1f1e0e0c11","ref":"urn:x","feedback_type":"t","user_id":"u",'
+            '"created_at":"2026-11-28T10:55:01Z","updated_at":"2026-11-28T10:55:01Z","version":1}\n'
+        )
+        refused = run("import", str(rows), "-t", target, "-p", "other/project", "--api-key-file", str(file))
+        assert (refused.code, "PERMISSION_DENIED" in refused.err, "new 0" in refused.err) == (4, True, True)
+
 
 def test_contexts_keep_servers_and_never_show_a_key(
     run: Plaudit, running: RunningServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -304,7 +304,7 @@ def test_every_form_goes_to_the_standard_output(
     monkeypatch.setattr(sys, "stdout", written)
     done, _ = exported(client, project, None, "-", form=form, settle=settle)
     assert (done.path, done.rows) == ("-", 20)
-    (tmp_path / f"out.{form}").write_bytes(written.buffer.getvalue())  # type: ignore[attr-defined]
+    (tmp_path / f"out.{form}").write_bytes(written.buffer.getvalue())
     client.get_feedback().export(tmp_path / f"x.{form}")
     assert content(tmp_path / f"out.{form}") == content(tmp_path / f"x.{form}")
     monkeypatch.setattr(written, "isatty", lambda: True)

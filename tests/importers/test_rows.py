@@ -211,3 +211,21 @@ def test_every_system_is_recognised_by_no_other_ones_rows(tmp_path: Path) -> Non
     with pytest.raises(UnusableError, match="there is no importer for 'nothing'"):
         open_source("nothing", Given("a", "acme/chat"))
     assert set(importers.SOURCES) >= {"weave", "langfuse", "langsmith", "phoenix", "mlflow", "opik", "argilla"}
+
+
+def test_what_is_no_ref_is_refused_or_becomes_a_urn(new_store: Callable[[str], Store], tmp_path: Path) -> None:
+    row = {"id": "01931c2e-5a60-7cc1-a9d8-fd1f1e0e0c11", "weave_ref": "weave:///acme/bad refs/thing/1", "payload": {}}
+    row |= {
+        "project_id": "acme/bad",
+        "feedback_type": "t",
+        "created_at": "2026-11-28 11:02:54+00:00",
+        "wb_user_id": "u",
+    }
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"result": [row]}))
+    store = new_store("acme/bad")
+    refused = store.run(str(path))
+    assert (refused.exit_code, "refused 1" in refused.output) == (1, True)
+    done = store.run(str(path), "--bad-refs", "urn")
+    assert (done.exit_code, "changed on the way 1" in done.output) == (0, True)
+    assert [record["ref"] for record in store.records] == ["urn:weave-ref:weave:///acme/bad%20refs/thing/1"]

@@ -42,6 +42,7 @@ _KEPT: Final = 100_000
 @click.option("--instance", metavar="NAME", help="Which installation of the system it was: a part of refs and ids.")
 @click.option("--source-project", metavar="NAME", help="The project there, where the export does not name it.")
 @click.option("--rename", metavar="FROM=TO", help="Weave: refs into the project FROM are refs into TO here.")
+@click.option("--bad-refs", type=click.Choice(["urn"]), help="Weave: what is no ref becomes urn:weave-ref:…  [refused]")
 @click.option("--ref-template", metavar="URI", help="Your own URI of what was judged: https://app.example/{trace}")
 @click.option("--ref-field", metavar="FIELD", help="Label Studio: the field of a task with its URI, as data.ref.")
 @click.option("--type-prefix", metavar="TEXT", help="What the names of types begin with here.")

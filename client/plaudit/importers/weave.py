@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
+from plaudit._contract.refs import InvalidRefError, parse_ref
 from plaudit._core.model import ALIASES
 from plaudit.importers import Record, Refusal
 from plaudit.importers.exact import dumps, plain
@@ -62,6 +64,17 @@ class WeaveSource(JsonSource):
         is_ref = bool(before) and isinstance(value, str) and value.startswith(scheme)
         return f"weave:///{after}/{value.removeprefix(scheme)}" if is_ref else value
 
+    def _accepted(self, ref: Any, changed: list[str]) -> Any:
+        """A ref; as a URN where Weave has taken what is none, if that is asked for: else the row is refused."""
+        if self.given.options.get("bad_refs") != "urn" or not isinstance(ref, str):
+            return ref
+        try:
+            parse_ref(ref)
+        except InvalidRefError:
+            changed.append(f"{ref[:100]!r} is no ref: it became a URN")
+            return f"urn:weave-ref:{quote(ref, safe='/:')}"
+        return ref
+
     def records(self, row: Mapping[str, Any], place: str) -> Iterator[Record | Refusal]:
         """A row is a record already; a call has a list of them, in which they have no ids."""
         if not _is_call(row):
@@ -83,6 +96,7 @@ class WeaveSource(JsonSource):
             fields = {ALIASES.get(name, name): self._renamed(plain(each)) for name, each in fields.items()}
             if is_of_call:
                 fields["id"] = derived_id(self.system, *parts, dumps(row.get("payload")))
+            fields["ref"] = self._accepted(fields["ref"], changed)
             fields["project"] = self.given.project
             fields.setdefault("updated_at", fields.get("created_at"))
             return fields, row.get("payload")
