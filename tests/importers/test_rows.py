@@ -203,6 +203,15 @@ def test_a_ref_may_be_the_applications_own(tmp_path: Path) -> None:
     assert isinstance(wrong, Refusal)
 
 
+def test_the_trace_of_a_span_is_found_in_a_file_of_spans(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", ANNOTATION, dict(ANNOTATION, span_id="0000000000000001"))
+    spans = tmp_path / "spans.json"
+    spans.write_text(json.dumps({"data": [{"context": {"span_id": ANNOTATION["span_id"], "trace_id": "7f"}}, 5]}))
+    found, unknown = read(path, spans=str(spans))
+    assert (found.fields.span_trace_id, unknown.fields.span_trace_id) == ("7f", "")
+    assert read(path)[0].fields.span_trace_id == ""
+
+
 def test_every_system_is_recognised_by_no_other_ones_rows(tmp_path: Path) -> None:
     assert recognised(written(tmp_path / "a.json", ANNOTATION)) == "phoenix"
     (tmp_path / "b.json").write_text('{"a": 1}')

@@ -45,6 +45,7 @@ _KEPT: Final = 100_000
 @click.option("--bad-refs", type=click.Choice(["urn"]), help="Weave: what is no ref becomes urn:weave-ref:…  [refused]")
 @click.option("--ref-template", metavar="URI", help="Your own URI of what was judged: https://app.example/{trace}")
 @click.option("--ref-field", metavar="FIELD", help="Label Studio: the field of a task with its URI, as data.ref.")
+@click.option("--spans", type=click.Path(), metavar="FILE", help="Phoenix: its spans, which name the trace of each.")
 @click.option("--type-prefix", metavar="TEXT", help="What the names of types begin with here.")
 @click.option("--created-at", metavar="TIME", help="When rows were made, in exports without times.")
 @click.option("--only", metavar="STATUS", help="Argilla: only responses of this status, as submitted.")

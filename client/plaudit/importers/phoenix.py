@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from plaudit._contract import limits
 from plaudit.importers import Gone, Record, Refusal
+from plaudit.importers.documents import rows
 from plaudit.importers.exact import NotFinite, number_of, plain
 from plaudit.importers.mapping import Row, RowError, objects, present, required, text_of
 from plaudit.importers.source import MappedSource
@@ -39,6 +41,19 @@ class PhoenixSource(MappedSource):
     def incomplete(self) -> str:
         """A DataFrame leaves out notes unless it is asked for them, and other targets than its own."""
         return "a DataFrame of Phoenix leaves out notes" if is_table(self.given.path) else ""
+
+    @cached_property
+    def _traces(self) -> Mapping[str, str]:
+        """The traces of spans, which annotations do not name: of a file with the spans, if one is given."""
+        file = self.given.options.get("spans")
+        found: dict[str, str] = {}
+        for row in rows(str(file), ("data",)) if file else ():
+            span = row.value if isinstance(row.value, Mapping) else {}
+            context = span.get("context")
+            ids = context if isinstance(context, Mapping) else span
+            if text_of(ids.get("span_id")) and text_of(ids.get("trace_id")):
+                found[text_of(ids["span_id"])] = text_of(ids["trace_id"])
+        return found
 
     @classmethod
     def recognises(cls, row: Mapping[str, Any]) -> bool:
@@ -128,7 +143,7 @@ class PhoenixSource(MappedSource):
             updated_at=row.get("updated_at"),
             creator=identifier if identifier and not identifier.startswith("px-") else None,
             user=text_of(row.get("user_id")),
-            trace=id if kind == "trace" else "",
+            trace=id if kind == "trace" else self._traces.get(id, "") if kind == "span" else "",
             session=id if kind == "session" else "",
         )
 
