@@ -15,6 +15,7 @@ from tests.service import retained
 
 @pytest.fixture(scope="module")
 def running(shared_database: Database) -> Iterator[RunningServer]:
+    shared_database.empty()  # what other tests have left need not be whole
     with plaudit_server.testing.server(shared_database.url) as running:
         yield running
 
