@@ -9,9 +9,12 @@ from typing import Any
 import apsw
 import pytest
 
+from plaudit_server.analytics.overview import SummaryQuestion
+from plaudit_server.analytics.reads import SelectOverviews
 from plaudit_server.feedback.batches import SelectBatch
 from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.purging import FindIds, FindMatches
+from plaudit_server.feedback.reactions import Viewer
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.query.fields import Column
 from plaudit_server.query.tree import And, Operation, SortKey
@@ -145,6 +148,13 @@ def test_a_range_of_time_is_a_range_of_the_index(connection: apsw.Connection) ->
 def test_refs_are_grouped_in_the_order_of_the_index(connection: apsw.Connection) -> None:
     [plan] = plans(connection, SelectRefs(PROJECT, None, REF, 10).steps(STATEMENTS))
     assert plan == "SEARCH f USING COVERING INDEX feedback_by_ref (project=? AND ref>?)"
+
+
+def test_what_refs_have_by_type_is_counted_in_the_index_alone(connection: apsw.Connection) -> None:
+    question = SummaryQuestion(PROJECT, (f"{REF}1", f"{REF}2"), None, (), Viewer("anonymous"))
+    types, newest = plans(connection, SelectOverviews(question).steps(STATEMENTS))
+    assert types.startswith("SEARCH f USING COVERING INDEX feedback_by_ref (project=? AND ref=?)")
+    assert "SEARCH f USING COVERING INDEX feedback_by_ref (project=? AND ref=?)" in newest
 
 
 def test_changes_merge_both_tables_in_the_order_of_their_indexes(connection: apsw.Connection) -> None:

@@ -113,6 +113,24 @@ def test_the_header_tells_whose_file_it_is_while_all_else_is_in_the_log(tmp_path
     with_store(tmp_path / "plaudit.db", look)
 
 
+def test_statistics_are_gathered_anew_for_an_index_that_a_migration_makes(tmp_path: Path) -> None:
+    path = tmp_path / "plaudit.db"
+    with_store(path, lambda store: create(store, 1, 2))
+    connection = apsw.Connection(str(path))
+    connection.execute(
+        "DROP INDEX feedback_by_ref; CREATE INDEX feedback_by_ref ON feedback (project, ref, created_at, id)"
+    )
+    connection.execute("ANALYZE feedback; DELETE FROM schema_migration WHERE number >= 7; PRAGMA user_version = 6")
+    connection.close()
+
+    with_store(path, count)
+
+    connection = apsw.Connection(str(path))
+    found = dict(connection.execute("SELECT idx, stat FROM sqlite_stat1"))
+    connection.close()
+    assert found["feedback_by_ref"] == "2 2 2 1 1 1"
+
+
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     (tmp_path / "plaudit.db").touch()
     with_store(tmp_path / "plaudit.db", lambda store: create(store, 1))

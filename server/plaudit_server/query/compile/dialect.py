@@ -146,6 +146,9 @@ class Dialect:
     prefix: str
     """The first `{length}` characters of a text."""
 
+    without_index: str = "{test}"
+    """`{test}` in a form for which no index is looked through."""
+
     first_steps: str | None = None
     """The first two steps of a path at once, where that is cheaper: `{json}` is the payload's column."""
 

@@ -67,6 +67,19 @@ def configured(connection: apsw.Connection, cache_kib: int, *pragmas: str) -> ap
     return connection
 
 
+def has_table(connection: apsw.Connection, name: str) -> bool:
+    """Whether the file has a table of this name."""
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).get is not None
+
+
+def gather_statistics(connection: apsw.Connection) -> None:
+    """Count how many rows each index of the records finds, for the planner."""
+    connection.execute("ANALYZE feedback")
+    # Samples of what is indexed, which would outlive a purge.
+    if has_table(connection, "sqlite_stat4"):
+        connection.execute("DELETE FROM sqlite_stat4")
+
+
 def check_file(path: Path) -> None:
     """Refuse a file that cannot be a store, by its bytes: SQLite would leave traces in it. Raises StoreError."""
     directory = path.parent

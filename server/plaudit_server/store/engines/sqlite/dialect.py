@@ -124,6 +124,7 @@ SQLITE: Final = Dialect(
         " from (select {value} as t))"
     ),
     contains="instr({value}, {needle}) > 0",
+    without_index="+{test}",
     starts_with="substr({value}, 1, length({prefix})) = {prefix}",
     prefix="substr({value}, 1, {length})",
     first_steps="coalesce({json} -> {as_position}, {json} -> {as_key})",

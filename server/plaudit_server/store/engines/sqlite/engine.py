@@ -33,6 +33,8 @@ from plaudit_server.store.engines.sqlite.connection import (
     UNAVAILABLE,
     check_file,
     configured,
+    gather_statistics,
+    has_table,
     roll_back,
 )
 from plaudit_server.store.engines.sqlite.dialect import SQLITE
@@ -240,6 +242,9 @@ class SqliteEngine(SqlEngine):
                     "INSERT INTO schema_migration (number, name, checksum) VALUES (?, ?, ?)", migration[:3]
                 )
             if waiting:
+                # Of an index that a migration made there are none yet, and the planner would avoid all the others.
+                if has_table(connection, "sqlite_stat1"):
+                    gather_statistics(connection)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {len(known)}")
                 connection.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (os.urandom(32),))

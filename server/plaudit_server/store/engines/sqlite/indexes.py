@@ -12,7 +12,7 @@ from plaudit_server.query.indexes.declared import DeclaredIndex
 from plaudit_server.store import declared
 from plaudit_server.store.base import StoreError
 from plaudit_server.store.declared import Declaration, State
-from plaudit_server.store.engines.sqlite.connection import applied
+from plaudit_server.store.engines.sqlite.connection import applied, gather_statistics
 from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from plaudit_server.store.migrate import migrations, pending
 
@@ -89,12 +89,8 @@ def _forget(connection: apsw.Connection, index: DeclaredIndex) -> list[Declarati
 
 def _gather_statistics(connection: apsw.Connection) -> None:
     """Let the planner know how many rows each index finds; otherwise it uses none of them for alternatives."""
-    if _rows(connection) < _ROWS_FOR_STATISTICS:
-        return
-    connection.execute("ANALYZE feedback")
-    # Samples of what is indexed, which would outlive a purge.
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat4'").get is not None:
-        connection.execute("DELETE FROM sqlite_stat4")
+    if _rows(connection) >= _ROWS_FOR_STATISTICS:
+        gather_statistics(connection)
 
 
 @contextmanager
