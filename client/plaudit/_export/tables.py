@@ -79,9 +79,16 @@ class Parquet(Form):
         with parquet.ParquetWriter(out, self._table([]).schema, compression="zstd") as writer:
 
             def write(most: int) -> None:
-                together = self._arrow.concat_tables(waiting).unify_dictionaries()
-                waiting[:] = [together.slice(most)]
-                writer.write_table(together.slice(0, most), row_group_size=_ROW_GROUP)
+                group, left = [], most
+                while left and waiting:
+                    first = waiting.pop(0)
+                    group.append(first.slice(0, left))
+                    if first.num_rows > left:
+                        waiting.insert(0, first.slice(left))
+                    left -= group[-1].num_rows
+                # Only what one group has is in the dictionaries, however many texts there are in all.
+                together = self._arrow.concat_tables(group or [self._table([])]).unify_dictionaries()
+                writer.write_table(together, row_group_size=_ROW_GROUP)
 
             for piece in self.pieces(part):
                 made = self._settled(self._read(piece), changed, seen)
