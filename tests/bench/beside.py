@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.bench import rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, shared
 from tests.bench.load import cpu_seconds
 from tests.bench.memory import tree_mib
@@ -26,7 +29,7 @@ _numbers = itertools.count()
 
 
 def prepare(kind: type[Any], port: int) -> None:
-    """Make the objects of the feedback, and the page."""
+    """Make the objects of the feedback, the page, and what is summed."""
     kind(port).prepare()
 
 
@@ -60,15 +63,24 @@ def writes(kind: type[Any], port: int, pid: int, threads: int, seconds: float) -
 
 def page_ms(kind: type[Any], port: int, seconds: float) -> Sample:
     """The median time of reading a page, in milliseconds."""
-    session = kind(port)
+    return _median_ms(kind(port).read_page, PAGE, seconds)
+
+
+def mean_ms(kind: type[Any], port: int, seconds: float) -> Sample:
+    """The median time of a mean that the server computes, in milliseconds."""
+    scores = [json.loads(rows.feedback(number).payload_json)["score"] for number in range(PAGE)]
+    return _median_ms(kind(port).mean, statistics.fmean(scores), seconds)
+
+
+def _median_ms(read: Callable[[], float], expected: float, seconds: float) -> Sample:
     took: list[float] = []
     end = time.perf_counter() + seconds
     while not took or time.perf_counter() < end:
         started = time.perf_counter()
-        found = session.read_page()
+        found = read()
         took.append(time.perf_counter() - started)
-        if found != PAGE:
-            raise RuntimeError(f"{kind.__name__} read {found} of {PAGE}")
+        if not math.isclose(found, expected, rel_tol=1e-9):
+            raise RuntimeError(f"read {found} and not {expected}")
     return Sample(1000 * statistics.median(took))
 
 
@@ -104,6 +116,7 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
                     partial(client.call, writes, kind, port, pid, IN_FLIGHT, seconds),
                 ),
                 Contender(f"{name}'s page", "ms", partial(client.call, page_ms, kind, port, seconds)),
+                Contender(f"{name}'s mean", "ms", partial(client.call, mean_ms, kind, port, seconds)),
             ]
         yield found
 
@@ -128,6 +141,7 @@ FAMILY = Family(
             "peers-write-16", "writes/s, 16 in flight, of the better peer's", "{}, 16 in flight", more_is_better=True
         ),
         _figure("peers-page", "time of a page of 1,000 of one ref, of the better peer's", "{}'s page"),
+        _figure("peers-mean", "time of a mean score of 1,000 records, of the better peer's", "{}'s mean"),
     ),
     contenders,
     rounds=5,

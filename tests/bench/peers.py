@@ -25,6 +25,8 @@ from tests.service.process import server_process
 
 REQUIREMENTS = Path(__file__).with_name("peers.txt")
 PAGE = 1000
+SUMMED = "summed"
+"""The name, or type, of the records whose mean score is asked for: as many as a page has."""
 SUBJECTS = 20
 """The number of traces or calls that writes are about, in turn."""
 
@@ -53,8 +55,12 @@ class Session(ABC):
         """Read the feedback on the one object that has a page of it; return its number of records."""
 
     @abstractmethod
+    def mean(self) -> float:
+        """The mean score of the records that are `SUMMED`, computed by the server."""
+
+    @abstractmethod
     def prepare(self) -> None:
-        """Make the objects of the feedback, and the page."""
+        """Make the objects of the feedback, the page, and what is summed."""
 
 
 class RestSession(Session):
@@ -87,8 +93,16 @@ class PlauditSession(Session):
     def read_page(self) -> int:
         return len(self._client.ref(self._page_ref).execute())
 
+    def mean(self) -> float:
+        found = self._client.get_feedback(plaudit.field("feedback_type") == SUMMED).mean("payload.score")
+        assert isinstance(found, float)
+        return found
+
     def prepare(self) -> None:
         self._client.create_batch([_record(self._page_ref, number) for number in range(PAGE)])
+        refs = [f"weave:///{rows.PROJECT}/call/{number % SUBJECTS}" for number in range(PAGE)]
+        summed = [_record(ref, number) | {"feedback_type": SUMMED} for number, ref in enumerate(refs)]
+        self._client.create_batch(summed)
 
 
 class MlflowSession(RestSession):
@@ -100,6 +114,12 @@ class MlflowSession(RestSession):
     def read_page(self) -> int:
         return len(self.call("GET", "/api/3.0/mlflow/traces/tr-page")["trace"]["trace_info"]["assessments"])
 
+    def mean(self) -> float:
+        asked: dict[str, Any] = {"experiment_ids": ["0"], "view_type": "ASSESSMENTS", "metric_name": "assessment_value"}
+        asked |= {"aggregations": [{"aggregation_type": "AVG"}], "filters": [f'assessment.name = "{SUMMED}"']}
+        [point] = self.call("POST", "/api/3.0/mlflow/traces/metrics", asked)["data_points"]
+        return float(point["values"]["AVG"])
+
     def prepare(self) -> None:
         for trace in ("page", *range(SUBJECTS)):
             place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
@@ -108,11 +128,12 @@ class MlflowSession(RestSession):
             self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}})
         for number in range(PAGE):
             self._assess("tr-page", number)
+            self._assess(f"tr-{number % SUBJECTS}", number, SUMMED)
 
-    def _assess(self, trace: str, number: int) -> None:
+    def _assess(self, trace: str, number: int, name: str = rows.TYPE) -> None:
         payload = json.loads(rows.feedback(number).payload_json)
         assessment = {
-            "assessment_name": rows.TYPE,
+            "assessment_name": name,
             "source": {"source_type": "LLM_JUDGE", "source_id": f"judge-{number % 20}"},
             "feedback": {"value": payload["score"]},
             "rationale": payload["reason"],
@@ -132,6 +153,13 @@ class PhoenixSession(RestSession):
         span = _span_id(SUBJECTS)
         return len(self.call("GET", f"/v1/projects/default/span_annotations?span_ids={span}&limit={PAGE}")["data"])
 
+    def mean(self) -> float:
+        project = (
+            f'getProjectByName(name: "default") {{ spanAnnotationSummary(annotationName: "{SUMMED}") {{ meanScore }} }}'
+        )
+        answer = self.call("POST", "/graphql", {"query": f"{{ {project} }}"})
+        return float(answer["data"]["getProjectByName"]["spanAnnotationSummary"]["meanScore"])
+
     def prepare(self) -> None:
         spans = [
             {
@@ -149,11 +177,14 @@ class PhoenixSession(RestSession):
         until = time.monotonic() + 30
         while True:  # spans are stored through a queue
             try:
-                return self._annotate(page)
+                self._annotate(page)
+                break
             except RuntimeError:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.2)
+        summed = [_annotation(number % SUBJECTS, number, f"summed-{number}") for number in range(PAGE)]
+        self._annotate([annotation | {"name": SUMMED} for annotation in summed])
 
     def _annotate(self, annotations: list[dict[str, Any]]) -> None:
         self.call("POST", "/v1/span_annotations?sync=true", {"data": annotations})
