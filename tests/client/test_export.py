@@ -190,6 +190,9 @@ def test_parquet_gives_the_aggregates_of_the_server(client: plaudit.Client, tmp_
     assert lost == [(0,)]
     assert json.loads(frame["payload"][7]) == {"n": 7, "score": 1.0, "big": 2**53 + 7, "text": "ä7", "none": None}
     assert str(frame["created_at"].dtype) == "datetime64[us, UTC]"
+    assert parquet.ParquetFile(path).metadata.num_row_groups == 1
+    nothing = client.get_feedback(field("feedback_type") == "none").export(tmp_path / "none.parquet")
+    assert (nothing.rows, parquet.read_table(tmp_path / "none.parquet").schema) == (0, plaudit.frames.schema())
     with pytest.raises(ValueError, match=r"payload\.score:double"):
         client.get_feedback().export(path, extract=["score"])
 

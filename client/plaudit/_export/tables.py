@@ -87,7 +87,7 @@ class Parquet(Form):
                         waiting.insert(0, first.slice(left))
                     left -= group[-1].num_rows
                 # Only what one group has is in the dictionaries, however many texts there are in all.
-                together = self._arrow.concat_tables(group or [self._table([])]).unify_dictionaries()
+                together = self._arrow.concat_tables(group).unify_dictionaries()
                 writer.write_table(together, row_group_size=_ROW_GROUP)
 
             for piece in self.pieces(part):
@@ -98,7 +98,8 @@ class Parquet(Form):
                     write(_ROW_GROUP)
             new = new_in(changed, seen)
             waiting.append(self._table(new))
-            write(sum(each.num_rows for each in waiting))
+            if left := sum(each.num_rows for each in waiting):
+                write(left)
         return rows + len(new)
 
     def _table(self, page: Sequence[v1.Feedback]) -> pyarrow.Table:
