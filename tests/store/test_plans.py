@@ -16,6 +16,7 @@ from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reactions import Viewer
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
+from plaudit_server.feedback.retaining import FindDue
 from plaudit_server.query.fields import Column
 from plaudit_server.query.tree import And, Operation, SortKey
 from plaudit_server.store.base import Command, Statement, Steps
@@ -224,3 +225,10 @@ def test_writing_looks_up_by_key_and_scans_no_table(connection: apsw.Connection,
         scans = [line for line in plan.split("; ") if line.startswith("SCAN")]
         assert all(line.startswith(("SCAN json_each", "SCAN first")) for line in scans), plan
         assert "(project=?" in plan or not plan, "a row of values has no plan"
+
+
+def test_what_is_due_of_a_type_is_found_without_records_of_others(connection: apsw.Connection) -> None:
+    found = plans(connection, FindDue(PROJECT, "t1", 2**60, 100, (5, id_of(1))).steps(STATEMENTS))[0]
+    assert found == (
+        "SEARCH f USING INDEX feedback_by_type (project=? AND feedback_type=? AND created_at>? AND created_at<?)"
+    )

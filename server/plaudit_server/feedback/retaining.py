@@ -48,11 +48,11 @@ class RetainStatements:
     def __init__(self, traits: Traits) -> None:
         sql = traits.sql
         oldest = (
-            "SELECT f.id, f.revision, f.created_at FROM feedback AS f WHERE f.project = ?{} AND f.created_at < ?"
-            " AND (f.created_at, f.id) > (?, ?) ORDER BY f.created_at, f.id LIMIT ?"
+            "SELECT f.id, f.revision, f.created_at FROM feedback AS f{} WHERE f.project = ?{} AND f.created_at < ?"
+            " AND f.created_at >= ? AND (f.created_at > ? OR f.id > ?) ORDER BY f.created_at, f.id LIMIT ?"
         )
-        self.oldest = sql(oldest.format(""))
-        self.oldest_of_type = sql(oldest.format(" AND f.feedback_type = ?"))
+        self.oldest = sql(oldest.format("", ""))
+        self.oldest_of_type = sql(oldest.format(traits.by_type, " AND f.feedback_type = ?"))
         self.there = sql(
             "SELECT f.id, f.feedback_type, f.created_at FROM feedback AS f"
             " WHERE f.project = ? AND f.created_at < ? AND f.id {in}"
@@ -77,7 +77,7 @@ class FindDue(Read[Due]):
     def steps(self, sql: Prepared) -> Steps[Due]:
         """Their ids, and then their sizes."""
         statements = sql.of(RetainStatements)
-        bound = self.before, *self.after, self.limit
+        bound = self.before, self.after[0], *self.after, self.limit
         if self.feedback_type is None:
             rows = yield Statement(statements.oldest, (self.project, *bound))
         else:

@@ -28,6 +28,8 @@ class Traits:
     uuid_bytes: str
     """The 16 bytes of the UUID whose text is `{}`."""
     placeholder: str = "?"
+    by_type: str = ""
+    """Makes the planner take the index of types, which it does not do by itself where the order is that of times."""
     make_project: str | None = None
     """Makes a project's row, and waits for another transaction that makes it; None if only one writes at a time."""
     writes_in_with: bool = False

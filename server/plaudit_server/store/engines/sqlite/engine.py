@@ -71,6 +71,7 @@ TRAITS: Final = Traits(
     bind_list=json.dumps,
     text_bytes="CAST({} AS BLOB)",
     uuid_bytes="unhex({}, '-')",
+    by_type=" INDEXED BY feedback_by_type",
     counts_first=True,
 )
 
