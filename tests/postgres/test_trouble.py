@@ -253,7 +253,7 @@ def test_writers_that_read_the_same_revision_do_not_give_it_out_twice(
         await only(store, Create(PROJECT, [record(0)]))
         # As if the lock did not hold: everybody reads, and only then goes on.
         store._sql.of(LedgerStatements).lock = (
-            "SELECT revision, last_created_at, definitions FROM project, pg_sleep(0.02)"
+            "SELECT revision, last_created_at, definitions, flags FROM project, pg_sleep(0.02)"
             " WHERE project = %s -- not a lock"
         )
         with caplog.at_level(logging.DEBUG, "plaudit_server"):
