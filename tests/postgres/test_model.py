@@ -23,6 +23,11 @@ RUNS = int(os.environ.get("PLAUDIT_TEST_MODEL_RUNS", "4"))
 @pytest.mark.timeout(60 + 10 * RUNS)
 def test_stores_agree(shared_database: Database) -> None:
     """PLAUDIT_TEST_MODEL_RUNS runs of up to 50 steps each."""
+    agree(shared_database, RUNS)
+
+
+def agree(shared_database: Database, runs: int) -> None:
+    """Compare the store with the model in the given number of runs."""
 
     class Congruence(test_model.Congruence):
         def __init__(self) -> None:
@@ -42,7 +47,7 @@ def test_stores_agree(shared_database: Database) -> None:
     run_state_machine_as_test(
         Congruence,
         settings=settings(
-            max_examples=RUNS,
+            max_examples=runs,
             stateful_step_count=test_model.STEPS,
             deadline=None,
             database=None,

@@ -41,7 +41,7 @@ from tests.store.tails import tailed
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("PLAUDIT_EXAMPLES", "10"))
 STEPS = 50
 
 projects = st.sampled_from((PROJECT, PROJECT, PROJECT, OTHER))

@@ -40,7 +40,7 @@ def test_behaves_as_a_store(case: suite.Case, tmp_path: Path) -> None:
     suite.run(case, lambda clock: SqliteEngine(tmp_path / "plaudit.db", clock=clock))
 
 
-def with_store(path: Path, scenario: Callable[[SqliteEngine], Coroutine[Any, Any, None]]) -> None:
+def with_store(path: Path, scenario: Callable[[SqliteEngine], Coroutine[Any, Any, object]]) -> None:
     """Run a scenario on the store in a file, and close it."""
 
     async def run() -> None:
@@ -206,7 +206,7 @@ def test_a_file_that_can_not_be_used_is_refused_and_left_as_it_is(
     make(path)
     before = None if path.is_dir() else (files_of(tmp_path), path.stat().st_mtime_ns)
     with pytest.raises(StoreError, match=reason) as refused:
-        with_store(path, count)  # type: ignore[arg-type]
+        with_store(path, count)
     assert "\n" not in str(refused.value)
     assert str(path) in str(refused.value)
     if before is not None:
@@ -215,7 +215,7 @@ def test_a_file_that_can_not_be_used_is_refused_and_left_as_it_is(
 
 def test_a_missing_directory_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
-        with_store(tmp_path / "missing" / "plaudit.db", count)  # type: ignore[arg-type]
+        with_store(tmp_path / "missing" / "plaudit.db", count)
 
 
 def test_a_store_of_another_line_of_migrations_is_refused(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_store_of_another_line_of_migrations_is_refused(tmp_path: Path) -> Non
     connection.execute("UPDATE schema_migration SET checksum = 'another'")
     connection.close()
     with pytest.raises(StoreError, match="schema migration 1"):
-        with_store(path, count)  # type: ignore[arg-type]
+        with_store(path, count)
 
 
 def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
