@@ -205,8 +205,9 @@ def test_nothing_of_what_callers_store_or_prove_themselves_by_is_logged(tmp_path
     assert log.count("UNAUTHENTICATED") > 10
     assert "principal=judge" in log or '"principal": "judge"' in log
     assert CANARY not in log
-    assert key.rpartition("_")[2] not in log
-    assert key[4:20] not in log
+    _, id, secret = key.split("_", 2)  # there may be more of them in the secret
+    assert secret not in log
+    assert id not in log
 
 
 def test_the_request_id_is_in_the_trailers_of_every_kind_of_call(tmp_path: Path) -> None:
