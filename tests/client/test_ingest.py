@@ -33,6 +33,14 @@ DOWN = plaudit.UnavailableError("down")
 _projects = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_raises() -> Iterator[None]:
+    """As in a program of one's own, whatever an earlier test of this process has done with the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+
+
 @pytest.fixture
 def transport() -> FakeTransport:
     return FakeTransport()
