@@ -23,6 +23,7 @@ from tests.postgres.cluster import Database
 from tests.postgres.proxy import Fate, Proxy
 from tests.postgres.test_pgbouncer import pooled_url  # noqa: F401  # a fixture
 from tests.postgres.test_trouble import only, through_a_proxy
+from tests.shared import as_parameters
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 
@@ -50,8 +51,8 @@ def test_behaves_as_a_store(case: suite.Case, empty_database: Database) -> None:
 
 
 @pytest.mark.usefixtures("far")
-def test_what_asks_for_many_rows_is_not_piped(empty_database: Database) -> None:
-    [case] = [case for case in test_definitions.CASES if case["id"] == "def-119"]
+@pytest.mark.parametrize("case", as_parameters([case for case in test_definitions.CASES if case["id"] == "def-119"]))
+def test_what_asks_for_many_rows_is_not_piped(case: dict[str, Any], empty_database: Database) -> None:
     with servers(empty_database.url) as two:
         test_definitions.test_case(case, two)
 
