@@ -43,11 +43,13 @@ from plaudit_server.store.work import SERVER, Work
 
 _CREATED: Final = int(ChangeKind.CREATED)
 _REPLACED: Final = int(ChangeKind.REPLACED)
-_PURGED: Final = int(ChangeKind.PURGED)
 
 _TYPE: Final = CONTENT_COLUMNS.index("feedback_type")
 _ROW_TYPE: Final = FEEDBACK.place("feedback_type")
 _CREATED_AT: Final = FEEDBACK.place("created_at")
+
+# What a row without content has in the other columns of content than user_id, ref and feedback_type.
+_BLANK: Final = (None,) * (len(CONTENT_COLUMNS) - 3)
 
 ID_BYTES: Final = 64
 """The cost of an id to remove while it waits."""
@@ -117,6 +119,11 @@ class Create(Command[list[Row | DomainError]]):
     def stored(self, outcome: Any) -> int:
         """The records that have a row."""
         return sum([type(result) is Row for result in outcome]) if isinstance(outcome, list) else 0
+
+    def steps(self, ledger: Ledger) -> Steps[list[Row | DomainError] | DomainError]:
+        """As a part of another command."""
+        [outcome] = yield from self.apply(ledger, [self])
+        return outcome
 
     @classmethod
     def apply(cls, ledger: Ledger, commands: Sequence[Create]) -> Steps[list[list[Row | DomainError] | DomainError]]:
@@ -259,8 +266,8 @@ class Purge(Command[Purged]):
 
     def steps(self, ledger: Ledger) -> Steps[Purged | DomainError]:
         """Remove what is still there and still matches, and leave a tombstone for each record."""
-        sql, bind_list = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list
-        found = yield Statement(sql.purgeable, (self.project, bind_list(self.ids)))
+        bind_list = ledger.sql.traits.bind_list
+        found = yield Statement(ledger.sql.of(WriteStatements).purgeable, (self.project, bind_list(self.ids)))
         found += yield from self._by_other_names(ledger, {row[0] for row in found})
         if self.filter is not None:
             found = yield from self._still_matching(ledger, found)
@@ -273,22 +280,15 @@ class Purge(Command[Purged]):
             return Purged(0)
         if ledger.flags & Flag.HELD:
             return UnderHold(self.project)
-        ids = bind_list([row[0] for row in found])
-        yield Statement(sql.purge_history, (self.project, ids))
-        yield Statement(sql.purge_live, (self.project, ids))
-        ledger.erased = True
+        yield from erase(ledger, [row[0] for row in found])
         purged_at = ledger.tick()
-        blank = (None,) * (len(CONTENT_COLUMNS) - 3)
         tombstones = []
         for id, ref, feedback_type, _, created_at, _ in found:
             ledger.count(feedback_type, created_at, -1)
             ledger.revision += 1
             tombstones.append(
-                (
-                    self.project, id, ledger.revision, 0, _PURGED, purged_at, purged_at,
-                    self.user_id, ref, feedback_type, *blank, b"", "{}", None, None,
-                )
-            )  # fmt: skip
+                bare_row(ledger, id, ChangeKind.PURGED, purged_at, self.user_id, ref, feedback_type, payload="{}")
+            )
         yield Insert(HISTORY, tombstones)
         return Purged(len(found))
 
@@ -317,6 +317,32 @@ class Purge(Command[Purged]):
 
 
 COMMANDS: Final = (Create, Replace, Purge)
+
+
+def erase(ledger: Ledger, ids: Sequence[str]) -> Steps[None]:
+    """Remove records with all their versions."""
+    sql, bound = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list(ids)
+    yield Statement(sql.purge_history, (ledger.project, bound))
+    yield Statement(sql.purge_live, (ledger.project, bound))
+    ledger.erased = True
+
+
+def bare_row(
+    ledger: Ledger,
+    id: str,
+    kind: ChangeKind,
+    at: int,
+    user_id: str,
+    ref: str,
+    feedback_type: str,
+    head: bytes = b"",
+    payload: str = "",
+) -> tuple[Any, ...]:
+    """The row of the history for the newest change, made at `at`, of which no content is kept."""
+    return (
+        ledger.project, id, ledger.revision, 0, int(kind), at, at,
+        user_id, ref, feedback_type, *_BLANK, head, payload, None, None,
+    )  # fmt: skip
 
 
 def count_created(ledger: Ledger, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -94,7 +94,7 @@ class React(Command[Reacting]):
             return Reacting(False, self.reaction.summary(reacted), held.row, ledger.revision)
         owner = self.reaction.viewer.owner
         create = Create(self.project, (self.record,), atomic=False, owner=owner, judgement=self.judgement)
-        [outcome] = yield from Create.apply(ledger, [create])
+        outcome = yield from create.steps(ledger)
         if isinstance(outcome, DomainError):
             return outcome
         [row] = outcome

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from plaudit import v1 as wire
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import ID_BYTES, WriteStatements
+from plaudit_server.feedback.commands import ID_BYTES, bare_row, erase
 from plaudit_server.feedback.errors import UnderHold
 from plaudit_server.feedback.purging import Key, Match, PurgeStatements
-from plaudit_server.feedback.records import CONTENT_COLUMNS, GONE, HISTORY, ChangeKind, Retained, Row
+from plaudit_server.feedback.records import GONE, HISTORY, ChangeKind, Retained, Row
 from plaudit_server.rpc.wire import set_timestamp
 from plaudit_server.store.base import Command, Insert, Read, Statement, Steps
 from plaudit_server.store.ledger import Flag, Ledger
@@ -91,22 +91,15 @@ class FindDue(Read[Due]):
         return Due(matches, (rows[-1][2], rows[-1][0]) if len(rows) == self.limit else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Retain(Command[Removed]):
-    """Remove records whose time is over, for good, with one change. Outcome: Removed, or UnderHold.
+class Removal(Command[Removed]):
+    """What commands that remove records by their ids have in common."""
 
-    Of the `ids` only those are removed that are there, were created before `before` (microseconds since 1970 UTC), and
-    are of the type; None is any.
-    """
+    __slots__ = ()
 
     kind: ClassVar[str] = "retain"
     adds: ClassVar[bool] = False
 
-    project: str
-    feedback_type: str | None
-    before: int
     ids: Sequence[str]
-    work: Work = field(default=SERVER, compare=False)
 
     @property
     def rows(self) -> int:
@@ -122,11 +115,25 @@ class Retain(Command[Removed]):
         """The removed records."""
         return outcome.rows if isinstance(outcome, Removed) else 0
 
+
+@dataclass(frozen=True, slots=True)
+class Retain(Removal):
+    """Remove records whose time is over, for good, with one change. Outcome: Removed, or UnderHold.
+
+    Of the `ids` only those are removed that are there, were created before `before` (microseconds since 1970 UTC), and
+    are of the type; None is any.
+    """
+
+    project: str
+    feedback_type: str | None
+    before: int
+    ids: Sequence[str]
+    work: Work = field(default=SERVER, compare=False)
+
     def steps(self, ledger: Ledger) -> Steps[Removed | DomainError]:
         """Remove what is still there and still due, and keep the ids."""
-        sql, bind_list = ledger.sql.of(WriteStatements), ledger.sql.traits.bind_list
         there = ledger.sql.of(RetainStatements).there
-        rows = yield Statement(there, (self.project, self.before, bind_list(self.ids)))
+        rows = yield Statement(there, (self.project, self.before, ledger.sql.traits.bind_list(self.ids)))
         due = [(id, type, at) for id, type, at in rows if self.feedback_type in (type, None)]
         ids = sorted(id for id, _, _ in due)
         if not ids:
@@ -135,19 +142,17 @@ class Retain(Command[Removed]):
             return UnderHold(self.project)
         for _, type, created_at in due:
             ledger.count(type, created_at, -1)
-        bound = bind_list(ids)
-        yield Statement(sql.purge_history, (self.project, bound))
-        yield Statement(sql.purge_live, (self.project, bound))
-        ledger.erased = True
-        yield Insert(GONE, gone_rows(self.project, ids))
-        yield from ledger.raise_flag(Flag.GONE)
+        yield from erase(ledger, ids)
+        yield from keep_taken(ledger, ids)
         yield note_of(ledger, Retained(self.feedback_type, self.before, len(ids), ledger.tick()))
         return Removed(len(ids))
 
 
-def gone_rows(project: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The rows that keep ids from being used again."""
-    return [(project, UUID(id).bytes) for id in ids]
+def keep_taken(ledger: Ledger, ids: Sequence[str]) -> Steps[None]:
+    """Keep the ids of records that are gone from being used again."""
+    if ids:
+        yield Insert(GONE, [(ledger.project, UUID(id).bytes) for id in ids])
+        yield from ledger.raise_flag(Flag.GONE)
 
 
 def note_of(ledger: Ledger, retained: Retained) -> Insert:
@@ -156,13 +161,8 @@ def note_of(ledger: Ledger, retained: Retained) -> Insert:
     Like every row it holds what watchers get: here field 5 of a Change.
     """
     ledger.revision += 1
-    blank = (None,) * (len(CONTENT_COLUMNS) - 3)
-    id, kind = str(ledger.revision), int(ChangeKind.RETAINED)
-    row = (
-        ledger.project, id, ledger.revision, 0, kind, retained.at, retained.at,
-        "", "", retained.feedback_type or _ANY, *blank, wire_form(retained).head, "", None, None,
-    )  # fmt: skip
-    return Insert(HISTORY, [row])
+    id, type, head = str(ledger.revision), retained.feedback_type or _ANY, wire_form(retained).head
+    return Insert(HISTORY, [bare_row(ledger, id, ChangeKind.RETAINED, retained.at, "", "", type, head)])
 
 
 def wire_form(retained: Retained) -> Row:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from plaudit_server.definitions.errors import LimitReached
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.retaining import Removed, Retain
+from plaudit_server.feedback.retaining import Removal, Removed, Retain
 from plaudit_server.retention.reads import RetentionStatements, rules_of
 from plaudit_server.retention.records import MOST_RULES, Rule, Rules
 from plaudit_server.store.base import Command, Statement, Steps
@@ -61,14 +61,11 @@ class PutRule(Command[Rule]):
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyRule(Command[Removed]):
+class ApplyRule(Removal):
     """Remove those of some records of a type that are past the days of a rule, if it still acts. See Retain.
 
     `now` is when they were found to be, in microseconds since 1970 UTC.
     """
-
-    kind: ClassVar[str] = Retain.kind
-    adds: ClassVar[bool] = False
 
     project: str
     feedback_type: str
@@ -77,31 +74,13 @@ class ApplyRule(Command[Removed]):
     ids: Sequence[str]
     work: Work = field(default=SERVER, compare=False)
 
-    @property
-    def retain(self) -> Retain:
-        """What is removed if the rule acts."""
-        return Retain(self.project, self.feedback_type, self.rule.before(self.now), self.ids, self.work)
-
-    @property
-    def rows(self) -> int:
-        """One for each id."""
-        return len(self.ids)
-
-    @property
-    def size(self) -> int:
-        """The bytes of the ids."""
-        return self.retain.size
-
-    def removed(self, outcome: Any) -> int:
-        """The removed records."""
-        return outcome.rows if isinstance(outcome, Removed) else 0
-
     def steps(self, ledger: Ledger) -> Steps[Removed | DomainError]:
         """Look at the rules again, which may have been changed since the records were found."""
         rules = Rules.of((yield from rules_of(ledger.sql, self.project)))
         if rules.acting_on(self.feedback_type, self.now) != self.rule:
             return Removed(0)
-        return (yield from self.retain.steps(ledger))
+        retain = Retain(self.project, self.feedback_type, self.rule.before(self.now), self.ids, self.work)
+        return (yield from retain.steps(ledger))
 
 
 COMMANDS: Final = (PutRule,)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
@@ -12,11 +13,11 @@ from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.errors import UnderHold
 from plaudit_server.feedback.purging import PurgeStatements, slices
 from plaudit_server.feedback.records import FEEDBACK, GONE, HISTORY, ChangeKind
-from plaudit_server.feedback.retaining import FIRST, FindDue, Removed, Retain, gone_rows
+from plaudit_server.feedback.retaining import FIRST, FindDue, Removed, Retain, keep_taken
 from plaudit_server.retention.holds import HOLD
 from plaudit_server.retention.records import RULE
 from plaudit_server.store import transfer
-from plaudit_server.store.base import Command, Insert, Reading, SqlEngine, Statement, Steps, StoreError, accepted
+from plaudit_server.store.base import Command, Reading, SqlEngine, Statement, Steps, StoreError, accepted
 from plaudit_server.store.counters import COUNT
 from plaudit_server.store.ledger import PROJECT, Flag, Ledger
 from plaudit_server.store.prepared import Prepared, Traits
@@ -81,16 +82,9 @@ class _Forget(Command[Removed]):
             return UnderHold(self.project)
         return (yield from self.forget(ledger))
 
+    @abstractmethod
     def forget(self, ledger: Ledger) -> Steps[Removed]:
         """Forget some rows; how many."""
-        raise NotImplementedError
-
-    @staticmethod
-    def keep_ids(ledger: Ledger, ids: Sequence[str]) -> Steps[None]:
-        """Let ids stay taken."""
-        if ids:
-            yield Insert(GONE, gone_rows(ledger.project, ids))
-            yield from ledger.raise_flag(Flag.GONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +97,7 @@ class ForgetHistory(_Forget):
         """The oldest of them."""
         statements, bind_list = ledger.sql.of(DeletionStatements), ledger.sql.traits.bind_list
         rows = yield Statement(statements.history, (self.project, self.upto, _SLICE_ROWS))
-        yield from self.keep_ids(ledger, [id for id, kind in rows if kind == ChangeKind.PURGED])
+        yield from keep_taken(ledger, [id for id, kind in rows if kind == ChangeKind.PURGED])
         bound = bind_list(sorted({id for id, _ in rows}))
         yield Statement(statements.forget_history, (self.project, self.upto, bound))
         ledger.erased = True
@@ -119,7 +113,7 @@ class ForgetNames(_Forget):
         statements, bind_list = ledger.sql.of(DeletionStatements), ledger.sql.traits.bind_list
         rows = yield Statement(statements.names, (self.project, _SLICE_ROWS))
         ids = [id for (id,) in rows]
-        yield from self.keep_ids(ledger, ids)
+        yield from keep_taken(ledger, ids)
         yield Statement(statements.forget_names, (self.project, bind_list(ids)))
         ledger.erased = True
         return Removed(len(ids))

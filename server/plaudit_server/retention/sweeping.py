@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from plaudit_server.errors import DomainError, Overloaded, QueryTooExpensive, StoreUnavailable
+from plaudit_server.errors import Overloaded, QueryTooExpensive, StoreUnavailable
 from plaudit_server.feedback.errors import UnderHold
 from plaudit_server.feedback.purging import Match, slices
 from plaudit_server.feedback.retaining import FIRST, FindDue
@@ -18,7 +18,7 @@ from plaudit_server.retention.commands import ApplyRule
 from plaudit_server.retention.reads import GetRules, SelectRuledProjects, SelectTypes
 from plaudit_server.retention.records import ALL_OTHERS, Rule
 from plaudit_server.rpc.audit import note_own
-from plaudit_server.store.base import Engine
+from plaudit_server.store.base import Engine, accepted
 from plaudit_server.store.ledger import microseconds
 from plaudit_server.store.work import Owner, Work
 from plaudit_server.store.writer import Writer
@@ -135,9 +135,7 @@ class Sweeper:
 
     async def _remove(self, command: ApplyRule) -> int:
         began = time.monotonic()
-        outcome = await self._writer.submit(command)
-        if isinstance(outcome, DomainError):
-            raise outcome
+        outcome = accepted(await self._writer.submit(command))
         self.removed += outcome.rows
         await asyncio.sleep(max(time.monotonic() - began, _REST_SECONDS))
         return outcome.rows

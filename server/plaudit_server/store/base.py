@@ -169,9 +169,9 @@ class Command(ABC, Generic[T_co]):
             outcomes.append(outcome)
         return outcomes
 
+    @abstractmethod
     def steps(self, ledger: Ledger) -> Steps[Any]:
-        """Apply this command alone; for a class without an `apply` of its own."""
-        raise NotImplementedError
+        """Apply this command alone, in the project that `ledger` has locked; its outcome, as of `apply`."""
 
     def stored(self, outcome: Any) -> int:
         """How many rows are stored, according to the outcome."""

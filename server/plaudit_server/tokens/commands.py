@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import ID_BYTES, Create, Purge, Purged, Replace, bytes_of
 from plaudit_server.feedback.held import live, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale
 from plaudit_server.feedback.records import Record, Row, content_of
@@ -19,8 +19,6 @@ from plaudit_server.tokens.errors import TokenUsedUp
 
 VERSIONS: Final = 20
 """How many versions of a record a token may make."""
-
-_ID_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Submit(Command[Row]):
     @property
     def size(self) -> int:
         """The bytes of the record, under each of its ids."""
-        return sum(len(record.body) + len(record.payload) for record in self.records)
+        return bytes_of(self.records)
 
     def stored(self, outcome: Any) -> int:
         """One, if it is stored, now or before."""
@@ -56,7 +54,7 @@ class Submit(Command[Row]):
         for record in self.records:
             if record.id not in held:
                 create = Create(self.project, (record,), atomic=False, owner=record.user_id, judgement=self.judgement)
-                [rows] = yield from Create.apply(ledger, [create])
+                rows = yield from create.steps(ledger)
                 assert isinstance(rows, list)
                 return rows[0]
             if held[record.id] is not None:
@@ -99,7 +97,7 @@ class Retract(Command[Retracted]):
     @property
     def size(self) -> int:
         """The bytes of the ids."""
-        return _ID_BYTES * len(self.slots)
+        return ID_BYTES * len(self.slots)
 
     def removed(self, outcome: Any) -> int:
         """The purged records."""
