@@ -194,7 +194,7 @@ class Select(Read[Page]):
 
 @dataclass(frozen=True, slots=True)
 class Count(Read[int]):
-    """How many rows match."""
+    """How many rows match, by the rows themselves: `counted.Tally` asks the counters, in the lane of few rows."""
 
     project: str
     filter: Operation | None
@@ -205,8 +205,8 @@ class Count(Read[int]):
         return self
 
     def steps(self, sql: Prepared) -> Steps[int]:
-        """One statement; a second one where the counters cannot be used."""
-        return _count(sql, self.project, self.filter)
+        """One statement."""
+        return _count_rows(sql, self.project, self.filter)
 
 
 RefOrder = Literal["uri", "count", "last_change"]
@@ -365,6 +365,10 @@ def _count(sql: Prepared, project: str, filter: Operation | None) -> Steps[int]:
     which = counters_of(filter)
     if which is not None and (total := (yield from counted(sql, project, which))) is not None:
         return total
+    return (yield from _count_rows(sql, project, filter))
+
+
+def _count_rows(sql: Prepared, project: str, filter: Operation | None) -> Steps[int]:
     matching = yield from where(sql, project, filter)
     rows = yield Statement(f"SELECT count(*) FROM feedback AS f WHERE {matching.text}", matching.params)
     return int(rows[0][0])

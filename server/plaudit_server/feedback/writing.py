@@ -92,11 +92,9 @@ class Writing:
         found = [violation for error in checked.refused.values() for violation in error.violations]
         return sorted([*found, *by_definition], key=_index_of)
 
-    async def create(self, draft: Draft) -> list[Row | DomainError]:
+    def create(self, draft: Draft) -> Coroutine[None, None, list[Row | DomainError]]:
         """What became of each record. Raises what refused all of them, or was refused by the writer."""
-        known = draft.known or await self._judged(draft)
-        results: list[Row | DomainError] = await self.settled(draft, self._writer.enqueue(_command(draft, known)))
-        return results
+        return self.committed(draft, partial(_command, draft))
 
     async def enqueue(self, draft: Draft) -> asyncio.Future[Outcome]:
         """Put records in line; `settled` waits for what becomes of them."""

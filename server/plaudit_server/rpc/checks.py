@@ -243,25 +243,19 @@ class Checks:
             raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)  # no time is left to write it
         return checked
 
-    @asynccontextmanager
-    async def in_turn(self, call: Call) -> AsyncIterator[None]:
+    def in_turn(self, call: Call) -> AbstractAsyncContextManager[None]:
         """A turn on the loop, for the part of a read that takes long and does not wait. Raises QuotaExceeded."""
-        async with self._loop.place(_principal(call), self._limits.read_seconds):
-            yield
+        return self._loop.place(_principal(call), self._limits.read_seconds)
 
-    @asynccontextmanager
-    async def opening(self, call: Call) -> AsyncIterator[None]:
+    def opening(self, call: Call) -> AbstractAsyncContextManager[None]:
         """A turn to open a watch, which takes some milliseconds of the interpreter, most of them in steps that are too
         short for a turn each. Raises QuotaExceeded.
         """
-        async with self._openings.place(_principal(call), _OPENING_SECONDS):
-            yield
+        return self._openings.place(_principal(call), _OPENING_SECONDS)
 
-    @asynccontextmanager
-    async def removal(self, call: Call) -> AsyncIterator[None]:
+    def removal(self, call: Call) -> AbstractAsyncContextManager[None]:
         """A turn to remove many rows: the writer does nothing else meanwhile. Raises QuotaExceeded."""
-        async with self._removals.place(_principal(call), self._limits.write_seconds):
-            yield
+        return self._removals.place(_principal(call), self._limits.write_seconds)
 
     async def page(self, call: Call, seconds: float) -> None:
         """Wait for a turn to send a large page, or to go on with a stream after one, that takes about `seconds`.
