@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from plaudit_server.cli.failures import failures
 from plaudit_server.cli.options import load, on_store, options_of
+from plaudit_server.cli.times import shown_time
 from plaudit_server.config import ConfigError
 
 if TYPE_CHECKING:
@@ -86,24 +86,15 @@ def list_holds(with_lifted: bool, toml_path: str | None, store: str | None) -> N
 
 def _write(config: Config, steps: Callable[[Prepared], Steps[None]], act: str, project: str, **facts: str) -> None:
     """Write to the store, and to the audit log."""
-    from plaudit_server.rpc.audit import AuditLog, note_own
+    from plaudit_server.rpc.audit import note_own, noting
 
-    log = AuditLog(config)  # first, so that nothing is done that could not be noted
-    try:
+    with noting(config):
         on_store(config.store, lambda engine: engine.transact(steps))
-        if config.audit_log != "off":
-            log.open()
-            note_own(act, project, 0, **facts)
-    finally:
-        log.close()
+        note_own(act, project, 0, **facts)
 
 
 def _shown(hold: Hold) -> list[str]:
-    cells = [hold.project, _time(hold.put_at), hold.put_by, hold.reason]
+    cells = [hold.project, shown_time(hold.put_at), hold.put_by, hold.reason]
     if hold.lifted_at is not None:
-        cells += [_time(hold.lifted_at), hold.lifted_by or ""]
+        cells += [shown_time(hold.lifted_at), hold.lifted_by or ""]
     return [cell if cell.isprintable() else repr(cell) for cell in cells]
-
-
-def _time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

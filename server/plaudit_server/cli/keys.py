@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from plaudit_server.cli.failures import failures
 from plaudit_server.cli.options import load, on_store, options_of, projects_option
+from plaudit_server.cli.times import shown_time
 from plaudit_server.config import ConfigError
 from plaudit_server.config.grants import Role
 
@@ -101,12 +101,8 @@ def _microseconds() -> int:
 def _state(key: ApiKey) -> str:
     """The state of a key, and since or until when, in UTC."""
     if key.revoked_at is not None:
-        return f"revoked {_shown_time(key.revoked_at)}"
+        return f"revoked {shown_time(key.revoked_at)}"
     if key.expires_at is None:
-        return f"valid since {_shown_time(key.created_at)}"
+        return f"valid since {shown_time(key.created_at)}"
     word = "expires" if key.expires_at > _microseconds() else "expired"
-    return f"{word} {_shown_time(key.expires_at)}"
-
-
-def _shown_time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{word} {shown_time(key.expires_at)}"

@@ -47,15 +47,12 @@ def delete(name: str, yes: bool, toml_path: str | None, store: str | None, audit
 
 async def _delete(config: Config, name: str, yes: bool) -> int:
     from plaudit_server.retention.deleting import Deletion, size_of
-    from plaudit_server.rpc.audit import AuditLog, note_own
+    from plaudit_server.rpc.audit import note_own, noting
     from plaudit_server.rpc.errors import describe
     from plaudit_server.store.base import StoreError
     from plaudit_server.store.url import opened
 
-    log = AuditLog(config)  # first, so that nothing is done that could not be noted
-    if config.audit_log != "off":
-        log.open()
-    try:
+    with noting(config):
         async with opened(config.store) as engine:
             size = await size_of(engine, name)
             if not yes:
@@ -75,8 +72,6 @@ async def _delete(config: Config, name: str, yes: bool) -> int:
                 await asyncio.sleep(_ERASURE_SECONDS)
             else:
                 click.echo("some bytes stay in the store's log until a reader or a backup has ended", err=True)
-    finally:
-        log.close()
     return 0
 
 

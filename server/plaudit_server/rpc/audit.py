@@ -6,6 +6,8 @@ import json
 import logging
 import queue
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
 from typing import Any, Final
@@ -51,6 +53,18 @@ def note_own(act: str, project: str, rows: int, **facts: object) -> None:
         **facts,
     }
     audit_logger.info("%s", json.dumps(line, ensure_ascii=False))
+
+
+@contextmanager
+def noting(config: Config) -> Iterator[None]:
+    """The audit log of a command until the block ends. Raises StartError before it, so that nothing is done unnoted."""
+    log = AuditLog(config)
+    if config.audit_log != "off":
+        log.open()
+    try:
+        yield
+    finally:
+        log.close()
 
 
 class AuditLog:
