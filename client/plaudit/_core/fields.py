@@ -265,14 +265,18 @@ class NumberMap(_Map[float]):
         return ()
 
 
+def span_status_name(number: v1.SpanStatusCode.ValueType) -> str:
+    """The name of a span's status; a number that only a newer server knows reads as UNSET."""
+    return _SPAN_STATUS_NAMES.get(number, "UNSET")
+
+
 class SpanStatus(Field[str]):
     """How a span ended: `UNSET`, `OK` or `ERROR`."""
 
     json_schema: ClassVar[Mapping[str, Any]] = {"type": "string", "enum": [*_SPAN_STATUS_CODES]}
 
     def _reader(self) -> Callable[[Any], str]:
-        # A number that only a newer server knows reads as UNSET.
-        return lambda feedback: _SPAN_STATUS_NAMES.get(feedback._message.span_status_code, "UNSET")
+        return lambda feedback: span_status_name(feedback._message.span_status_code)
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
         """Set the status by its name."""

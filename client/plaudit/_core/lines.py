@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaudit import v1
 from plaudit._core.changes import Change, Retained, Tombstone
 from plaudit._core.errors import InvalidArgumentError, Violation
+from plaudit._core.fields import span_status_name
 from plaudit._core.model import Feedback
 from plaudit._core.records import to_message
 from plaudit._core.transposed import transposed
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 # Without a zone, which would be written as +00:00.
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001
-_SPAN_STATUS: Final[Mapping[int, str]] = {
-    v1.SpanStatusCode.SPAN_STATUS_CODE_OK: '"OK"',
-    v1.SpanStatusCode.SPAN_STATUS_CODE_ERROR: '"ERROR"',
-}
 _scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _BLANKS: Final = " \t\r\n"
@@ -239,9 +236,8 @@ def _members() -> Mapping[str, tuple[str, Callable[[Any], str]]]:
     return found
 
 
-def _span_status(number: int) -> str:
-    # A number that only a newer server knows reads as UNSET.
-    return _SPAN_STATUS.get(number, '"UNSET"')
+def _span_status(number: v1.SpanStatusCode.ValueType) -> str:
+    return f'"{span_status_name(number)}"'
 
 
 _MEMBERS: Final = _members()

@@ -74,33 +74,29 @@ class Parquet(Form):
         from pyarrow import parquet
 
         rows = 0
-        seen: set[str] = set()
-        waiting: list[pyarrow.Table] = []
-        with parquet.ParquetWriter(out, self._table([]).schema, compression="zstd") as writer:
+        waiting = self._table([])
+        with parquet.ParquetWriter(out, waiting.schema, compression="zstd") as writer:
 
-            def write(most: int) -> None:
-                group, left = [], most
-                while left and waiting:
-                    first = waiting.pop(0)
-                    group.append(first.slice(0, left))
-                    if first.num_rows > left:
-                        waiting.insert(0, first.slice(left))
-                    left -= group[-1].num_rows
+            def write(group: pyarrow.Table) -> None:
                 # Only what one group has is in the dictionaries, however many texts there are in all.
-                together = self._arrow.concat_tables(group).unify_dictionaries()
-                writer.write_table(together, row_group_size=_ROW_GROUP)
+                writer.write_table(group.unify_dictionaries(), row_group_size=_ROW_GROUP)
 
-            for piece in self.pieces(part):
-                made = self._settled(self._read(piece), changed, seen)
+            for made in self._all(part, changed):
                 rows += made.num_rows
-                waiting.append(made)
-                if sum(each.num_rows for each in waiting) >= _ROW_GROUP:
-                    write(_ROW_GROUP)
-            new = new_in(changed, seen)
-            waiting.append(self._table(new))
-            if left := sum(each.num_rows for each in waiting):
-                write(left)
-        return rows + len(new)
+                waiting = self._arrow.concat_tables([waiting, made])
+                while waiting.num_rows >= _ROW_GROUP:
+                    write(waiting.slice(0, _ROW_GROUP))
+                    waiting = waiting.slice(_ROW_GROUP)
+            if waiting.num_rows:
+                write(waiting)
+        return rows
+
+    def _all(self, part: IO[bytes], changed: Redo) -> Iterator[pyarrow.Table]:
+        """The tables of the part with their records as they are after what changed, and one of the new records."""
+        seen: set[str] = set()
+        for piece in self.pieces(part):
+            yield self._settled(self._read(piece), changed, seen)
+        yield self._table(new_in(changed, seen))
 
     def _table(self, page: Sequence[v1.Feedback]) -> pyarrow.Table:
         values = dict(record_values(page))

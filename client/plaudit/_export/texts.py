@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import IO, Any, Final
 
 from plaudit import v1
+from plaudit._core.fields import span_status_name
 from plaudit._core.lines import lines_of, no_formula, record_of, time_text
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._core.transposed import transposed
@@ -140,7 +141,7 @@ def _cells() -> Mapping[str, _Cell]:
         name = "payload" if field.name == "payload_json" else field.name
         write: Callable[[Any], str] = str
         if name == "span_status_code":
-            write = _span_status
+            write = span_status_name
         elif name in ("created_at", "updated_at"):
             write = time_text
         elif name.startswith("scorer_") and name != "scorer_trace_id":
@@ -148,10 +149,6 @@ def _cells() -> Mapping[str, _Cell]:
         is_free = name not in ("id", "span_status_code", "created_at", "updated_at", "version", "revision")
         found[field.name] = _Cell(places[name], write, _EMPTY[places[name]], is_free)
     return found
-
-
-def _span_status(number: int) -> str:
-    return Feedback(v1.Feedback(span_status_code=number)).span_status_code  # type: ignore[arg-type]
 
 
 def _json(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from plaudit import v1
 from plaudit._core import fields
+from plaudit._core.fields import span_status_name
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._core.paths import flattened
 from plaudit._core.transposed import transposed
@@ -140,12 +141,8 @@ def _filled(column: Column, values: list[Any] | None, count: int) -> list[Any]:
     if column.kind == "time":
         return [empty if value is None else value.seconds * 1_000_000 + value.nanos // 1_000 for value in values]
     if column.name == "span_status_code":
-        return [empty if value is None else _status(value) for value in values]
+        return [empty if value is None else span_status_name(value) for value in values]
     return values if empty is None else [empty if value is None else value for value in values]
-
-
-def _status(number: Any) -> str:
-    return Feedback(v1.Feedback(span_status_code=number)).span_status_code
 
 
 def _empty(column: Column) -> Any:
@@ -160,7 +157,7 @@ def _empty(column: Column) -> Any:
         case "text map" | "number map":
             return {}
     if column.name == "span_status_code":
-        return _status(0)
+        return span_status_name(v1.SpanStatusCode.SPAN_STATUS_CODE_UNSPECIFIED)
     return None if column.is_nullable else ""
 
 
