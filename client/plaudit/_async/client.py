@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 from uuid import UUID
 
 from plaudit import v1
@@ -29,7 +29,6 @@ from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.editing import Doomed
 from plaudit._steps.ingest import import_options
-from plaudit._steps.operations import Operations
 from plaudit._wire.grpc_aio import GrpcAsyncTransport
 from plaudit._wire.transport import AsyncTransport
 
@@ -53,6 +52,8 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
     call, which may have been carried out. Use it in an `async with` block.
     """
 
+    _connect = GrpcAsyncTransport
+
     def __init__(
         self,
         project: str | None = None,
@@ -64,13 +65,6 @@ class AsyncClient(AsyncProjectOperations, AsyncClosing):
         settings = Settings.resolve(project, **options)
         given = channel if transport is None else transport
         super().__init__(settings, transport or GrpcAsyncTransport(settings, channel=channel), given)
-
-    @classmethod
-    def _of(cls, settings: Settings) -> Self:
-        """A client with exactly these settings."""
-        client = cls.__new__(cls)
-        Operations.__init__(client, settings, GrpcAsyncTransport(settings))
-        return client
 
     def get_feedback(
         self,

@@ -65,8 +65,11 @@ class Field(property, Generic[ValueT]):
         return attrgetter(f"_message.{self.name}")
 
     def set(self, message: v1.Feedback, value: object, path: str) -> Sequence[Violation]:
-        """Set the field of a message to a value that is not None; what is wrong with it instead, if anything."""
-        raise NotImplementedError(f"{self.name} is set by the server alone")
+        """Set the field of a message to a value that is not None; what is wrong with it instead, if anything.
+
+        A field that has no `set` of its own is the server's.
+        """
+        return [Violation(path, "is set by the server alone")]
 
 
 class _TextField(Field[ValueT], Generic[ValueT]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -50,6 +50,9 @@ TransportT = TypeVar("TransportT")
 class Operations(Generic[TransportT]):
     """What both clients share: the settings, and the bodies of their methods."""
 
+    _connect: ClassVar[Callable[[Settings], Any]]
+    """Makes the transport of a client."""
+
     def __init__(self, settings: Settings, transport: TransportT, given: object = None) -> None:
         self._settings = settings
         self.transport = transport
@@ -62,7 +65,9 @@ class Operations(Generic[TransportT]):
     @classmethod
     def _of(cls, settings: Settings) -> Self:
         """A client with exactly these settings."""
-        raise NotImplementedError
+        client = cls.__new__(cls)
+        Operations.__init__(client, settings, cls._connect(settings))
+        return client
 
     def __copy__(self) -> Self:
         if self._given is None:

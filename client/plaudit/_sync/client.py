@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 from uuid import UUID
 
 from plaudit._contract import limits
@@ -22,7 +22,6 @@ from plaudit._settings import Metadata, Options, Settings
 from plaudit._show.progress import shown
 from plaudit._steps.editing import Doomed
 from plaudit._steps.ingest import import_options
-from plaudit._steps.operations import Operations
 from plaudit._sync import default
 from plaudit._sync.closing import Closing
 from plaudit._sync.ingest import BlockingIngestLine
@@ -69,6 +68,8 @@ class Client(ProjectOperations, Closing):
     Raises ValueError for a target to which no connection can ever be opened, and for settings that exclude each other.
     """
 
+    _connect = GrpcTransport
+
     def __init__(
         self,
         project: str | None = None,
@@ -80,13 +81,6 @@ class Client(ProjectOperations, Closing):
         settings = Settings.resolve(project, **options)
         given = channel if transport is None else transport
         super().__init__(settings, transport or GrpcTransport(settings, channel=channel), given)
-
-    @classmethod
-    def _of(cls, settings: Settings) -> Self:
-        """A client with exactly these settings."""
-        client = cls.__new__(cls)
-        Operations.__init__(client, settings, GrpcTransport(settings))
-        return client
 
     def get_feedback(
         self,
