@@ -354,3 +354,20 @@ def test_columns_are_indexed_and_aggregates_are_not(empty_database: Database) ->
         assert asyncio.run(postgres_indexes.drop(url, index))
     with pytest.raises(StoreError, match="gains nothing"):
         asyncio.run(postgres_indexes.create(url, declare("payload.score", "aggregates")))
+
+
+def test_an_older_store_keeps_its_index_of_creators_as_a_declared_one_and_a_new_store_has_none(
+    database: Database,
+) -> None:
+    async def migrated() -> list[tuple[DeclaredIndex, State]]:
+        async with connected(database.url) as connection:
+            await migrate(connection)
+        return await postgres_indexes.listing(database.url)
+
+    assert asyncio.run(migrated()) == []
+    database.execute("CREATE INDEX feedback_by_creator ON feedback (project, creator, created_at, id)")
+    database.execute("DELETE FROM schema_migration WHERE number >= 8")
+    assert asyncio.run(migrated()) == [(declare("creator"), State.READY)]
+    assert database.execute("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%creator%'") == [
+        (name_of(declare("creator")),)
+    ]

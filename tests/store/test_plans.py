@@ -18,8 +18,11 @@ from plaudit_server.feedback.reactions import Viewer
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.feedback.retaining import FindDue
 from plaudit_server.query.fields import Column
+from plaudit_server.query.indexes.declared import declare
 from plaudit_server.query.tree import And, Operation, SortKey
+from plaudit_server.store import declared
 from plaudit_server.store.base import Command, Statement, Steps
+from plaudit_server.store.engines.sqlite.dialect import SQLITE
 from plaudit_server.store.engines.sqlite.engine import TRAITS, SqliteEngine
 from plaudit_server.store.engines.sqlite.reading import drive
 from plaudit_server.store.ledger import write_group
@@ -28,12 +31,15 @@ from tests.store.factory import BY_TIME, PROJECT, REF, id_of, record
 from tests.store.suite import column, payload
 
 STATEMENTS = Prepared(TRAITS)
+BY_CREATOR_DECLARED = declared.declaration(SQLITE, declare("creator"))
 NEWEST_FIRST = (SortKey(Column("created_at", "time"), descending=True), SortKey(Column("id", "text")))
 
 
 @pytest.fixture(scope="module", params=["as it is", "analysed"])
 def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
-    """A store of 2,000 records on 50 refs, 4 types and 10 creators, with and without statistics."""
+    """A store of 2,000 records on 50 refs, 4 types and 10 creators, with a declared index of these; with and without
+    statistics.
+    """
     path = tmp_path_factory.mktemp("plans") / "plaudit.db"
 
     async def fill() -> None:
@@ -50,6 +56,7 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     asyncio.run(fill())
     store = SqliteEngine(path)
     connection = store._connect()
+    connection.execute(declared.create(SQLITE, BY_CREATOR_DECLARED))
     if request.param == "analysed":
         connection.execute("ANALYZE")
     yield connection
@@ -90,7 +97,7 @@ def write(command: Command[Any]) -> Steps[Any]:
 
 
 BY_REF = "SEARCH f USING INDEX feedback_by_ref (project=? AND ref=?"
-BY_CREATOR = "SEARCH f USING INDEX feedback_by_creator (project=? AND creator=?"
+BY_CREATOR = f"SEARCH f USING INDEX {BY_CREATOR_DECLARED.name} (project=? AND creator=?"
 BY_TYPE = "SEARCH f USING INDEX feedback_by_type (project=? AND feedback_type=?"
 BY_ID = "SEARCH f USING INDEX sqlite_autoindex_feedback_1 (project=? AND id=?"
 IN_TIME = "SEARCH f USING INDEX feedback_by_time (project=?"

@@ -20,9 +20,11 @@ from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
 from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.feedback.records import FEEDBACK, message
+from plaudit_server.query.indexes.declared import declare
 from plaudit_server.store.base import Reading, Statement, Steps, StoreError, WriteFailed
+from plaudit_server.store.declared import State
 from plaudit_server.store.engines.sqlite import engine as sqlite
-from plaudit_server.store.engines.sqlite import erasing
+from plaudit_server.store.engines.sqlite import erasing, indexes
 from plaudit_server.store.engines.sqlite.connection import APPLICATION_ID
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from plaudit_server.store.engines.sqlite.reading import drive
@@ -33,6 +35,9 @@ from tests.faults.disk import Disk, faulty_disk
 from tests.store import suite
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
 from tests.store.purges import until_erased
+
+CREATOR_INDEX = "CREATE INDEX feedback_by_creator ON feedback (project, creator, created_at, id)"
+"""What every store had until the migration 0008."""
 
 
 @pytest.mark.parametrize("case", [*suite.CASES, suite.a_clock_that_is_ahead_is_noticed], ids=suite.name_of)
@@ -118,7 +123,8 @@ def test_statistics_are_gathered_anew_for_an_index_that_a_migration_makes(tmp_pa
     with_store(path, lambda store: create(store, 1, 2))
     connection = apsw.Connection(str(path))
     connection.execute(
-        "DROP INDEX feedback_by_ref; CREATE INDEX feedback_by_ref ON feedback (project, ref, created_at, id)"
+        "DROP INDEX feedback_by_ref; CREATE INDEX feedback_by_ref ON feedback (project, ref, created_at, id);"
+        f"{CREATOR_INDEX}"
     )
     connection.execute("ANALYZE feedback; DELETE FROM schema_migration WHERE number >= 7; PRAGMA user_version = 6")
     connection.close()
@@ -129,6 +135,26 @@ def test_statistics_are_gathered_anew_for_an_index_that_a_migration_makes(tmp_pa
     found = dict(connection.execute("SELECT idx, stat FROM sqlite_stat1"))
     connection.close()
     assert found["feedback_by_ref"] == "2 2 2 1 1 1"
+
+
+def test_an_older_store_keeps_its_index_of_creators_as_a_declared_one_and_a_new_store_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "plaudit.db"
+    with_store(path, lambda store: create(store, 1, 2))
+    assert indexes.listing(str(path)) == []
+    connection = apsw.Connection(str(path))
+    connection.execute(CREATOR_INDEX)
+    connection.execute("DELETE FROM schema_migration WHERE number >= 8; PRAGMA user_version = 7")
+    connection.close()
+
+    with_store(path, count)
+
+    assert indexes.listing(str(path)) == [(declare("creator"), State.READY)]
+    connection = apsw.Connection(str(path))
+    of_creators = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND sql LIKE '%creator%'"
+    assert connection.execute(of_creators).get == 1
+    connection.close()
+    assert not indexes.create(str(path), declare("creator"))
+    assert indexes.drop(str(path), declare("creator"))
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
@@ -254,7 +280,7 @@ def test_the_schema_has_the_columns_of_every_statement_and_leads_each_key_with_p
         for _, name, *_ in connection.execute(f"PRAGMA index_list({table})").fetchall()
     }
     connection.close()
-    assert len(indexes) == 12
+    assert len(indexes) == 11
     assert {columns[0] for columns in indexes.values()} == {"project"}
 
 

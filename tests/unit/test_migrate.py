@@ -35,6 +35,13 @@ def test_a_file_is_cut_at_semicolons_that_end_a_line() -> None:
     ]
 
 
+def test_some_statements_are_for_new_stores_only_and_some_for_older_ones() -> None:
+    text = "DROP a;\n-- Only for new stores, which are empty.\nDROP b;\n-- Why.\n-- Only for older stores.\nMAKE c;\n"
+    migration = Migration(1, "m", "", text)
+    assert [statement.splitlines()[-1] for statement in migration.statements(new=True)] == ["DROP a", "DROP b"]
+    assert [statement.splitlines()[-1] for statement in migration.statements()] == ["DROP a", "MAKE c"]
+
+
 def test_the_shipped_migrations_are_numbered_from_one() -> None:
     shipped = migrations("sqlite")
     assert [migration.number for migration in shipped] == list(range(1, len(shipped) + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum
 from itertools import groupby
 from typing import Any, Final
 
@@ -35,8 +35,12 @@ PROJECT: Final = Table(
 )
 
 
-class Flag(IntFlag):
-    """What may be true of a whole project, and is known with its lock; the numbers are stored."""
+class Flag(IntEnum):
+    """What may be true of a whole project, and is known with its lock; the numbers are stored.
+
+    Bits that are added up in an integer. Not an IntFlag, which would make an object for each time one is looked at,
+    and every group of writes looks at them.
+    """
 
     HELD = 1
     """It is under a legal hold: nothing that is stored may be removed or replaced."""

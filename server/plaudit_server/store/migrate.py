@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from plaudit_server.store.base import Placement, StoreError, Table
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+_ONLY = re.compile(r"^-- Only for (new|older) stores\b", re.MULTILINE)
 
 LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -50,9 +51,16 @@ class Migration(NamedTuple):
     checksum: str
     sql: str
 
-    def statements(self) -> Iterator[str]:
-        """The file's statements; each ends with a semicolon at the end of a line."""
+    def statements(self, *, new: bool = False) -> Iterator[str]:
+        """The file's statements; each ends with a semicolon at the end of a line.
+
+        `new` is whether the store is being made, so that it holds nothing yet: some statements are for new stores
+        only, and some for older ones, as the comment before them begins with.
+        """
         for statement in re.split(r";\s*\n", self.sql):
+            only = _ONLY.search(statement)
+            if only is not None and (only[1] == "new") is not new:
+                continue
             if any(line.strip() and not line.lstrip().startswith("--") for line in statement.splitlines()):
                 yield statement
 

@@ -112,9 +112,10 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     async with connection.transaction():
         # A row is locked, by writing it, instead of a table or an advisory lock: every related engine supports that.
         await connection.execute("UPDATE schema_migration SET name = name WHERE number = 0")
-        waiting = pending(known, await applied(connection))
+        remembered = await applied(connection)
+        waiting = pending(known, remembered)
         for migration in waiting:
-            for statement in migration.statements():
+            for statement in migration.statements(new=not remembered):
                 await connection.execute(statement.encode())
             await connection.execute(
                 "INSERT INTO schema_migration (number, name, checksum) VALUES (%s, %s, %s)", migration[:3]

@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -161,8 +161,10 @@ class SqliteEngine(SqlEngine):
         if self._readers is None:
             raise StoreUnavailable(self.name)
         asked = Asked(lambda: read.steps(self._sql), work.deadline, work.may_begin)
-        with self._translated():
+        try:
             return await self._readers.read(asked, read, work)
+        except UNAVAILABLE as error:
+            raise self._unavailable(error) from error
 
     async def transact(self, steps: Callable[[Prepared], Steps[T]]) -> T:
         """Run writing steps in one transaction."""
@@ -186,17 +188,15 @@ class SqliteEngine(SqlEngine):
         """Do blocking work on a thread of the store; failures of the engine are logged and become StoreUnavailable."""
         if threads is None:
             raise StoreUnavailable(self.name)
-        with self._translated():
-            return await threads.run(work, *args)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Log a failure of the engine, and raise StoreUnavailable instead."""
         try:
-            yield
+            return await threads.run(work, *args)
         except UNAVAILABLE as error:
-            logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
-            raise StoreUnavailable(self.name) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: BaseException) -> StoreUnavailable:
+        """Log a failure of the engine, and return what is raised instead."""
+        logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
+        return StoreUnavailable(self.name)
 
     # ── On the writer thread ─────────────────────────────────────────────────────────────────────────────
 
@@ -237,7 +237,7 @@ class SqliteEngine(SqlEngine):
             remembered: list[Any] = connection.execute("SELECT number, checksum FROM schema_migration").fetchall()
             waiting = pending(known, remembered)
             for migration in waiting:
-                for statement in migration.statements():
+                for statement in migration.statements(new=not remembered):
                     connection.execute(statement)
                 connection.execute(
                     "INSERT INTO schema_migration (number, name, checksum) VALUES (?, ?, ?)", migration[:3]
@@ -289,8 +289,7 @@ class SqliteEngine(SqlEngine):
             try:
                 written = self._transaction(write_group(self._sql, (command,), self._clock))
             except UNAVAILABLE as error:
-                logger.error("store %s: %s: %s", self._path, type(error).__name__, error)
-                outcomes.append(StoreUnavailable(self.name))
+                outcomes.append(self._unavailable(error))
             except Exception as error:
                 logger.exception("store %s: one command of %s failed", self._path, command.project)
                 outcomes.append(WriteFailed(str(error)))

@@ -214,7 +214,7 @@ class Sieve:
         for name, function in FUNCTIONS.items():
             connection.create_scalar_function(name, function, 1, deterministic=True)
         for migration in migrations("sqlite"):
-            for statement in migration.statements():
+            for statement in migration.statements(new=True):
                 connection.execute(statement)
         declared = connection.execute(f"SELECT name, type FROM pragma_table_info('{self._table.name}')").fetchall()
         connection.execute(f"CREATE TABLE sifted ({', '.join(f'{name} {type}' for name, type in declared)})")
