@@ -78,6 +78,31 @@ def test_a_purged_row_is_not_imported_again_and_is_reported(store: Store, tmp_pa
     assert not store.records
 
 
+def test_a_report_may_be_long_and_shows_its_beginning(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plaudit._cli.importing._IDS", 7)
+    long = "n" * 200
+    rows = [dict(ANNOTATION, name=long, identifier=str(number)) for number in range(50)]
+    gone = dict(ANNOTATION, identifier="gone", name=long)
+    report = tmp_path / "report.json"
+    for values, options in (([*rows, gone], ()), (rows, ("--mirror", 'ref ^= "phoenix://"'))):
+        done = store.run(written(tmp_path / "a.json", *values), "--report", str(report), *options)
+        assert done.exit_code == 0, done.output
+    said = json.loads(report.read_text("utf-8"))
+    assert (said["changed_on_the_way"], len(said["changes"]), len(said["missing_records"])) == (50, 50, 1)
+    assert "… and 30 more; --report FILE lists them" in done.output
+    assert done.output.count("changed: row") == 20
+    tombstones = [{"tombstone": {"id": row["id"]}} for row in store.records]
+    (tmp_path / "gone.jsonl").write_text("".join(json.dumps(each) + "\n" for each in tombstones))
+    purged = store.run(str(tmp_path / "gone.jsonl"), "--from", "plaudit", "--apply-purges")
+    assert "purged there 51, purged 51" in purged.output
+    again = store.run(written(tmp_path / "a.json", *rows), "--report", str(report))
+    assert (again.exit_code, "50 of these were purged here" in again.output) == (1, True)
+    places = [row["place"] for row in json.loads(report.read_text("utf-8"))["refused_rows"]]
+    assert sorted(places) == sorted(f"row {number}" for number in range(1, 51))
+
+
 def test_the_report_names_each_row_that_was_refused(store: Store, tmp_path: Path) -> None:
     without_target = {key: value for key, value in ANNOTATION.items() if key != "span_id"}
     wrong_time = dict(ANNOTATION, created_at="yesterday")
@@ -153,6 +178,36 @@ def test_a_row_longer_than_the_bound_is_refused(tmp_path: Path) -> None:
     assert "16777216" in refused.reason
 
 
+def test_a_table_is_read_in_pieces_within_the_same_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setattr("plaudit.importers.tables.LINE_BYTES", 10_000)
+    row = {"span_id": "43b026c48bbf33fe", "annotation_name": "q", "annotator_kind": "HUMAN", "result.score": "1"}
+    row |= {"created_at": "2026-11-28T10:55:01+00:00", "identifier": "", "metadata": ""}
+    long = dict(row, identifier="x" * 20_000)
+    head = ",".join(row)
+    for number, text in enumerate(("\n".join(["", *["x"] * 9_000]), long["identifier"])):
+        path = tmp_path / f"{number}.csv"
+        quoted = ",".join(dict(row, identifier=f'"{text}"').values())
+        path.write_text(f"{head}\n{','.join(row.values())}\n{quoted}\n")
+        first, refused = read(str(path))
+        assert isinstance(first, Record)
+        assert (refused.place, "10000" in refused.reason) == ("row 2", True)
+    values = [dict(row, identifier=str(number)) for number in range(250)]
+    values[120] = long
+    parquet.write_table(pyarrow.Table.from_pylist(values), tmp_path / "a.parquet")
+    found = read(str(tmp_path / "a.parquet"))
+    assert [each.place for each in found] == [f"row {number}" for number in range(1, 251)]
+    assert [each.place for each in found if isinstance(each, Refusal)] == ["row 121"]
+    assert [each.fields.payload["origin"]["identifier"] for each in found[121:]] == list(map(str, range(121, 250)))
+    monkeypatch.setattr("plaudit.importers.pieces._FREE", 1_000)
+    table = pyarrow.table({"a": ["x" * 1_000] * 5_000})
+    parquet.write_table(table, tmp_path / "b.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(UnusableError, match="100 times its compressed size"):
+        read(str(tmp_path / "b.parquet"))
+
+
 def test_links_in_folders_are_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "exports"
     folder.mkdir()
@@ -210,6 +265,32 @@ def test_the_trace_of_a_span_is_found_in_a_file_of_spans(tmp_path: Path) -> None
     found, unknown = read(path, spans=str(spans))
     assert (found.fields.span_trace_id, unknown.fields.span_trace_id) == ("7f", "")
     assert read(path)[0].fields.span_trace_id == ""
+
+
+def test_of_a_row_that_was_written_again_the_newest_counts_wherever_it_stands(tmp_path: Path) -> None:
+    row = {"id": "r1", "created": "2026-11-28T10:55:01Z", "project_id": "p", "root_span_id": "s"}
+    versions = [("999", 0.1), ("1000", 0.9), ("998", 0.2)]
+    lines = [row | {"_xact_id": at, "scores": {"quality": score}} for at, score in versions]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*lines, 5, row | {"id": "r2", "_xact_id": "1", "scores": {"q": 1}}])))
+    newest, wrong, other = read(str(path), "braintrust")
+    assert (newest.fields.payload["score"], newest.place, other.fields.feedback_type) == (0.9, "row 2", "q")
+    assert isinstance(wrong, Refusal)
+
+
+def test_what_is_no_annotation_is_counted(tmp_path: Path) -> None:
+    annotation = {"id": 1, "created_at": "2026-11-28T10:55:01Z", "completed_by": 2, "result": []}
+    tasks = [
+        {"id": number, "data": {}, "project": 1, "predictions": [1, 2], "drafts": [3], "annotations": [annotation]}
+        for number in range(3)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    source: Any = open_source("label-studio", Given(str(tmp_path / "a.json"), "acme/chat"))
+    assert len(list(source.read())) == 3
+    assert source.notes == [
+        "3 drafts are no annotations: they are left out",
+        "6 predictions are no annotations: they are left out",
+    ]
 
 
 def test_every_system_is_recognised_by_no_other_ones_rows(tmp_path: Path) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
+from plaudit._cli import process
+from plaudit._cli.entries import Entries
 from plaudit._cli.options import flags
 
 if TYPE_CHECKING:
     from plaudit._cli.mirroring import Mirror
-    from plaudit._core.writing import Existing, Ingested
+    from plaudit._core.writing import Existing, Ingested, Refused
     from plaudit._sync.client import Client
     from plaudit.importers import Record, Source
 
 # More rows than are on their way at any time, so that the place of a refused one is still known.
 _PLACES: Final = 20_000
 _SHOWN: Final = 20
-_KEPT: Final = 100_000
+_IDS: Final = 500
 
 
 @click.command("import")
@@ -85,6 +89,7 @@ def import_(
         raise click.UsageError("--purge-missing is an option of --mirror, which says of what the file has all")
     if mirror is not None and options.get("only"):
         raise click.UsageError("--mirror and --only contradict each other: what is left out would be missing")
+    process.spare_memory()
     with connect() as client:
         project = client.project_for(None)
         try:
@@ -104,8 +109,8 @@ def import_(
                 else:
                     is_shown = sys.stderr.isatty() and not no_progress
                     importing.run(client, existing, skip_definitions, is_shown)
-                    if apply_purges and importing.gone:
-                        importing.purged = client.purge(importing.gone, project=project)
+                    if apply_purges:
+                        importing.purge(client)
                 if mirrored is not None:
                     importing.missing, purged = settle(
                         mirrored,
@@ -126,7 +131,7 @@ def import_(
         except UnusableError as error:
             raise click.UsageError(str(error)) from error
     is_declined = purge_missing and not dry_run and importing.missing > importing.purged
-    return 1 if importing.refused_count or is_declined else 0
+    return 1 if importing.refused or is_declined else 0
 
 
 class Importing:
@@ -139,14 +144,17 @@ class Importing:
         self._places: deque[tuple[int, str]] = deque(maxlen=_PLACES)
         self._read = 0
         self._result_seen = 0
-        self.rows = self.created = self.updated = self.kept = self.there = self.purged = self.refused_count = 0
-        self.refused: list[tuple[str, str]] = []
-        self.changed: list[tuple[str, str]] = []
-        self.gone: list[str] = []
+        self._entries = Entries()
+        self.rows = self.created = self.updated = self.kept = self.there = self.purged = 0
         self.purged_here = 0
         self.unread = 0
         """How many rows could not be read: what they are about is not known."""
         self.missing = 0
+
+    @property
+    def refused(self) -> int:
+        """How many rows were refused, here or by the server."""
+        return self._entries.counts["refused"]
 
     def records(self) -> Iterator[Any]:
         """The records to send, in the order of the rows; what cannot be sent is noted."""
@@ -157,9 +165,9 @@ class Importing:
             match row:
                 case Refusal():
                     self.unread += 1
-                    self._refuse(row.place, row.reason)
+                    self._entries.add("refused", row.place, row.reason)
                 case Gone():
-                    self.gone.append(row.id)
+                    self._entries.add("gone", row.id)
                 case _:
                     self._note(row)
                     yield row.fields
@@ -172,8 +180,8 @@ class Importing:
         self._read += 1
         if self._mirror is not None:
             self._mirror.note(row.fields.id if isinstance(row.fields, Feedback) else id_of(row.fields))
-        if row.changed and len(self.changed) < _KEPT:
-            self.changed += [(row.place, each) for each in row.changed]
+        for each in row.changed:
+            self._entries.add("changed", row.place, each)
 
     def run(self, client: Client, existing: Existing, skip_definitions: bool, is_shown: bool) -> None:
         """Store the records."""
@@ -199,18 +207,21 @@ class Importing:
     def _take(self, result: Ingested) -> None:
         self.created, self.updated, self.kept = result.created, result.updated, result.kept
         self.there = result.stored - result.created - result.updated - result.kept
-        for each in result.refused[self._result_seen :]:
+        for number in range(self._result_seen, len(result.refused)):
+            # An error is large: that there was one is enough for the bar.
+            each, result.refused[number] = result.refused[number], _noted()
             first = self._places[0][0] if self._places else 0
             place = self._places[each.position - first][1] if each.position >= first else f"record {each.position}"
             self.purged_here += each.error.reason == "FEEDBACK_PURGED"
             wrong = "; ".join(f"{v.field.partition('].')[2]} {v.description}" for v in each.error.violations[:3])
-            self._refuse(place, wrong or each.error.message)
+            self._entries.add("refused", place, wrong or each.error.message)
         self._result_seen = len(result.refused)
 
-    def _refuse(self, place: str, reason: str) -> None:
-        self.refused_count += 1
-        if len(self.refused) < _KEPT:
-            self.refused.append((place, reason))
+    def purge(self, client: Client) -> None:
+        """Purge here what the rows say was purged there."""
+        ids = (id for id, _ in self._entries.read("gone"))
+        while some := list(islice(ids, _IDS)):
+            self.purged += client.purge(some, project=self._project)
 
     def report(self, dry_run: bool, file: str | None) -> None:
         """Say what became of the rows, on the standard error and in a file."""
@@ -222,29 +233,47 @@ class Importing:
             "there": self.there,
             "updated": self.updated,
             "kept": self.kept,
-            "refused": self.refused_count,
-            "purged_there": len(self.gone),
+            "refused": self.refused,
+            "purged_there": self._entries.counts["gone"],
             "missing": self.missing,
             "purged": self.purged,
-            "changed_on_the_way": len(self.changed),
+            "changed_on_the_way": self._entries.counts["changed"],
         }
         shown = {name: count for name, count in counts.items() if count or name in ("rows", "new", "refused")}
         print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in shown.items()), file=sys.stderr)
-        for title, entries in (("refused", self.refused), ("changed", self.changed)):
-            for place, reason in entries[:_SHOWN]:
+        for title in ("refused", "changed"):
+            for place, reason in self._entries.read(title, _SHOWN):
                 print(f"{title}: {visible(place)}: {visible(reason)}", file=sys.stderr)
-            if len(entries) > _SHOWN:
-                print(f"… and {len(entries) - _SHOWN} more; --report FILE lists them", file=sys.stderr)
+            if self._entries.counts[title] > _SHOWN:
+                print(f"… and {self._entries.counts[title] - _SHOWN} more; --report FILE lists them", file=sys.stderr)
         if self.purged_here:
             print(f"{self.purged_here} of these were purged here, and their ids are not used again", file=sys.stderr)
         if file is not None:
-            lists = {
-                "refused_rows": [{"place": place, "reason": reason} for place, reason in self.refused],
-                "changes": [{"place": place, "change": change} for place, change in self.changed],
-                "missing_records": [
-                    {"id": id, "ref": ref} for id, ref in (self._mirror.missing(_KEPT) if self._mirror else ())
-                ],
+            missing = self._mirror.missing(-1) if self._mirror else ()
+            lists: dict[str, Iterable[dict[str, str]]] = {
+                "refused_rows": ({"place": place, "reason": text} for place, text in self._entries.read("refused")),
+                "changes": ({"place": place, "change": text} for place, text in self._entries.read("changed")),
+                "missing_records": ({"id": id, "ref": ref} for id, ref in missing),
             }
             with open(file, "w", encoding="utf-8") as out:
-                json.dump(counts | lists | {"dry_run": dry_run, "project": self._project}, out, ensure_ascii=False)
-                out.write("\n")
+                _write(out, counts | {"dry_run": dry_run, "project": self._project}, lists)
+
+
+def _write(out: IO[str], members: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> None:
+    """Write an object of JSON, whose lists may be longer than the memory."""
+    out.write(json.dumps(members, ensure_ascii=False).removesuffix("}"))
+    for name, entries in lists.items():
+        out.write(f', "{name}": [')
+        for number, entry in enumerate(entries):
+            out.write(f"{', ' if number else ''}{json.dumps(entry, ensure_ascii=False)}")
+        out.write("]")
+    out.write("}\n")
+
+
+@cache
+def _noted() -> Refused:
+    """In the place of what was refused and is in the report."""
+    from plaudit._core.errors import PlauditError
+    from plaudit._core.writing import Refused
+
+    return Refused(-1, "", PlauditError("noted"))

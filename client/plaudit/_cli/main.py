@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
+from plaudit._cli import process
 from plaudit._cli.options import Flags, flags
 
 
@@ -92,6 +93,7 @@ def main() -> NoReturn:
     """
     # When grpc's core is imported, it decides whether to write its own lines to standard error.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    process.own()
     code = 0
     try:
         result = cli.main(prog_name="plaudit", standalone_mode=False)

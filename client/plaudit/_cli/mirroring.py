@@ -62,9 +62,9 @@ class Mirror:
         [(count,)] = self._disk.execute("select count(*) from missing")
         return int(count)
 
-    def missing(self, most: int) -> list[tuple[str, str]]:
-        """The ids and refs of the first ones that are missing in the file."""
-        return list(self._disk.execute("select id, ref from missing order by id limit ?", (most,)))
+    def missing(self, most: int) -> Iterator[tuple[str, str]]:
+        """The ids and refs of the first ones that are missing in the file; of all, if `most` is -1."""
+        yield from self._disk.execute("select id, ref from missing order by id limit ?", (most,))
 
     @property
     def has_seen(self) -> bool:
@@ -74,8 +74,7 @@ class Mirror:
     def purge(self, client: Client, project: str) -> int:
         """Purge those that are missing in the file; returns how many were there."""
         purged = 0
-        rows = self._disk.execute("select id from missing order by id").fetchall
-        for page in _pages(id for (id,) in rows()):
+        for page in _pages(id for id, _ in self.missing(-1)):
             purged += client.purge(page, project=project)
         return purged
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 from plaudit.importers import Gone, Record, Refusal
 from plaudit.importers.documents import rows
+from plaudit.importers.kept import Kept
 from plaudit.importers.mapping import Row, objects, present, required, text_of
 from plaudit.importers.source import MappedSource
 
@@ -29,7 +30,7 @@ class BraintrustSource(MappedSource):
 
     def __init__(self, given: Any) -> None:
         super().__init__(given)
-        self._newest: dict[str, str] = {}
+        self._newest = Kept()
         self._audit_missing = 0
 
     @classmethod
@@ -53,11 +54,16 @@ class BraintrustSource(MappedSource):
     def _twice(self, path: str) -> Iterator[Record | Refusal]:
         for row in rows(path, self.lists):
             if isinstance(row.value, Mapping):
-                id, at = text_of(row.value.get("id")), text_of(row.value.get("_xact_id"))
-                self._newest[id] = max(self._newest.get(id, ""), at, key=lambda each: (len(each), each))
+                id, at = _version(row.value)
+                newest = self._newest.get(id)
+                if newest is None or _order(newest) < _order(at):
+                    self._newest.put(id, text=at)
         for row in rows(path, self.lists):
-            is_object = isinstance(row.value, Mapping)
-            if not is_object or self._newest[text_of(row.value.get("id"))] == text_of(row.value.get("_xact_id")):
+            if not isinstance(row.value, Mapping):
+                yield from self.read_row(row)
+                continue
+            id, at = _version(row.value)
+            if self._newest.get(id) == at:
                 yield from self.read_row(row)
         if self._audit_missing:
             self.notes.append(f"{self._audit_missing} expected values were not set by a person: they are left out")
@@ -111,6 +117,16 @@ class BraintrustSource(MappedSource):
             trace=text_of(row.get("root_span_id")),
             project=project,
         )
+
+
+def _version(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The id of a row, and the transaction that wrote it."""
+    return text_of(row.get("id")), text_of(row.get("_xact_id"))
+
+
+def _order(transaction: str) -> tuple[int, str]:
+    """Transactions are numbers, of which the later is the larger."""
+    return len(transaction), transaction
 
 
 def _who(row: Mapping[str, Any], path: list[str]) -> str | None:

@@ -13,6 +13,7 @@ from plaudit.importers import Given, Gone, Record, Refusal, UnusableError
 from plaudit.importers.documents import Row as Read
 from plaudit.importers.documents import rows
 from plaudit.importers.exact import Number, dumps, loads, plain
+from plaudit.importers.kept import Kept
 from plaudit.importers.mapping import Mapper, Row, RowError, text_of
 from plaudit.importers.tables import is_table, table
 
@@ -134,7 +135,7 @@ class GenericSource:
 
     def read(self) -> Iterator[Record | Refusal | Gone]:
         """The records, in the order of the rows."""
-        seen: set[tuple[str, ...]] = set()
+        seen = Kept()
         for row in table(self._given.path) if is_table(self._given.path) else rows(self._given.path):
             if row.wrong or not isinstance(row.value, Mapping):
                 yield Refusal(row.place, row.wrong or "is no JSON object")
@@ -144,11 +145,9 @@ class GenericSource:
             except RowError as error:
                 yield Refusal(row.place, str(error))
                 continue
-            if self._key and tuple(made.key) in seen:
+            if self._key and not seen.add(*made.key):
                 yield Refusal(row.place, f"has the same {', '.join(self._key)} as a row before it")
                 continue
-            if self._key:
-                seen.add(tuple(made.key))
             yield self._mapper.record(made, row.place)
 
     def _row(self, read: Read) -> Row:

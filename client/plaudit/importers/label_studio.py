@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from plaudit.importers import Gone, Record, Refusal, UnusableError
+from plaudit.importers import Given, Gone, Record, Refusal, UnusableError
 from plaudit.importers.mapping import Row, RowError, objects, required, text_of
 from plaudit.importers.source import MappedSource
 from plaudit.importers.tables import is_table
@@ -19,6 +20,10 @@ class LabelStudioSource(MappedSource):
 
     system: ClassVar[str] = "label-studio"
 
+    def __init__(self, given: Given) -> None:
+        super().__init__(given)
+        self._left_out: Counter[str] = Counter()
+
     @classmethod
     def recognises(cls, row: Mapping[str, Any]) -> bool:
         """By the annotations of a task, or the columns of the small forms."""
@@ -29,6 +34,8 @@ class LabelStudioSource(MappedSource):
         if is_table(self.given.path):
             raise UnusableError(f"a CSV or TSV of Label Studio loses annotations and types: {_RIGHT_FORM}")
         yield from super().read()
+        for name, count in self._left_out.items():
+            self.notes.append(f"{count} {name} are no annotations: they are left out")
 
     def unusable(self, row: Mapping[str, Any]) -> str:
         """The small form of JSON leaves out annotations, and says less of the others."""
@@ -45,7 +52,7 @@ class LabelStudioSource(MappedSource):
         for name in ("drafts", "predictions"):
             held = row.get(name)
             if isinstance(held, list) and held:
-                self.notes.append(f"task {task} has {len(held)} {name}, which are no annotations: they are left out")
+                self._left_out[name] += len(held)
         for annotation in objects(row.get("annotations")):
             try:
                 id = text_of(annotation.get("unique_id")) or ""

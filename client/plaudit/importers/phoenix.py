@@ -11,6 +11,7 @@ from plaudit._contract import limits
 from plaudit.importers import Gone, Record, Refusal
 from plaudit.importers.documents import rows
 from plaudit.importers.exact import NotFinite, number_of, plain
+from plaudit.importers.kept import Kept
 from plaudit.importers.mapping import Row, RowError, objects, present, required, text_of
 from plaudit.importers.source import MappedSource
 from plaudit.importers.tables import is_table, table
@@ -43,16 +44,16 @@ class PhoenixSource(MappedSource):
         return "a DataFrame of Phoenix leaves out notes" if is_table(self.given.path) else ""
 
     @cached_property
-    def _traces(self) -> Mapping[str, str]:
+    def _traces(self) -> Kept:
         """The traces of spans, which annotations do not name: of a file with the spans, if one is given."""
         file = self.given.options.get("spans")
-        found: dict[str, str] = {}
+        found = Kept()
         for row in rows(str(file), ("data",)) if file else ():
             span = row.value if isinstance(row.value, Mapping) else {}
             context = span.get("context")
             ids = context if isinstance(context, Mapping) else span
             if text_of(ids.get("span_id")) and text_of(ids.get("trace_id")):
-                found[text_of(ids["span_id"])] = text_of(ids["trace_id"])
+                found.put(text_of(ids["span_id"]), text=text_of(ids["trace_id"]))
         return found
 
     @classmethod
@@ -143,7 +144,7 @@ class PhoenixSource(MappedSource):
             updated_at=row.get("updated_at"),
             creator=identifier if identifier and not identifier.startswith("px-") else None,
             user=text_of(row.get("user_id")),
-            trace=id if kind == "trace" else self._traces.get(id, "") if kind == "span" else "",
+            trace=id if kind == "trace" else self._traces.get(id) or "" if kind == "span" else "",
             session=id if kind == "session" else "",
         )
 

@@ -82,6 +82,11 @@ def _zstd(raw: IO[bytes]) -> Any:
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
 
 
+def bound_of(compressed: int) -> int:
+    """The most bytes that may come out of a number of compressed ones."""
+    return max(_FREE, MOST_TIMES * compressed)
+
+
 def _pieces(source: Any, raw: IO[bytes] | None = None) -> Iterator[bytes]:
     """What a stream holds, without a mark of its encoding at the start; `raw` is what it is decompressed from."""
     read = 0
@@ -89,7 +94,7 @@ def _pieces(source: Any, raw: IO[bytes] | None = None) -> Iterator[bytes]:
         if not read:
             piece = piece.removeprefix(_BOM)
         read += len(piece)
-        if raw is not None and read > max(_FREE, MOST_TIMES * raw.tell()):
+        if raw is not None and read > bound_of(raw.tell()):
             raise UnusableError(f"the input is more than {MOST_TIMES} times its compressed size")
         yield piece
 

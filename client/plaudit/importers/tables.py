@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from plaudit.importers import UnusableError
 from plaudit.importers.documents import Row
-from plaudit.importers.pieces import LINE_BYTES, inputs
+from plaudit.importers.pieces import LINE_BYTES, MOST_TIMES, bound_of, inputs
 
 TABLES: Final = (".csv", ".tsv", ".parquet")
-_ROWS_AT_ONCE: Final = 1_000
+_ROWS_AT_ONCE: Final = 100
+_BUFFER: Final = 64 * 1024
 
 
 def is_table(path: str) -> bool:
@@ -36,10 +38,21 @@ def table(path: str) -> Iterator[Row]:
 
 
 def _csv(lines: Iterator[str], prefix: str, delimiter: str) -> Iterator[Row]:
-    reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
+    size = 0
+
+    def measured() -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            size += len(line)
+            if size > LINE_BYTES:
+                raise csv.Error(f"a row has more than {LINE_BYTES} characters")
+            yield line
+
+    reader = csv.DictReader(measured(), delimiter=delimiter, strict=True)
     number = 0
     try:
         for number, values in enumerate(reader, 1):  # it is in the place of an error too
+            size = 0
             place = f"{prefix}row {number}"
             if None in values or None in values.values():
                 yield Row(place, None, f"has another number of columns than the head, which has {len(values) - 1}")
@@ -50,13 +63,16 @@ def _csv(lines: Iterator[str], prefix: str, delimiter: str) -> Iterator[Row]:
 
 
 def _text(pieces: Iterator[bytes]) -> Iterator[str]:
-    """Lines with their ends, which csv needs."""
+    """Lines with their ends, which csv needs; one without an end for so long that no row has as much is cut."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     rest = ""
     for piece in pieces:
         *whole, rest = (rest + decode(piece)).split("\n")
         for line in whole:
             yield line + "\n"
+        if len(rest) > LINE_BYTES:
+            yield rest
+            rest = ""
     rest += decode(b"", True)
     if rest:
         yield rest
@@ -71,10 +87,25 @@ def _parquet(path: str) -> Iterator[Row]:
 
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                for value in batch.to_pylist():
-                    number += 1
-                    yield Row(f"row {number}", value)
+        # In pieces of pages: some writers make one group of all rows.
+        with parquet.ParquetFile(path, buffer_size=_BUFFER) as file:
+            _check_size(path, file.metadata)
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False):
+                is_long = batch.nbytes > LINE_BYTES
+                for row in (batch.slice(at, 1) for at in range(batch.num_rows)) if is_long else [batch]:
+                    if row.nbytes > LINE_BYTES:
+                        number += 1
+                        yield Row(f"row {number}", None, f"has more than {LINE_BYTES} bytes")
+                        continue
+                    for value in row.to_pylist():
+                        number += 1
+                        yield Row(f"row {number}", value)
     except pyarrow.ArrowException as error:
         yield Row(f"row {number + 1}", None, f"cannot be read, nor what comes after it: {error}")
+
+
+def _check_size(path: str, metadata: Any) -> None:
+    """Raise UnusableError for what is compressed beyond measure."""
+    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if size > bound_of(os.stat(path).st_size):
+        raise UnusableError(f"the input is more than {MOST_TIMES} times its compressed size")
