@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from plaudit._core.model import Feedback
 from plaudit._frames.arrow import schema_of, table
-from plaudit._frames.columns import Column, PayloadForm, Values, record_columns, table_of
+from plaudit._frames.columns import PayloadForm, record_columns, table_of
 from plaudit._frames.dataframes import dataframe
+from plaudit._frames.kinds import Column, Values
 
 if TYPE_CHECKING:
     import pandas

@@ -30,8 +30,10 @@ from plaudit import Feedback, field, v1
 from plaudit._core.lines import line_of, lines_of
 from plaudit._export import place, snapshot
 from plaudit._export import run as exporting
+from plaudit._export.finish import finish
 from plaudit._export.spool import Spool
-from plaudit._sync.export import ProjectReader, exported
+from plaudit._export.tables import Parquet
+from plaudit._sync.export import ProjectReader, exported, exported_apart
 from plaudit.importers import Given, Record
 from plaudit.importers.exported import ExportedSource
 from plaudit_server.testing import RunningServer, server
@@ -134,6 +136,10 @@ def test_many_records_are_written_as_one_is() -> None:
         assert lines_of(page) == "".join(f"{line_of(message)}\n" for message in page)
         table = plaudit.frames.to_arrow([Feedback(message) for message in page])
         assert table.schema == plaudit.frames.schema()
+        if page:
+            part, form = io.BytesIO(), Parquet()
+            assert form.write(io.BytesIO(form.packed(page) * 2), {}, part) == 2 * len(page)
+            assert parquet.read_table(part).to_pylist() == table.to_pylist() * 2
         for row, message in zip(table.to_pylist(), page, strict=True):
             fields = Feedback(message).to_dict()
             texts = ("scorer_tag_reasons", "scorer_ratings")
@@ -471,6 +477,71 @@ def test_a_process_that_is_killed_leaves_what_can_be_resumed(
     subprocess.run([*command, "--resume"], env=env, check=True, stderr=subprocess.DEVNULL)
     with gzip.open(path, "rt", encoding="utf-8") as text:
         same([json.loads(line) for line in text], here(client))
+
+
+def test_a_table_is_written_by_a_process_that_has_read_nothing(
+    client: plaudit.Client, project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = fill(client, 300)
+    scan = snapshot.scan
+
+    def scan_and_write(*arguments: Any) -> Iterator[Sequence[v1.Feedback]]:
+        yield from scan(*arguments)
+        client.update(records[3].id, {"n": 300, "score": 0.5})
+        client.purge([records[4].id, records[299].id])
+        client.create({"ref": "urn:new", "feedback_type": "new"})
+        client.create({"ref": "urn:newer", "feedback_type": "new", "creator": "n"})
+
+    extract = ["payload.score:double"]
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "scan", scan_and_write)
+        left, resumed = exported_apart(client, project, None, str(tmp_path / "x.parquet"), extract=extract)
+    assert not resumed
+    # Killed before it is written, it is resumed as any other.
+    client.get_feedback().export(tmp_path / "x.parquet", resume=True, extract=extract)
+    expected = content(tmp_path / "x.parquet")
+    client.get_feedback().export(tmp_path / "whole.parquet", extract=extract)
+    assert content(tmp_path / "whole.parquet") == expected
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "scan", scan)
+        left, _ = exported_apart(client, project, None, str(tmp_path / "x.parquet"), extract=extract)
+    (tmp_path / "x.parquet").unlink()
+    assert finish(left).rows == 300
+    assert content(tmp_path / "x.parquet") == expected
+    names = {"x.parquet", "whole.parquet"}
+    assert {each.name for each in tmp_path.iterdir()} == names | {f"{name}.manifest.json" for name in names}
+
+
+def test_a_command_that_exports_a_table_is_one_process_after_the_other(
+    client: plaudit.Client, running: RunningServer, project: str, tmp_path: Path
+) -> None:
+    fill(client, 100)
+    client.get_feedback().export(tmp_path / "whole.parquet")
+    env = {**os.environ, "PLAUDIT_TARGET": running.target, "PLAUDIT_PROJECT": project, "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "plaudit", "export"]
+
+    def ran(*arguments: str) -> tuple[int, bytes, str]:
+        done = subprocess.run([*command, *arguments], env=env, capture_output=True, check=False)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    path = tmp_path / "made" / "x.parquet"
+    code, out, error = ran("--to", str(path), "--resume", "--manifest", "-")
+    assert (code, out) == (0, b"")
+    nothing, manifest, told = error.splitlines()
+    assert (nothing, told) == ("nothing to resume: started over", "100 records at revision 100")
+    assert json.loads(manifest)["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert content(path) == content(tmp_path / "whole.parquet")
+    assert [each.name for each in path.parent.iterdir()] == ["x.parquet"]
+
+    code, out, error = ran("--format", "parquet", "feedback_type = 't1'".replace("'", '"'))
+    assert (code, error) == (0, "")
+    assert parquet.read_table(io.BytesIO(out)).num_rows == 33
+    assert list((tmp_path / "tmp").iterdir()) == []
+    (path.parent / "y.parquet.tmp").mkdir()
+    code, _, error = ran("--to", str(path.parent / "y.parquet"), "--json-errors")
+    assert code == 2
+    assert "y.parquet.tmp" in json.loads(error)["error"]["message"]
 
 
 def test_changes_are_repeated_elsewhere_with_their_versions_and_authors(

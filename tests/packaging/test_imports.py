@@ -66,3 +66,10 @@ for name in plaudit.__all__:
 
     assert "plaudit.v1" in modules
     assert modules & _OF_THE_SERVER == set()
+
+
+def test_a_table_is_read_without_the_library_that_writes_it_and_written_without_grpc() -> None:
+    """Together they would take twice the memory."""
+    assert _modules_after("import plaudit._sync.export, plaudit._export.tables") & {"pyarrow", "numpy"} == set()
+    heavy = {"grpc", "google.protobuf", "numpy", "pandas", "plaudit._core.model"}
+    assert _modules_after("import plaudit._cli.finishing, plaudit._export.finish") & heavy == set()

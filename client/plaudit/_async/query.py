@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from plaudit._async.client import AsyncClient
     from plaudit._contract.refs import Ref
-    from plaudit._export.run import Exported
+    from plaudit._export.written import Exported
     from plaudit._frames.columns import PayloadForm
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from plaudit._cli.options import filters, flags
+from plaudit._cli import process
+from plaudit._cli.options import Flags, filters, flags
+
+if TYPE_CHECKING:
+    from plaudit._export.place import Place
 
 
 @click.command()
@@ -51,36 +55,53 @@ def export(
 
     JSON lines lose nothing: plaudit import reads them. FILE.gz and FILE.zst are compressed.
     """
+    from plaudit._cli import finishing
     from plaudit._cli.connection import connect
     from plaudit._cli.where import query_of
-    from plaudit._sync.export import exported
+    from plaudit._sync.export import exported, exported_apart
 
     if after is not None and not changes:
         raise click.UsageError("--after is an option of --changes")
     if resume and to == "-":
         raise click.UsageError("--resume needs a file: give --to")
+    process.spare_memory()
     asked = query_of(**given)
+    shown = sys.stderr.isatty() and not no_progress
+    left: Place | None = None
     with connect() as client:
-        done, resumed = exported(
-            client,
-            client.project_for(None),
-            asked,
-            to,
-            form=form,
-            changes_after=(after or 0) if changes else None,
-            resume=resume,
-            settle=settle,
-            excel=excel,
-            extract=extract,
-            manifest=manifest is None,
-            progress=sys.stderr.isatty() and not no_progress,
-        )
+        project = client.project_for(None)
+        if not (changes or excel) and _is_left(to, project, form):
+            left, resumed = exported_apart(
+                client, project, asked, to, form=form, resume=resume, extract=extract, progress=shown
+            )
+        else:
+            done, resumed = exported(
+                client,
+                project,
+                asked,
+                to,
+                form=form,
+                changes_after=(after or 0) if changes else None,
+                resume=resume,
+                settle=settle,
+                excel=excel,
+                extract=extract,
+                manifest=manifest is None,
+                progress=shown,
+            )
     if resume and not resumed:
         print("nothing to resume: started over", file=sys.stderr)
-    if manifest == "-":
-        print(done.manifest(), end="", file=sys.stderr)
-    elif manifest is not None and manifest != "none":
-        with open(manifest, "w", encoding="utf-8") as out:
-            out.write(done.manifest())
-    if to != "-":
-        print(f"{done.rows} {'changes' if changes else 'records'} at revision {done.revision}", file=sys.stderr)
+    if left is not None:
+        finishing.become(left, manifest, to_output=to == "-", json_errors=Flags.given().json_errors)
+    finishing.report_done(done, manifest)
+
+
+def _is_left(to: str, project: str, form: str | None) -> bool:
+    """Whether another process writes the file: a Parquet file, and nobody else uses this process."""
+    from plaudit._export.place import Place
+
+    if not process.is_own():
+        return False
+    if to == "-":
+        return form == "parquet" and not sys.stdout.isatty()
+    return Place.of(to, project, form).form == "parquet"

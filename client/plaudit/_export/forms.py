@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import IO, Final
+from typing import IO
 
 from plaudit import v1
 from plaudit._core.model import Feedback
 from plaudit._export.snapshot import Redo
-
-FORMS: Final = ("jsonl", "csv", "parquet")
-"""The forms, which are also the ends of files' names."""
 
 
 class Form(ABC):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from plaudit._export.forms import FORMS
+FORMS: Final = ("jsonl", "csv", "parquet")
+"""The forms, which are also the ends of files' names."""
 
 _URI: Final = re.compile(r"[a-z][a-z0-9+.-]+://")
 _SUFFIXES: Final = (".gz", ".zst")
@@ -64,6 +65,11 @@ class Place:
         return self.path.with_name(f"{self.path.name}.state")
 
     @property
+    def changed(self) -> Path:
+        """What changed while the part was read, where another process finishes the export."""
+        return self.path.with_name(f"{self.path.name}.changed")
+
+    @property
     def manifest(self) -> Path:
         """What the file holds."""
         return self.path.with_name(f"{self.path.name}.manifest.json")
@@ -110,6 +116,7 @@ class Place:
         """Remove what is needed for an unfinished export only."""
         self.part.unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
+        self.changed.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> tuple[int, str]:

@@ -3,60 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from plaudit._core.changes import Tombstone
 from plaudit._core.expr import Query
 from plaudit._core.lines import change_line, line_of, lines_of, members_of, tombstone_line
 from plaudit._core.model import Feedback
-from plaudit._export.forms import FORMS, Form
-from plaudit._export.place import Place, digest
-from plaudit._export.snapshot import Reader, redo, scan
+from plaudit._export.finish import Left
+from plaudit._export.forms import Form
+from plaudit._export.place import FORMS, Place
+from plaudit._export.snapshot import Reader, Redo, redo, scan
 from plaudit._export.spool import Spool
+from plaudit._export.tables import Parquet
 from plaudit._export.texts import Csv, Lines
-from plaudit.importers.exported import FORMAT_VERSION
-
-FORMAT: Final = "plaudit-export"
+from plaudit._export.written import Exported
+from plaudit.importers.manifest import FORMAT_VERSION
 
 Advance = Callable[[int], None]
 """Called with the number of records read so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What an export wrote."""
-
-    path: str
-    """The file or the address; `-` for the standard output."""
-    form: str
-    """`jsonl`, `csv` or `parquet`; `changes` for lines of changes."""
-    project: str
-    """`entity/project`."""
-    store_id: str
-    """The store that it was read from; empty where the server gives none."""
-    query: str | None
-    """The query as text; None for every record."""
-    revision: int
-    """The revision of the project whose state, or up to which the changes, the file holds."""
-    rows: int
-    """How many records or changes are in it."""
-    bytes: int
-    """The size of the file; 0 for the standard output."""
-    sha256: str
-    """The SHA-256 of the file in hex; empty for the standard output."""
-    after: int | None = None
-    """Of changes, the revision after which they begin."""
-
-    def manifest(self) -> str:
-        """The text of the manifest."""
-        made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        described = asdict(self)
-        described["file"] = described.pop("path").rpartition("/")[2]
-        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, "made_at": made} | described) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +37,19 @@ class Asked:
 
     def state(self, revision: int, **more: Any) -> str:
         """What identifies an unfinished export, and where it began."""
-        return json.dumps({"version": FORMAT_VERSION, **self._identity(), "revision": revision, **more})
+        return json.dumps({"version": FORMAT_VERSION, **self.identity(), "revision": revision, **more})
 
     def began_at(self, path: Path, **more: Any) -> int | None:
         """The revision at which an unfinished export of the same began; None where there is none to go on with."""
         try:
             found = json.loads(path.read_text("utf-8"))
-            same = all(found[name] == value for name, value in (self._identity() | more).items())
+            same = all(found[name] == value for name, value in (self.identity() | more).items())
             return int(found["revision"]) if same and found["version"] == FORMAT_VERSION else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """What the part of an export belongs to, and its manifest names."""
         query = None if self.query is None else str(self.query)
         return {"project": self.project, "query": query, "store_id": self.store_id}
 
@@ -102,6 +71,67 @@ def export(
     """
     form = _form_of(place.form, excel=excel, extract=extract)
     options = {"form": place.form, "excel": excel, "extract": list(extract)}
+    with _read(reader, asked, place, form, options, resume=resume, advance=advance) as read:
+        if read.spool.is_file(read.changed) and not place.compression:
+            read.spool.flush()
+            rows = read.spool.rows
+            place.take(read.spool.path)
+        else:
+            with place.writing() as out:
+                rows = read.spool.write(read.changed, out)
+    done = Exported.of_file(place, read.revision, rows, **asked.identity())
+    place.deliver(done.manifest() if manifest else None)
+    place.clear()
+    return done, read.resumed
+
+
+def read_apart(
+    reader: Reader,
+    asked: Asked,
+    place: Place,
+    *,
+    resume: bool = False,
+    extract: Sequence[str] = (),
+    advance: Advance = lambda rows: None,
+) -> bool:
+    """Read what a file of Parquet is to hold, and leave it to `finish`; whether an unfinished export was resumed.
+
+    Nothing of the library that writes the file is imported here. Raises as `export`.
+    """
+    form = Parquet(extract)
+    options = {"form": place.form, "excel": False, "extract": list(extract)}
+    with _read(reader, asked, place, form, options, resume=resume, advance=advance) as read:
+        read.spool.flush()
+        form.keep(read.changed, place.changed)
+    left = Left(read.revision, [astuple(column) for column in form.columns], asked.identity())
+    place.state.write_text(asked.state(read.since, **options, left=asdict(left)), "utf-8")
+    return read.resumed
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The records of one state: in the spool as they were read, and what became of some of them meanwhile."""
+
+    spool: Spool
+    since: int
+    """The revision at which the reading began."""
+    revision: int
+    changed: Redo
+    resumed: bool
+
+
+@contextmanager
+def _read(
+    reader: Reader,
+    asked: Asked,
+    place: Place,
+    form: Form,
+    options: Mapping[str, Any],
+    *,
+    resume: bool,
+    advance: Advance,
+) -> Iterator[_Read]:
+    """Read one state of the project into the part of a place, which is open until the block ends."""
     place.make_parent()
     since = asked.began_at(place.state, **options) if resume else None
     resumed = since is not None and place.part.exists()
@@ -114,21 +144,7 @@ def export(
             spool.add(page)
             advance(spool.rows)
         revision, changed = redo(reader, asked.query, since)
-        if spool.is_file(changed) and not place.compression:
-            spool.flush()
-            rows = spool.rows
-            place.take(spool.path)
-        else:
-            with place.writing() as out:
-                rows = spool.write(changed, out)
-    size, sha256 = digest(place.path)
-    query = None if asked.query is None else str(asked.query)
-    done = Exported(
-        place.uri or str(place.path), place.form, asked.project, asked.store_id, query, revision, rows, size, sha256
-    )
-    place.deliver(done.manifest() if manifest else None)
-    place.clear()
-    return done, resumed
+        yield _Read(spool, since, revision, changed, resumed)
 
 
 def _form_of(name: str, *, excel: bool = False, extract: Sequence[str] = ()) -> Form:
@@ -146,8 +162,6 @@ def _form_of(name: str, *, excel: bool = False, extract: Sequence[str] = ()) -> 
         case "csv":
             return Csv(excel=excel)
         case "parquet":
-            from plaudit._export.tables import Parquet
-
             return Parquet(extract)
         case _:
             raise ValueError(f"there is no form {name!r}: {', '.join(FORMS)}")
@@ -173,8 +187,7 @@ def stream_lines(reader: Reader, asked: Asked, out: IO[bytes], *, advance: Advan
         rows += 1
     out.flush()
     advance(rows)
-    query = None if asked.query is None else str(asked.query)
-    return Exported("-", "jsonl", asked.project, asked.store_id, query, revision, rows, 0, "")
+    return Exported("-", "jsonl", revision=revision, rows=rows, bytes=0, sha256="", **asked.identity())
 
 
 def export_changes(
@@ -191,14 +204,14 @@ def export_changes(
     """Write what changed after a revision, a line a change, up to now; to a place, or to an open file."""
     until = reader.revision()
     rows = 0
-    query = None if asked.query is None else str(asked.query)
     if place is None:
         assert out is not None
         for change in reader.changes(after, until, asked.query):
             out.write(change_line(change).encode() + b"\n")
             rows += 1
         out.flush()
-        return Exported("-", "changes", asked.project, asked.store_id, query, until, rows, 0, "", after), False
+        identity = asked.identity()
+        return Exported("-", "changes", revision=until, rows=rows, bytes=0, sha256="", after=after, **identity), False
     if place.form != "jsonl":
         raise ValueError("changes are lines of JSON: there is no other form of them")
     place.make_parent()
@@ -227,10 +240,7 @@ def export_changes(
     with place.writing() as whole, place.part.open("rb") as part:
         while piece := part.read(1024 * 1024):
             whole.write(piece)
-    size, sha256 = digest(place.path)
-    done = Exported(
-        place.uri or str(place.path), "changes", asked.project, asked.store_id, query, until, rows, size, sha256, after
-    )
+    done = Exported.of_file(place, until, rows, form="changes", after=after, **asked.identity())
     place.deliver(done.manifest() if manifest else None)
     place.clear()
     return done, resumed

@@ -1,31 +1,28 @@
-"""The form of an export's file that is a table: Parquet, which is written at the end, out of tables of Arrow."""
+"""The form of an export's file that is a table: Parquet, which is written at the end, out of pages by column."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import IO, Any, Final
 
 from plaudit import v1
 from plaudit._core.model import Feedback
 from plaudit._core.paths import found_at, segments
-from plaudit._export.forms import Form, new_in
+from plaudit._export.forms import Form
+from plaudit._export.pages import Page, settled, write_parquet
 from plaudit._export.snapshot import Redo
-from plaudit._frames.arrow import imported, table
-from plaudit._frames.columns import Column, Kind, record_columns, record_values
+from plaudit._frames.arrow import check_installed
+from plaudit._frames.columns import record_columns, record_values
+from plaudit._frames.kinds import Column, Kind
 
-if TYPE_CHECKING:
-    import pyarrow
-
-_LENGTH_BYTES: Final = 4
-_ROW_GROUP: Final = 50_000
 _EXTRACTED: Final[dict[str, Kind]] = {"double": "number", "int": "integer", "text": "text", "bool": "boolean"}
 
 
 class Parquet(Form):
-    """A table with the columns of `plaudit.frames.schema`, in row groups of 50,000 records.
+    """A table with the columns of `plaudit.frames.schema`.
 
-    In the part is a stream of Arrow for each page, after its length: nothing is read twice from messages.
+    In the part is a line of JSON for each page, with its values by column: nothing is read twice from messages.
     """
 
     is_file = False
@@ -33,96 +30,56 @@ class Parquet(Form):
     def __init__(self, extract: Sequence[str] = ()) -> None:
         """`extract` are paths in the payload with a type, as `payload.score:double`, that become columns.
 
-        Raises ImportError without pyarrow.
+        Raises ImportError without pyarrow, which is imported only when the file is written.
         """
-        self._arrow = imported("a Parquet file")
+        check_installed("a Parquet file")
         self._extracted = [_Extracted(text) for text in extract]
-        self._columns = [*record_columns(), *(each.column for each in self._extracted)]
+        self.columns = [*record_columns(), *(each.column for each in self._extracted)]
 
     def packed(self, page: Sequence[v1.Feedback]) -> bytes:
-        """A stream of Arrow after its length."""
-        made = self._table(page)
-        with self._arrow.BufferOutputStream() as out:
-            with self._arrow.ipc.new_stream(out, made.schema) as stream:
-                stream.write_table(made)
-            body: bytes = out.getvalue().to_pybytes()
-        return len(body).to_bytes(_LENGTH_BYTES, "little") + body
+        """A line of values by column."""
+        return self._page(page).line() if page else b""
 
     def pieces(self, part: IO[bytes]) -> Iterator[bytes]:
-        """The streams that are whole."""
-        left = os.fstat(part.fileno()).st_size - part.tell()
-        while len(head := part.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
-            length = int.from_bytes(head, "little")
-            left -= _LENGTH_BYTES + length
-            if left < 0:
-                return
-            yield head + part.read(length)
+        """The whole lines."""
+        for line in part:
+            if line.endswith(b"\n"):
+                yield line
 
     def count(self, piece: bytes) -> int:
-        """The rows of a table."""
-        return int(self._read(piece).num_rows)
+        """The rows of a page."""
+        return Page.of_line(piece).rows
 
     def last(self, piece: bytes) -> v1.Feedback:
         """The id and the time of creation of the last row."""
-        last = self._read(piece).select(["id", "created_at"]).slice(self.count(piece) - 1).to_pylist()[0]
-        message = v1.Feedback(id=last["id"])
-        message.created_at.FromDatetime(last["created_at"])
+        page = Page.of_line(piece)
+        message = v1.Feedback(id=page.column("id")[-1])
+        message.created_at.FromMicroseconds(page.column("created_at")[-1])
         return message
 
     def write(self, part: IO[bytes], changed: Redo, out: IO[bytes]) -> int:
         """Write the file."""
-        from pyarrow import parquet
+        now = {id: self._page([each._message]) if isinstance(each, Feedback) else None for id, each in changed.items()}
+        return write_parquet(out, self.columns, settled(map(Page.of_line, self.pieces(part)), now))
 
-        rows = 0
-        waiting = self._table([])
-        with parquet.ParquetWriter(out, waiting.schema, compression="zstd") as writer:
+    def keep(self, changed: Redo, path: Path) -> None:
+        """Write what changed to a file, for a process of its own that writes the table; see `finish`."""
+        with path.open("wb") as file:
+            for id, now in changed.items():
+                page = self._page([now._message]) if isinstance(now, Feedback) else Page(0, {"id": [id]})
+                file.write(page.line())
 
-            def write(group: pyarrow.Table) -> None:
-                # Only what one group has is in the dictionaries, however many texts there are in all.
-                writer.write_table(group.unify_dictionaries(), row_group_size=_ROW_GROUP)
-
-            for made in self._all(part, changed):
-                rows += made.num_rows
-                waiting = self._arrow.concat_tables([waiting, made])
-                while waiting.num_rows >= _ROW_GROUP:
-                    write(waiting.slice(0, _ROW_GROUP))
-                    waiting = waiting.slice(_ROW_GROUP)
-            if waiting.num_rows:
-                write(waiting)
-        return rows
-
-    def _all(self, part: IO[bytes], changed: Redo) -> Iterator[pyarrow.Table]:
-        """The tables of the part with their records as they are after what changed, and one of the new records."""
-        seen: set[str] = set()
-        for piece in self.pieces(part):
-            yield self._settled(self._read(piece), changed, seen)
-        yield self._table(new_in(changed, seen))
-
-    def _table(self, page: Sequence[v1.Feedback]) -> pyarrow.Table:
-        values = dict(record_values(page))
+    def _page(self, messages: Sequence[v1.Feedback]) -> Page:
+        values = dict(record_values(messages))
+        for column in self.columns:
+            if column.kind == "texts":
+                values[column.name] = [list(value) for value in values[column.name]]
+            elif column.kind in ("text map", "number map"):
+                values[column.name] = [dict(value) for value in values[column.name]]
         if self._extracted:
-            records = [Feedback(message) for message in page]
+            records = [Feedback(message) for message in messages]
             values |= {each.column.name: [each.value(record) for record in records] for each in self._extracted}
-        return table(self._columns, values, "a Parquet file")
-
-    def _read(self, piece: bytes) -> pyarrow.Table:
-        return self._arrow.ipc.open_stream(self._arrow.py_buffer(piece).slice(_LENGTH_BYTES)).read_all()
-
-    def _settled(self, read: pyarrow.Table, changed: Redo, seen: set[str]) -> pyarrow.Table:
-        """A table with its records as they are after what changed."""
-        if not changed:
-            return read
-        parts: list[pyarrow.Table] = []
-        begin = 0
-        for place, id in enumerate(read.column("id").to_pylist()):
-            if id in changed:
-                seen.add(id)
-                now = changed[id]
-                parts.append(read.slice(begin, place - begin))
-                if isinstance(now, Feedback):
-                    parts.append(self._table([now._message]))
-                begin = place + 1
-        return self._arrow.concat_tables([*parts, read.slice(begin)]) if parts else read
+        return Page.of_values(len(messages), values)
 
 
 class _Extracted:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from plaudit._frames.columns import Column, Values
+from plaudit._frames.kinds import Column, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -18,6 +19,12 @@ def imported(what: str) -> Any:
     except ImportError as error:
         raise ImportError(f"{what} needs pyarrow: pip install 'plaudit[arrow]'") from error
     return pyarrow
+
+
+def check_installed(what: str) -> None:
+    """Import nothing. Raises ImportError, as `imported`, where the library is not installed."""
+    if find_spec("pyarrow") is None:
+        raise ImportError(f"{what} needs pyarrow: pip install 'plaudit[arrow]'")
 
 
 def schema_of(columns: Sequence[Column], what: str = "a schema") -> pyarrow.Schema:
@@ -48,7 +55,7 @@ def table(columns: Sequence[Column], values: Values, what: str = "to_arrow()") -
         if _is_repeated(column, held):
             arrays.append(_repeated(arrow, field.type, held[0], len(held)))
         elif column.kind == "label":
-            arrays.append(arrow.array(held, arrow.string()).dictionary_encode().cast(field.type))
+            arrays.append(_labels(arrow, field.type, held))
         else:
             arrays.append(arrow.array(_PLAIN.get(column.kind, _same)(held), field.type))
     return arrow.Table.from_arrays(arrays, schema=schema)
@@ -75,6 +82,15 @@ def _repeated(arrow: Any, type: Any, value: Any, count: int) -> Any:
             return arrow.MapArray.from_arrays(starts, none.keys, none.items)
         return arrow.ListArray.from_arrays(starts, none.values)
     return arrow.repeat(arrow.scalar(value, type), count)
+
+
+def _labels(arrow: Any, type: Any, values: list[Any]) -> Any:
+    """An array of texts and their places in it; not by Arrow's own way, which imports all that it can compute."""
+    places: dict[str, int] = {}
+    indices = [None if value is None else places.setdefault(value, len(places)) for value in values]
+    return arrow.DictionaryArray.from_arrays(
+        arrow.array(indices, type.index_type), arrow.array(list(places), type.value_type)
+    )
 
 
 def _same(values: list[Any]) -> list[Any]:

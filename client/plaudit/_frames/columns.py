@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from plaudit import v1
@@ -13,9 +12,7 @@ from plaudit._core.fields import span_status_name
 from plaudit._core.model import FIELDS, Feedback
 from plaudit._core.paths import flattened
 from plaudit._core.transposed import transposed
-
-Kind = Literal["text", "label", "integer", "number", "boolean", "time", "json", "texts", "text map", "number map"]
-"""What is in a column. A label is a text of which there are few distinct ones; `json` is any value as a JSON text."""
+from plaudit._frames.kinds import Column, Kind, Values
 
 PayloadForm = Literal["dict", "json", "columns"]
 """How payloads are shown: decoded, as their JSON text, or as that text and a column for each path in them."""
@@ -31,24 +28,6 @@ _KINDS: Final[Mapping[type, Kind]] = {
     fields.TextMap: "text map",
     fields.Texts: "texts",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table."""
-
-    name: str
-    kind: Kind
-    is_nullable: bool = True
-    """Whether a value may be missing."""
-    is_decoded: bool = False
-    """Whether a frame that can shows the values of a `json` column as lists and dicts."""
-    zone: str = "UTC"
-    """The time zone of a time."""
-
-
-Values = Mapping[str, list[Any]]
-"""Values by the names of their columns. Times are microseconds since 1970; lists and maps are themselves."""
 
 
 def record_columns(payload: PayloadForm = "json") -> list[Column]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plaudit._frames.columns import Column, Values, list_text, map_text
+from plaudit._frames.columns import list_text, map_text
+from plaudit._frames.kinds import Column, Values
 
 if TYPE_CHECKING:
     import pandas

@@ -10,7 +10,8 @@ from typing import Any, Final
 from plaudit import v1
 from plaudit._core.definitions import Definition
 from plaudit._core.measures import Period, result_of, value_of
-from plaudit._frames.columns import Column, Kind, typed
+from plaudit._frames.columns import typed
+from plaudit._frames.kinds import Column, Kind
 from plaudit._show.grid import Column as GridColumn
 from plaudit._show.grid import Grid, cell, shown_time
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from plaudit import v1
@@ -15,7 +15,8 @@ from plaudit._core.changes import Change
 from plaudit._core.expr import Query
 from plaudit._core.lines import harmless
 from plaudit._export.place import Place
-from plaudit._export.run import Advance, Asked, Exported, export, export_changes, stream_lines
+from plaudit._export.run import Advance, Asked, export, export_changes, read_apart, stream_lines
+from plaudit._export.written import Exported
 from plaudit._show.progress import counted
 from plaudit._steps.step import Call, Steps
 from plaudit._sync.run import finish
@@ -93,6 +94,35 @@ def exported(
         return export(
             reader, asked, place, resume=resume, excel=excel, extract=extract, advance=advance, manifest=manifest
         )
+
+
+def exported_apart(
+    client: Client,
+    project: str,
+    query: Query | None,
+    to: str,
+    *,
+    form: str | None = None,
+    resume: bool = False,
+    extract: Sequence[str] = (),
+    progress: bool | Advance = False,
+) -> tuple[Place, bool]:
+    """Read what a Parquet file is to hold, for `finish` in a process without gRPC; the file, and whether resumed.
+
+    To `-` it is a file in a folder of its own, which the caller removes.
+    """
+    reader = ProjectReader(client, project)
+    asked = Asked(project, query, client.server_info().store_id)
+    folder = mkdtemp() if to == "-" else None
+    try:
+        place = Place.of(to if folder is None else f"{folder}/records.parquet", project, form)
+        with counted(progress, lambda: client.count(query, project=project)) as advance:
+            resumed = read_apart(reader, asked, place, resume=resume, extract=extract, advance=advance)
+    except BaseException:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return place, resumed
 
 
 def _settled(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from plaudit._export.run import Exported
+    from plaudit._export.written import Exported
     from plaudit._frames.columns import PayloadForm
     from plaudit._sync.client import Client
 

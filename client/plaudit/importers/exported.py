@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from plaudit._core.errors import InvalidArgumentError
 from plaudit._core.lines import members_of, record_of
 from plaudit.importers import Given, Gone, Record, Refusal, UnusableError
+from plaudit.importers.manifest import check_manifest, manifest_of
 from plaudit.importers.mapping import wrong_in
 from plaudit.importers.pieces import files, lines
-
-FORMAT_VERSION: Final = 1
-"""The version of the format that exports have."""
 
 
 class ExportedSource:
@@ -34,7 +29,7 @@ class ExportedSource:
         """Changes are not records, and an export of a query has only what matched it; the manifest says so."""
         path = Path(self._given.path)
         for file in files(path) if path.is_dir() else [path]:
-            said = _manifest(file)
+            said = manifest_of(file)
             if said.get("form") == "changes":
                 return f"{file.name} has changes"
             if said.get("query") is not None:
@@ -78,35 +73,3 @@ class ExportedSource:
         if '"id"' not in text:  # then one was made, and another one would be made the next time
             return Refusal(place, "has no id")
         return Record(record, place)
-
-
-def _manifest(file: Path) -> dict[str, Any]:
-    """What the manifest beside a file says, if there is one that can be read."""
-    try:
-        said = json.loads(file.with_name(f"{file.name}.manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def check_manifest(file: Path) -> None:
-    """Compare a file with the manifest beside it, if there is one. Raises UnusableError for any difference."""
-    manifest = file.with_name(f"{file.name}.manifest.json")
-    if not manifest.is_file():
-        return
-    try:
-        said = json.loads(manifest.read_text("utf-8"))
-        version, size, sha256 = said["format_version"], said["bytes"], said["sha256"]
-    except (ValueError, KeyError, TypeError):
-        raise UnusableError(f"{manifest.name} is no manifest of an export") from None
-    if version != FORMAT_VERSION:
-        raise UnusableError(f"{file.name} has the version {version} of the format, this plaudit reads {FORMAT_VERSION}")
-    found = hashlib.sha256()
-    with file.open("rb") as content:
-        while piece := content.read(1024 * 1024):
-            found.update(piece)
-    if (file.stat().st_size, found.hexdigest()) != (size, sha256):
-        raise UnusableError(
-            f"{file.name} is not the file that its manifest describes ({file.stat().st_size} bytes, not {size}, or "
-            "other ones): export it again, or remove the manifest to import what is there"
-        )

@@ -1,0 +1,122 @@
+"""Pages of records by column, as they stand in the part of a table's file, and that file; no messages, no gRPC.
+
+So the file can be written by a process that holds nothing but the library for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+from plaudit._frames.arrow import imported, schema_of, table
+from plaudit._frames.kinds import Column
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_ROW_GROUP: Final = 50_000
+_ROW_GROUP_BYTES: Final = 4 * 1024 * 1024
+"""The most that the tables of a row group hold before they are compressed: long texts make groups of fewer rows."""
+
+_encoded: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records: by each column's name the values of all of them, or the one that all have."""
+
+    rows: int
+    values: Mapping[str, Sequence[Any]]
+    """As many as there are rows, or one."""
+
+    @classmethod
+    def of_values(cls, rows: int, values: Mapping[str, list[Any]]) -> Self:
+        """A page of whole columns."""
+        return cls(rows, {name: held[:1] if _is_same(held) else held for name, held in values.items()})
+
+    @classmethod
+    def of_line(cls, line: bytes) -> Self:
+        """The page that is on a line."""
+        return cls(*json.loads(line))
+
+    def line(self) -> bytes:
+        """The page on a line of its own."""
+        return f"{_encoded([self.rows, self.values])}\n".encode()
+
+    def column(self, name: str) -> list[Any]:
+        """The value of each row."""
+        held = list(self.values[name])
+        return held * self.rows if len(held) < self.rows else held
+
+    def only(self, places: Sequence[int]) -> Page:
+        """The page of some of the rows."""
+        columns = {
+            name: held if len(held) < self.rows else [held[place] for place in places]
+            for name, held in self.values.items()
+        }
+        return Page(len(places), columns)
+
+
+Now = Mapping[str, Page | None]
+"""What became of records by id: a page of one row, or None for one that is not in the file any more."""
+
+
+def settled(pages: Iterable[Page], now: Now) -> Iterator[Page]:
+    """Pages with their records as they are after what changed, then those that were new, by time of creation and id."""
+    seen = set()
+    for page in pages:
+        ids = page.column("id")
+        begin = 0
+        if not now.keys().isdisjoint(ids):
+            for place, id in enumerate(ids):
+                if id in now:
+                    seen.add(id)
+                    yield page.only(range(begin, place))
+                    changed = now[id]
+                    if changed is not None:
+                        yield changed
+                    begin = place + 1
+        yield page.only(range(begin, page.rows)) if begin else page
+    new = [made for id, made in now.items() if made is not None and id not in seen]
+    yield from sorted(new, key=lambda made: (made.column("created_at"), made.column("id")))
+
+
+def write_parquet(out: IO[bytes], columns: Sequence[Column], pages: Iterable[Page]) -> int:
+    """Write a file of Parquet; returns how many rows it has."""
+    arrow = imported("a Parquet file")
+    from pyarrow import parquet
+
+    rows = 0
+    with parquet.ParquetWriter(out, schema_of(columns), compression="zstd") as writer:
+        for group in _groups(arrow, columns, pages):
+            # Only what one group has is in the dictionaries, however many texts there are in all.
+            made = arrow.concat_tables(group).unify_dictionaries()
+            rows += made.num_rows
+            writer.write_table(made, row_group_size=made.num_rows)
+            arrow.default_memory_pool().release_unused()
+    return rows
+
+
+def _groups(arrow: Any, columns: Sequence[Column], pages: Iterable[Page]) -> Iterator[list[pyarrow.Table]]:
+    """The tables of each row group."""
+    group: list[pyarrow.Table] = []
+    rows = size = 0
+    for page in pages:
+        if not page.rows:
+            continue
+        made = table(columns, {column.name: page.column(column.name) for column in columns}, "a Parquet file")
+        if group and (rows + made.num_rows > _ROW_GROUP or size + made.nbytes > _ROW_GROUP_BYTES):
+            yield group
+            group, rows, size = [], 0, 0
+        group.append(made)
+        rows += made.num_rows
+        size += made.nbytes
+    if group:
+        yield group
+
+
+def _is_same(held: list[Any]) -> bool:
+    """Whether all rows have the same, as in most columns of a page."""
+    return len(held) > 1 and held.count(held[0]) == len(held)
