@@ -1,15 +1,13 @@
-"""Exports beside the stream that they read, imports beside ingest, and the memory of both commands."""
+"""Exports beside the stream that they read, and imports beside ingest."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +15,7 @@ from typing import Any, Final
 import plaudit
 from plaudit.importers import Given, Record, open_source
 from tests.bench import rows
-from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio, value
-from tests.bench.memory import peak_mib
+from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, ratio
 from tests.bench.places import Processes
 from tests.bench.stores import filled_store
 from tests.bench.streams import stream
@@ -67,20 +64,6 @@ def read_in(target: str, path: Path, project: str, created: int) -> Sample:
     return Sample(done.stored / took, 1e6 * used / done.stored)
 
 
-def memory(target: str, project: str, *arguments: str) -> Sample:
-    """The largest memory of a command, in MiB."""
-    env = {**os.environ, "PLAUDIT_TARGET": target, "PLAUDIT_PROJECT": project}
-    with subprocess.Popen([sys.executable, "-m", "plaudit", *arguments], env=env, stderr=subprocess.DEVNULL) as process:
-        peak = 0.0
-        while process.poll() is None:
-            with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
-                peak = peak_mib(process.pid)
-            time.sleep(0.01)
-    if process.returncode:
-        raise RuntimeError(f"plaudit {arguments[0]} ended with {process.returncode}")
-    return Sample(peak)
-
-
 @contextmanager
 def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
     """A server on the large store to read from, and one on a new store to write to."""
@@ -117,11 +100,6 @@ def contenders(settings: Settings) -> Iterator[Sequence[Contender]]:
             Contender("ingest", "rows/s", partial(client.call, ingest, sink.target, few)),
             Contender("import", "rows/s", new),
             Contender("import of nothing new", "rows/s", partial(client.call, read_in, sink.target, lines, there, 0)),
-            Contender(
-                "memory of export", "MiB",
-                partial(memory, source.target, rows.PROJECT, "export", "--to", str(Path(folder, "memory.jsonl"))),
-            ),
-            Contender("memory of import", "MiB", partial(memory, sink.target, there, "import", str(lines))),
         ]  # fmt: skip
 
 
@@ -153,20 +131,6 @@ FAMILY = Family(
             ("import of nothing new", "ingest"),
             ratio("import of nothing new", "ingest"),
             Target(0.8, "of ingest", at_least=True),
-        ),
-        Figure(
-            "export-memory",
-            "memory of plaudit export, 1,000,000 rows as lines",
-            ("memory of export",),
-            value("memory of export"),
-            Target(100, "MiB"),
-        ),
-        Figure(
-            "import-memory",
-            "memory of plaudit import",
-            ("memory of import",),
-            value("memory of import"),
-            Target(100, "MiB"),
         ),
     ),
     contenders,

@@ -90,6 +90,37 @@ def test_feedback_in_calls_of_weave_has_ids_made_of_it_when_that_is_asked_for(
     assert store.revision == before
 
 
+@pytest.mark.parametrize("is_table", [False, True])
+def test_statistics_of_runs_are_stored_as_what_they_are_when_that_is_asked_for(
+    new_store: Callable[[str], Store], tmp_path: Path, is_table: bool
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = json.loads(sample("langsmith/runs_with_feedback_stats.json").read_text("utf-8"))
+    rows = [dict(row, end_time="2026-11-28T10:55:01Z") for row in rows]
+    path = tmp_path / "runs.json"
+    if is_table:  # as a bulk export writes it
+        path = tmp_path / "runs.parquet"
+        rows.append({"id": "no feedback", "feedback_stats": None, "end_time": None, "session_id": "s", "trace_id": "t"})
+        texts = [dict(row, feedback_stats=row["feedback_stats"] and json.dumps(row["feedback_stats"])) for row in rows]
+        parquet.write_table(pyarrow.Table.from_pylist(texts), path)
+    else:
+        path.write_text(json.dumps(rows), "utf-8")
+    store = new_store(f"import/statistics-{is_table}")
+    refused = store.run(str(path))
+    assert (refused.exit_code, "list_feedback" in refused.output) == (2, True)
+    for _ in range(2):
+        done = store.run(str(path), "--aggregates")
+        assert (done.exit_code, "each judgement are lost" in done.output) == (0, True), done.output
+    assert store.revision == sum(len(row["feedback_stats"] or ()) for row in rows)
+    [record] = store.records
+    stats = rows[0]["feedback_stats"]["correctness"]
+    assert (record["feedback_type"], record["payload"]["score"]) == ("correctness.stats", stats["avg"])
+    assert record["payload"]["value"] == stats
+    assert (record["creator"], record["user_id"]) == (None, "langsmith:anonymous")
+
+
 def in_order(rows: list[Any]) -> list[str]:
     """Rows in one order, as texts: that of the export is not kept."""
     return sorted(json.dumps(comparable(row), sort_keys=True, ensure_ascii=False) for row in rows)

@@ -25,8 +25,13 @@ FIGURES = {
     "batches": {"batch-1000", "batch-100", "ingest"},
     "pages": {"page-1", "page-8", "page-8-threads", "page-payloads"},
     "streams": {"stream", "stream-memory"},
-    "moving": {
-        "export-jsonl", "export-csv", "export-parquet", "import-file", "import-again", "export-memory", "import-memory",
+    "moving": {"export-jsonl", "export-csv", "export-parquet", "import-file", "import-again"},
+    "moving-memory": {
+        "export-memory-jsonl", "export-memory-csv", "export-memory-parquet", "import-memory-plaudit",
+        "import-memory-weave", "import-memory-langfuse", "import-memory-langsmith", "import-memory-phoenix",
+        "import-memory-mlflow", "import-memory-opik", "import-memory-argilla", "import-memory-label-studio",
+        "import-memory-braintrust", "import-memory-generic-csv", "import-memory-generic-parquet",
+        "import-memory-again", "import-memory-mirror",
     },
     "shapes": {
         "newest-project", "newest-ref", "newest-type", "depth", "count-ref", "count-project", "count-type",

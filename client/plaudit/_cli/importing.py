@@ -53,6 +53,7 @@ _IDS: Final = 500
 @click.option("--type-prefix", metavar="TEXT", help="What the names of types begin with here.")
 @click.option("--created-at", metavar="TIME", help="When rows were made, in exports without times.")
 @click.option("--only", metavar="STATUS", help="Argilla: only responses of this status, as submitted.")
+@click.option("--aggregates", is_flag=True, help="LangSmith: of runs, the statistics of their feedback, as KEY.stats.")
 @click.option("--map", "map", type=click.Path(), metavar="FILE", help="Generic: a TOML file, what columns are.")
 @click.option("--derived-ids", is_flag=True, help="Generic, Weave's calls: make ids of whole rows, which have none.")
 @click.option("--report", "report_file", type=click.Path(), help="Write the report to this file, as JSON.")
