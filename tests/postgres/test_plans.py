@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from plaudit_server.feedback.batches import SelectBatch
+from plaudit_server.feedback.held import look_up
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs
 from plaudit_server.feedback.records import FEEDBACK
 from plaudit_server.query.fields import Column
@@ -25,6 +26,7 @@ from plaudit_server.store.base import Statement, Steps
 from plaudit_server.store.engines.postgres.dialect import postgres
 from plaudit_server.store.engines.postgres.engine import PostgresEngine, traits
 from plaudit_server.store.engines.postgres.schema import connected, folding, migrate
+from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.prepared import Prepared
 from tests.postgres.cluster import Database
 from tests.store.factory import BY_TIME, PROJECT, id_of, record
@@ -169,6 +171,15 @@ def test_refs_are_grouped_in_the_order_of_the_index(filled: Database, statements
     plan = plan_of(filled, SelectRefs(PROJECT, None, "urn:5", 10).steps(statements))
     assert [node["Index Name"] for node in plan if "Index Name" in node] == ["feedback_by_ref"]
     assert not any(node["Node Type"] in ("Seq Scan", "Sort", "HashAggregate") for node in plan)
+
+
+def test_the_ids_of_a_batch_are_looked_up_by_their_keys_however_many(filled: Database, statements: Prepared) -> None:
+    ids = [id_of(number) for number in range(1_000)]
+    plan = plan_of(filled, look_up(Ledger(statements, PROJECT, 0), ids))
+    found = [(node["Relation Name"], node.get("Index Name")) for node in plan if "Relation Name" in node]
+    # The third table is empty, and read as a whole.
+    assert found[:2] == [("feedback", "feedback_pkey"), ("feedback_history", "feedback_history_pkey")]
+    assert max(node["Actual Rows"] for node in plan) <= len(ids)
 
 
 def test_one_id_and_its_versions_come_by_the_key(filled: Database, statements: Prepared) -> None:

@@ -21,20 +21,20 @@ class HeldStatements:
 
     def __init__(self, traits: Traits) -> None:
         content = ", ".join(f"f.{column}" for column in CONTENT_COLUMNS)
-        self.taken = traits.sql(
-            "SELECT id, version FROM feedback WHERE project = ? AND id {in}"
-            " UNION ALL SELECT id, version FROM feedback_history WHERE project = ? AND id {in} AND version = 0"
-            " UNION ALL SELECT id, -1 FROM feedback_alias WHERE project = ? AND id {in}"
+        self.taken = traits.asking + " UNION ALL ".join(
+            (
+                traits.asked("feedback", "f.id, f.version"),
+                traits.asked("feedback_history", "f.id, f.version", "f.version = 0"),
+                traits.asked("feedback_alias", "f.id, -1"),
+            )
         )
         # OFFSET keeps it from becoming a join, which may be planned as a scan of the whole table.
         is_gone = f"g.project = ? AND g.id = {traits.uuid_bytes.format('asked.ref')} LIMIT 1 OFFSET 0"
         self.taken_or_gone = self.taken + traits.sql(
-            f" UNION ALL SELECT asked.ref, 0 FROM {traits.list_table} AS asked"
-            f" WHERE EXISTS (SELECT 1 FROM feedback_gone AS g WHERE {is_gone})"
+            f" UNION ALL SELECT asked.ref, 0 FROM asked WHERE EXISTS (SELECT 1 FROM feedback_gone AS g WHERE {is_gone})"
         )
-        self.live = traits.sql(
-            f"SELECT f.head, {{payload:f}}, f.id, f.version, f.kind, f.created_at, {OWNER},"
-            f" {content} FROM feedback AS f WHERE f.project = ? AND f.id {{in}}"
+        self.live = traits.asking + traits.asked(
+            "feedback", f"f.head, {{payload:f}}, f.id, f.version, f.kind, f.created_at, {OWNER}, {content}"
         )
         self.oldest = traits.sql(
             f"SELECT f.id, f.payload, {content} FROM (SELECT id, min(version) AS version FROM feedback_history"
@@ -107,13 +107,9 @@ def taken(ledger: Ledger, ids: Sequence[str]) -> Steps[list[Any]]:
     """
     statements, project = ledger.sql.of(HeldStatements), ledger.project
     has_gone = ledger.flags & Flag.GONE
-    bound = ledger.sql.traits.bind_list(ids)
-    params = project, bound, project, bound, project, bound
-    asked = (
-        Statement(statements.taken_or_gone, (*params, bound, project))
-        if has_gone
-        else Statement(statements.taken, params)
-    )
+    ids = list(dict.fromkeys(ids))
+    params = ledger.sql.traits.bind_list(ids), project, project, project
+    asked = Statement(statements.taken_or_gone, (*params, project)) if has_gone else Statement(statements.taken, params)
     if ledger.together:
         together = ledger.sql.of(HeldTogether)
         text = together.taken_or_gone if has_gone else together.taken
@@ -182,7 +178,7 @@ def live(ledger: Ledger, ids: Sequence[str]) -> Steps[list[Live]]:
     if not ids:
         return []
     sql = ledger.sql
-    rows = yield Statement(sql.of(HeldStatements).live, (ledger.project, sql.traits.bind_list(ids)))
+    rows = yield Statement(sql.of(HeldStatements).live, (sql.traits.bind_list(ids), ledger.project))
     return [
         Live(Row(head, payload), id, version, kind, created_at, owner, tuple(content))
         for head, payload, id, version, kind, created_at, owner, *content in rows

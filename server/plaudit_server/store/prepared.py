@@ -23,6 +23,8 @@ class Traits:
     """A list of texts as the value that `in_list` binds."""
     list_table: str
     """A table with the texts of such a list in its column `ref`, to be given a name."""
+    by_key: str
+    """The rows of `{table}`, as `f`, of a project (`?`) whose ids are in the column `ref` of a table named `asked`."""
     text_bytes: str
     """The text column `{}` as bytes."""
     uuid_bytes: str
@@ -46,6 +48,18 @@ class Traits:
             parts = [Sql(f"({part.text}{tail})", (*part.params, limit)) for part in parts]
         text = " UNION ALL ".join(part.text for part in parts) + tail
         return Sql(text, (*(param for part in parts for param in part.params), limit))
+
+    def asked(self, table: str, columns: str, condition: str = "") -> str:
+        """The rows of a project with the ids of a list, each found by its key: binds the project.
+
+        The list is a table that the statement begins with: see `asking`.
+        """
+        return self.sql(self.by_key.format(table=table, columns=columns, condition=condition and f" AND {condition}"))
+
+    @property
+    def asking(self) -> str:
+        """What a statement begins with that has `asked` in it: binds the list."""
+        return self.sql(f"WITH asked (ref) AS (SELECT ref FROM {self.list_table} AS listed) ")
 
     def sql(self, text: str) -> str:
         """A statement that is written with `?`, `{in}` and `{payload:alias}`, in the form of this engine."""

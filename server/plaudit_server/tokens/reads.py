@@ -27,5 +27,5 @@ class Submitted(Read[list[Row]]):
 
     def steps(self, sql: Prepared) -> Steps[list[Row]]:
         """One statement."""
-        rows = yield Statement(sql.of(HeldStatements).live, (self.project, sql.traits.bind_list(self.ids)))
+        rows = yield Statement(sql.of(HeldStatements).live, (sql.traits.bind_list(self.ids), self.project))
         return [Row(head, payload) for head, payload, *_ in rows]

@@ -69,6 +69,7 @@ TRAITS: Final = Traits(
     in_list="IN (SELECT value FROM json_each(?))",
     list_table="(SELECT value AS ref FROM json_each(?))",
     bind_list=json.dumps,
+    by_key="SELECT {columns} FROM {table} AS f WHERE f.project = ? AND f.id IN (SELECT ref FROM asked){condition}",
     text_bytes="CAST({} AS BLOB)",
     uuid_bytes="unhex({}, '-')",
     by_type=" INDEXED BY feedback_by_type",
