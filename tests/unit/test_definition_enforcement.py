@@ -12,10 +12,12 @@ from google.protobuf.json_format import ParseDict
 
 from plaudit.v1 import Definition as Message
 from plaudit_server.definitions import enforcement, rules
-from plaudit_server.definitions.enforcement import REQUEST_COST, Finding, TooExpensive, Trial
+from plaudit_server.definitions.enforcement import REQUEST_COST, Examination, Finding, TooExpensive
 from plaudit_server.definitions.records import Defined, ProjectDefinitions, Version
+from plaudit_server.definitions.trial import Trial
+from plaudit_server.definitions.uniqueness import key_of, unique_of
 from plaudit_server.errors import Violation
-from plaudit_server.feedback.judging import Subject
+from plaudit_server.feedback.judging import Description, Subject
 from tests.shared import DEFINITIONS, as_parameters, read_lines
 
 PROJECT = "acme/chat"
@@ -37,7 +39,7 @@ def defined(*messages: dict[str, Any]) -> ProjectDefinitions:
 def subject(payload: dict[str, Any] | str, feedback_type: str = "t", **fields: Any) -> Subject:
     text = payload if isinstance(payload, str) else json.dumps(payload)
     given = {"ref": REF, "user_id": "alice", "creator": None, "annotation_ref": None, **fields}
-    return Subject(feedback_type, payload=json.loads(text), text=text, **given)
+    return Subject(Description(feedback_type, payload=text, **given), json.loads(text))
 
 
 def test_a_subject_from_another_process_is_decoded_when_it_is_asked_for() -> None:
@@ -192,8 +194,8 @@ def test_a_creator_proves_nothing() -> None:
 
 def places(unique: dict[str, Any], *records: Subject, **definition: Any) -> int:
     definitions = defined({"feedback_type": "t", "unique": unique, **definition})
-    by = enforcement.unique_of(definitions, "t")
-    return 0 if by is None else len({enforcement.key_of(by, record, record.user_id) for record in records})
+    by = unique_of(definitions, "t")
+    return 0 if by is None else len({key_of(by, record, record.record.user_id) for record in records})
 
 
 def test_what_is_named_makes_places() -> None:
@@ -235,11 +237,30 @@ def test_a_reaction_in_any_spelling_is_one_value() -> None:
     records = [subject(payload, "wandb.reaction.1") for payload in heart]
     definitions = defined({"feedback_type": "wandb.reaction.1", "unique": {"by_value": True, "on_repeat": 2}})
 
-    by = enforcement.unique_of(definitions, "wandb.reaction.1")
+    by = unique_of(definitions, "wandb.reaction.1")
     assert by is not None
     assert by.unique is not None
     assert by.unique.replaces
-    assert len({enforcement.key_of(by, record, "alice") for record in records}) == 1
+    assert len({key_of(by, record, "alice") for record in records}) == 1
+
+
+def test_keys_are_those_of_records_that_are_stored() -> None:
+    every = {"by_rater": True, "by_creator": True, "by_value": True}
+    record = subject({"value": 5.0}, creator='"é"')
+
+    keys = []
+    for unique in ({}, {"by_rater": True}, every):
+        by = unique_of(defined({"feedback_type": "t", **UNIT, "unique": unique}), "t")
+        assert by is not None
+        keys += [key_of(by, one, "alice") for one in (record, subject({}))]
+    assert keys == [
+        "0388999357912b0b60f0b91b1cc4ec34",
+        "0388999357912b0b60f0b91b1cc4ec34",
+        "8cf26785508869591c673f7659d1c725",
+        "8cf26785508869591c673f7659d1c725",
+        "b4d5be7c46c06f69a78b53852389444f",
+        "e444644a98415a94355a636fb6ae8f4d",
+    ]
 
 
 # --- cost
@@ -253,7 +274,7 @@ def test_a_request_that_would_cost_too_much_is_refused_before_it_is_looked_at() 
     record = subject({"value": ["x"] * 100})
     each = cost_of(definitions, [record])
 
-    assert each > len(record.text) * 900
+    assert each > len(record.record.payload) * 900
     most = REQUEST_COST // each
     assert all(enforcement.examine(definitions, [record] * most))
     with pytest.raises(TooExpensive) as refused:
@@ -283,12 +304,52 @@ def test_a_request_that_breaks_much_is_answered_less_exactly() -> None:
 
 
 def test_what_is_wrong_is_said_of_as_many_records_as_a_request_may_cost() -> None:
-    """Saying it takes up to a millisecond with this schema, deciding some microseconds."""
-    found = enforcement.examine(defined({"feedback_type": "t", **MANY}), [subject({"value": ["x"]})] * 1_000)
+    """The library writes what is broken into the error: the names of branches that matter not, all of a list."""
+    long = {"json_schema": {"schema_json": json.dumps({"items": {"enum": [f"{n:060}" for n in range(900)]}})}}
 
-    paths = [breach.path for item in found if item for breach in item.breaches]
-    assert len(paths) == 1_000
-    assert 10 <= paths.count("payload.value[0]") <= 100
+    for definition, least, most in ((MANY, 1_000, 1_000), (long, 10, 100)):
+        found = enforcement.examine(defined({"feedback_type": "t", **definition}), [subject({"value": ["x"]})] * 1_000)
+
+        paths = [breach.path for item in found if item for breach in item.breaches]
+        assert len(paths) == 1_000
+        assert least <= paths.count("payload.value[0]") <= most
+
+
+GOOD, BAD, HEAVY = subject({"value": 1}), subject({"value": "x"}), subject({"value": 1, "z": "x" * 50_000})
+
+
+@pytest.mark.parametrize(
+    ("records", "nanoseconds", "costs_little"),
+    [
+        ([GOOD] * 100, 10**12, True),
+        ([GOOD] * 100, 0, False),
+        ([GOOD, BAD], 10**12, True),
+        ([GOOD] + [BAD] * 50, 10**12, False),
+        ([GOOD, HEAVY], 10**12, False),
+        ([HEAVY] * 300, 10**12, False),
+    ],
+)
+def test_good_records_are_skimmed_and_what_is_left_is_looked_at(
+    records: list[Subject], nanoseconds: int, costs_little: bool
+) -> None:
+    definitions = defined({"feedback_type": "t", "json_schema": {"schema_json": '{"type": "integer"}'}})
+    examination = Examination(definitions, records)
+
+    examination.skim(nanoseconds)
+
+    assert examination.costs_little() is costs_little
+    assert [found is not None for found in examination.findings()] == [record is BAD for record in records]
+
+
+def test_a_cost_is_never_above_that_of_its_characters() -> None:
+    rules: list[dict[str, Any]] = [{"ranking": {}}, {"spans": {"labels": [{"value": "a"}]}}, UNIT, {"text": {}}, MANY]
+    schemas: list[dict[str, Any]] = [{"type": "integer"}, {"items": {"minimum": 0.5, "multipleOf": 0.1}}]
+    for rule in [*rules, *({"json_schema": {"schema_json": json.dumps(schema)}} for schema in schemas)]:
+        definitions = defined({"feedback_type": "t", **rule})
+        values: list[Any] = [[], [[]] * 30, [["x"]] * 30, [{}] * 30, [1e-300] * 30, "é" * 30, "\U0001f600,[{"]
+        for value in values:
+            record = subject(json.dumps({"value": value}, ensure_ascii=False, separators=(",", ":")))
+            assert cost_of(definitions, [record]) <= definitions.cost_per_character * len(record.record.payload)
 
 
 def test_refs_and_spans_cost() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from plaudit_server.definitions.enforcement import Trial
 from plaudit_server.definitions.errors import (
     CheckedTooEarly,
     DefinitionBreaksStored,
@@ -21,8 +20,9 @@ from plaudit_server.definitions.reads import (
     versions_that_matter,
 )
 from plaudit_server.definitions.records import DEFINITION, Defined, Definition, StoredDefinition, Version
+from plaudit_server.definitions.trial import Trial
 from plaudit_server.errors import DomainError, InvalidFields, Violation
-from plaudit_server.feedback.judging import Subject
+from plaudit_server.feedback.judging import Description, Subject
 from plaudit_server.store.base import Command, Insert, Statement, Steps
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.work import SERVER, Work
@@ -145,7 +145,7 @@ def tried(definition: Definition, there: Sequence[Version]) -> Defined:
 def subject_of(record: StoredRecord, decode: DecodePayload) -> Subject:
     """The parts of a stored record that a definition judges."""
     kept = record.feedback_type, record.ref, record.user_id, record.creator, record.annotation_ref
-    return Subject(*kept, decode(record.payload), record.payload)
+    return Subject(Description(*kept, record.payload), decode(record.payload))
 
 
 COMMANDS: Final = (PutDefinition,)

@@ -6,11 +6,9 @@ checks of a schema, which is about a tenth of a second. The cost is known before
 
 from __future__ import annotations
 
-import json
-import re
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from plaudit._contract.jsontext import REPORTED_BREACHES, Breach, place
@@ -29,7 +27,7 @@ REASON_CHARACTERS: Final = 10_000
 _EXPLAINING_COST: Final = REQUEST_COST // 2
 """The most that saying exactly what is wrong with the records of one request may cost."""
 
-_MISSING: Final = object()
+MISSING: Final = object()
 
 
 class Finding(NamedTuple):
@@ -53,68 +51,129 @@ def costs_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> li
     """An upper bound of what checking each record costs, roughly in nanoseconds."""
     costs = []
     for subject in subjects:
-        cost, defined = 0, definitions.of(subject.feedback_type)
-        if defined is not None:
-            judge = defined.plain or _judging(defined, subject)
-            rule = None if judge is None else judge.rule
-            if judge is not None and rule is not None and not rule.free:
-                cost = rule.cost(_value(judge, subject.payload) if judge.value_path else subject.payload, subject.text)
-        costs.append(cost)
+        defined = definitions.of(subject.record.feedback_type)
+        judge = None if defined is None else defined.plain or _judging(defined, subject)
+        costs.append(0 if judge is None else _cost(judge, subject))
     return costs
 
 
 def _judging(defined: Defined, subject: Subject) -> Definition | None:
-    version = defined.judge(subject.annotation_ref)
+    version = defined.judge(subject.record.annotation_ref)
     return None if version is None else version.definition
 
 
-def examine(
-    definitions: ProjectDefinitions, subjects: Sequence[Subject], costs: Sequence[int] | None = None
-) -> list[Finding | None]:
-    """What is wrong with each record of a request to write; None for a record that may be written.
+def _cost(definition: Definition, subject: Subject) -> int:
+    rule = definition.rule
+    if rule is None or not rule.cost_per_character:
+        return 0
+    return rule.cost(value_in(definition, subject.payload), subject.record.payload)
 
-    `costs` is what `costs_of` gives, if the caller has it already. Raises TooExpensive, before anything is looked at. A
-    definition that is not enforced refuses nothing.
+
+class Examination:
+    """What is wrong with the records of a request to write. A definition that is not enforced refuses nothing.
+
+    Nearly every record is good, which costs a fraction of finding what exactly is wrong with one. So records are
+    skimmed first, for as long as one likes, and `findings` looks at those that are left.
     """
-    if costs is None:
-        costs = costs_of(definitions, subjects)
-    cost = sum(costs)
-    if cost > REQUEST_COST:
-        raise TooExpensive(cost, REQUEST_COST)
-    credit = Credit(max(min(REQUEST_COST - cost, _EXPLAINING_COST), 2 * VALUE_COST))
-    findings: list[Finding | None] = []
-    for subject, cost in zip(subjects, costs, strict=True):
-        defined = definitions.of(subject.feedback_type)
-        # Nearly every record is good, which costs a fraction of finding what exactly is wrong with one.
-        if defined is None or (defined.plain is not None and _is_good(defined.plain, subject.payload, cost)):
-            findings.append(None)
-        else:
-            findings.append(_finding(defined, subject, credit))
-    return findings
+
+    __slots__ = ("_definitions", "_left", "_most", "_skimmed", "_subjects")
+
+    def __init__(self, definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> None:
+        self._definitions = definitions
+        self._subjects = subjects
+        # No less than all costs together, and found much faster than each of them.
+        self._most = definitions.cost_per_character * sum([len(subject.record.payload) for subject in subjects])
+        self._skimmed = 0
+        self._left: list[tuple[Subject, int, Defined]] = []
+        """Those that are not plainly good, with their places and what is defined of them."""
+
+    def skim(self, nanoseconds: float = math.inf) -> None:
+        """Pass over records that are plainly good; stop when it has taken that much of the processor's time.
+
+        Nothing is skimmed where all records together may cost too much.
+        """
+        if self._most > REQUEST_COST:
+            return
+        started = time.thread_time_ns()  # what other threads take meanwhile does not count
+        each = self._definitions.cost_per_character
+        unseen = 0
+        feedback_type, defined, plain = None, None, None
+        for index in range(self._skimmed, len(self._subjects)):
+            subject = self._subjects[index]
+            if subject.record.feedback_type != feedback_type:
+                feedback_type = subject.record.feedback_type
+                defined = self._definitions.of(feedback_type)
+                plain = None if defined is None else defined.plain
+            if defined is not None and (plain is None or not is_plainly_good(plain, subject)):
+                self._left.append((subject, index, defined))
+            # The clock costs as much as checking a record does. It is looked at before the time can be over twice.
+            unseen += each * len(subject.record.payload)
+            if unseen > nanoseconds:
+                unseen = 0
+                if time.thread_time_ns() - started > nanoseconds:
+                    self._skimmed = index + 1
+                    return
+        self._skimmed = len(self._subjects)
+
+    def costs_little(self) -> bool:
+        """Whether all records were skimmed, and a closer look at those that are left costs little."""
+        if self._skimmed < len(self._subjects):
+            return False
+        cost = 0
+        for subject, _, defined in self._left:
+            judge = defined.plain or _judging(defined, subject)
+            if judge is not None:
+                cost += _cost(judge, subject)
+                if defined.plain is not None and isinstance(judge.rule, JsonSchema):  # and then it is a bad one
+                    cost += judge.rule.explanation_cost(subject.payload, subject.record.payload)
+            if cost > INLINE_COST:
+                return False
+        return True
+
+    def findings(self) -> list[Finding | None]:
+        """What is wrong with each record; None for one that may be written.
+
+        Raises TooExpensive, before anything is looked at.
+        """
+        found: list[Finding | None] = [None] * len(self._subjects)
+        cost = self._most
+        if cost > REQUEST_COST - _EXPLAINING_COST:
+            cost = sum(costs_of(self._definitions, self._subjects))
+            if cost > REQUEST_COST:
+                raise TooExpensive(cost, REQUEST_COST)
+            self._most = cost
+        self.skim()
+        credit = Credit(max(min(REQUEST_COST - cost, _EXPLAINING_COST), 2 * VALUE_COST))
+        for subject, index, defined in self._left:
+            found[index] = _finding(defined, subject, credit)
+        return found
+
+
+def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+    """What is wrong with each record of a request to write, as `Examination.findings`."""
+    return Examination(definitions, subjects).findings()
 
 
 def is_plainly_good(definition: Definition, subject: Subject) -> bool:
     """Whether a payload breaks nothing; False also where finding that out would cost more than a little."""
-    rule, cost = definition.rule, 0
-    if rule is not None and not rule.free:
-        cost = rule.cost(_value(definition, subject.payload), subject.text)
-        if not 0 < cost <= INLINE_COST:
-            return False
-    return _is_good(definition, subject.payload, cost)
-
-
-def _is_good(definition: Definition, payload: Mapping[str, Any], cost: int) -> bool:
-    """Whether a payload breaks nothing; False also where only a closer check can say. `cost` is that of its value."""
-    path, rule = definition.value_path, definition.rule
+    record, payload = subject
+    rule = definition.rule
     if rule is not None:
-        value = payload.get(path[0]) if len(path) == 1 else _value(definition, payload)
-        if value is None or value is _MISSING or not (cost or rule.free) or not rule.takes(value):
+        path = definition.value_path
+        # No call for the two shortest paths: nearly all are so.
+        value = payload if not path else payload.get(path[0]) if len(path) == 1 else value_in(definition, payload)
+        if value is None or value is MISSING:
             return False
-    if "reason" in payload:
-        reason = payload["reason"]
-        if type(reason) is not str or not 1 <= len(reason) <= REASON_CHARACTERS:
+        text = record.payload
+        if len(text) * rule.cost_per_character > INLINE_COST and not 0 < rule.cost(value, text) <= INLINE_COST:
             return False
-    elif definition.reason_required:
+        if not rule.takes(value):
+            return False
+    reason = payload.get("reason", MISSING)
+    if reason is MISSING:
+        if definition.reason_required:
+            return False
+    elif type(reason) is not str or not 1 <= len(reason) <= REASON_CHARACTERS:
         return False
     return not definition.refuse_other_keys
 
@@ -137,15 +196,15 @@ def _finding(defined: Defined, subject: Subject, credit: Credit) -> Finding | No
     newest = defined.newest
     if not newest.definition.enforced:
         return None
-    denied = not may_write(newest.definition, subject.user_id)
+    denied = not may_write(newest.definition, subject.record.user_id)
     breaches: list[Breach] = []
     if newest.definition.closed:
         breaches.append(Breach("feedback_type", "takes no new records: its definition is closed"))
-    judge = defined.judge(subject.annotation_ref)
+    judge = defined.judge(subject.record.annotation_ref)
     if judge is None:
         breaches.append(Breach("annotation_ref", "is named by no version of the type's definition"))
     elif judge.definition.enforced:
-        look_at(judge.definition, subject.payload, subject.text, breaches, credit)
+        look_at(judge.definition, subject.payload, subject.record.payload, breaches, credit)
     return Finding((judge or newest).version, denied, breaches) if denied or breaches else None
 
 
@@ -165,9 +224,9 @@ def look_at(
         return
     path = definition.value_path
     if definition.rule is not None:
-        value = _value(definition, payload)
+        value = value_in(definition, payload)
         at = definition.value_place
-        if value is _MISSING:
+        if value is MISSING:
             out.append(Breach(at, "is required"))
         elif value is None:
             if not definition.allow_null:
@@ -193,12 +252,12 @@ def _look_by_schema(schema: JsonSchema, value: Any, text: str, at: str, out: lis
         most = VALUE_COST // schema.checks
         out.append(Breach(at, f"is in a payload too large for its schema, which takes up to about {most} bytes"))
     elif not schema.takes(value):
-        may_explain = credit.take(schema.cost(value, text) + schema.explanation_cost)
+        may_explain = credit.take(schema.explanation_cost(value, text))
         out.append(schema.first_breach(value, at) if may_explain else Breach(at, "breaks the schema"))
 
 
-def _value(definition: Definition, payload: Mapping[str, Any]) -> Any:
-    """The value, or _MISSING."""
+def value_in(definition: Definition, payload: Mapping[str, Any]) -> Any:
+    """The value, or MISSING."""
     value: Any = payload
     for key in definition.value_path:
         if type(value) is dict and key in value:
@@ -206,7 +265,7 @@ def _value(definition: Definition, payload: Mapping[str, Any]) -> Any:
         elif type(value) is list and _is_position(key) and int(key) < len(value):
             value = value[int(key)]
         else:
-            return _MISSING
+            return MISSING
     return value
 
 
@@ -237,135 +296,3 @@ def is_named(pattern: str, user_id: str) -> bool:
             return False
         at += len(part)
     return True
-
-
-# --- places
-
-
-def unique_of(definitions: ProjectDefinitions, feedback_type: str) -> Definition | None:
-    """The definition by which there may be one record of a type in each place; None where there may be any number."""
-    defined = definitions.of(feedback_type)
-    if defined is None:
-        return None
-    newest = defined.newest.definition
-    return newest if newest.enforced and newest.unique is not None else None
-
-
-def key_of(definition: Definition, subject: Subject, owner: str) -> str:
-    """16 bytes in hex that stand for the place of a record of this owner, by a definition that has `unique`.
-
-    Two records have the same place when they agree in the type, the ref, and what the definition names.
-    """
-    unique = definition.unique
-    assert unique is not None
-    parts = (
-        subject.feedback_type,
-        subject.ref,
-        [owner] if unique.by_rater else 0,
-        [subject.creator] if unique.by_creator else 0,
-        _text_form(definition, subject.text) if unique.by_value else 0,
-    )
-    return blake2b(_encode(parts).encode(), digest_size=16).hexdigest()
-
-
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
-
-
-class _Numeral(str):
-    """The text of a number, as it was sent."""
-
-    __slots__ = ()
-
-
-_ZERO_FRACTION: Final = re.compile(r"\.0+\Z")
-_as_sent: Final = json.JSONDecoder(parse_int=_Numeral, parse_float=lambda text: _Numeral(_ZERO_FRACTION.sub("", text)))
-
-
-def _text_form(definition: Definition, text: str) -> list[Any]:
-    """The value as the query language reads it as text, so that 5, 5.0 and "5" are one; what has no text, as it is."""
-    value = _value(definition, _as_sent.decode(text))
-    if value is _MISSING:
-        return []
-    if isinstance(value, bool):
-        return ["true" if value else "false"]
-    if value is None or isinstance(value, str):
-        return [value]
-    return [json.dumps(value, sort_keys=True), "json"]
-
-
-# --- trying a definition
-
-
-@dataclass(slots=True)
-class _Breakage:
-    count: int
-    ids: list[str]
-
-
-class Breakage(NamedTuple):
-    """What breaks in one place (a path without positions), in how many records, and the ids of some."""
-
-    path: str
-    description: str
-    records: int
-    ids: Sequence[str]
-
-
-_POSITION: Final = re.compile(r"\[\d+\]")
-_EXAMPLES: Final = 10
-_BREAKAGES: Final = 50
-
-
-class Trial:
-    """Counts which stored records break a definition, one after the other; closed types and writers do not matter."""
-
-    def __init__(self, defined: Defined, cost_limit: int = REQUEST_COST) -> None:
-        """`defined` ends with the version that is tried."""
-        self._defined = defined
-        self._credit = Credit(cost_limit)
-        self._cost_left = cost_limit
-        self._breakages: dict[tuple[str, str], _Breakage] = {}
-        self._places: dict[str, str] = {}
-        self._repeated: set[str] = set()
-        self.checked = 0
-        self.breaking = 0
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the cost that one call may have is used up."""
-        return self._cost_left <= 0
-
-    @property
-    def repeated(self) -> int:
-        """How many refs hold more records than `unique` allows."""
-        return len(self._repeated)
-
-    def add(self, id: str, subject: Subject, owner: str) -> bool:
-        """Look at one record of an owner; whether it breaks the definition that is tried."""
-        self.checked += 1
-        tried = self._defined.newest
-        breaches: list[Breach] = []
-        judge = self._defined.judge(subject.annotation_ref)
-        if judge is None:
-            breaches.append(Breach("annotation_ref", "is named by no version of the type's definition"))
-        elif judge is tried:
-            rule = tried.definition.rule
-            if rule is not None:
-                self._cost_left -= rule.cost(_value(tried.definition, subject.payload), subject.text)
-            look_at(tried.definition, subject.payload, subject.text, breaches, self._credit, stored=True)
-        for key in {(_POSITION.sub("", breach.path), breach.description) for breach in breaches}:
-            breakage = self._breakages.setdefault(key, _Breakage(0, []))
-            breakage.count += 1
-            if len(breakage.ids) < _EXAMPLES:
-                breakage.ids.append(id)
-        if tried.definition.unique is not None:
-            key_there = key_of(tried.definition, subject, owner)
-            if self._places.setdefault(key_there, id) != id:
-                self._repeated.add(subject.ref)
-        self.breaking += bool(breaches)
-        return bool(breaches)
-
-    def breakages(self) -> list[Breakage]:
-        """What breaks where, most frequent first."""
-        found = [Breakage(*where, breakage.count, tuple(breakage.ids)) for where, breakage in self._breakages.items()]
-        return sorted(found, key=lambda breakage: (-breakage.records, breakage.path, breakage.description))[:_BREAKAGES]

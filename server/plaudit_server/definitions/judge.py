@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from plaudit_server.definitions import enforcement
 from plaudit_server.definitions.cache import Cache, Unreadable
-from plaudit_server.definitions.enforcement import INLINE_COST, Finding, TooExpensive
+from plaudit_server.definitions.enforcement import Finding, TooExpensive
 from plaudit_server.definitions.errors import ValidationTooExpensive
 from plaudit_server.definitions.records import Definition, ProjectDefinitions
 from plaudit_server.definitions.schema import SchemaSupportMissing
+from plaudit_server.definitions.uniqueness import key_of, unique_of
 from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
 from plaudit_server.feedback.judging import Judgement, Subject, Verdict
 from plaudit_server.rpc.checks import Checks
 
 logger = logging.getLogger("plaudit_server")
+
+# How long the event loop passes over good records: little beside what it took to read them. To hand them to a thread
+# costs as much as checking a few hundred.
+_SKIMMED_NS: Final = 500_000
 
 
 class DefinitionJudge:
@@ -36,7 +42,7 @@ class DefinitionJudge:
     def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
         """The judgement of one record that is good, if that costs little to find out; else None."""
         definitions = self.cache.known(project)
-        defined = definitions.of(subject.feedback_type)
+        defined = definitions.of(subject.record.feedback_type)
         if defined is None:
             return definitions.nothing
         plain = defined.plain
@@ -84,14 +90,14 @@ class DefinitionJudge:
         self, project: str, definitions: ProjectDefinitions, subjects: Sequence[Subject]
     ) -> list[Finding | None]:
         try:
-            if not all(subject.is_decoded for subject in subjects):
+            if subjects and not subjects[0].is_decoded:  # then none is: they come together
                 look = partial(_examined, definitions, subjects)
                 return look() if self.checks is None else await self.checks.apart_for(project, look)
-            costs = enforcement.costs_of(definitions, subjects)
-            if sum(costs) <= INLINE_COST or self.checks is None:
-                return enforcement.examine(definitions, subjects, costs)
-            look = partial(enforcement.examine, definitions, subjects, costs)
-            return await self.checks.apart_for(project, look)
+            examination = enforcement.Examination(definitions, subjects)
+            examination.skim(_SKIMMED_NS)
+            if examination.costs_little() or self.checks is None:
+                return examination.findings()
+            return await self.checks.apart_for(project, examination.findings)
         except TooExpensive as error:
             raise ValidationTooExpensive(error.cost, error.limit) from None
 
@@ -108,11 +114,11 @@ class DefinitionJudge:
         if finding is not None:
             self.breaches += 1
             if finding.denied:
-                refused = PermissionDenied(project, f"write {subject.feedback_type}")
+                refused = PermissionDenied(project, f"write {subject.record.feedback_type}")
             else:
                 violations = [Violation(f"{at}.{breach.path}", breach.description) for breach in finding.breaches]
                 refused = InvalidFields(violations, finding.version)
-        unique = enforcement.unique_of(definitions, subject.feedback_type)
+        unique = unique_of(definitions, subject.record.feedback_type)
         if unique is None:
             return None if refused is None else Verdict(refused)
         return _place(unique, subject)._replace(refused=refused, yields=skip)
@@ -122,11 +128,14 @@ def _examined(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> l
     """What is wrong with each, of which some must be decoded, if their type has a definition at all."""
     return enforcement.examine(
         definitions,
-        [subject.decoded() if definitions.of(subject.feedback_type) is not None else subject for subject in subjects],
+        [
+            subject.decoded() if definitions.of(subject.record.feedback_type) is not None else subject
+            for subject in subjects
+        ],
     )
 
 
 def _place(definition: Definition, subject: Subject) -> Verdict:
     """What is said of a good record of a type that has places."""
     assert definition.unique is not None
-    return Verdict(None, partial(enforcement.key_of, definition, subject), definition.unique.replaces)
+    return Verdict(None, partial(key_of, definition, subject), definition.unique.replaces)

@@ -24,8 +24,8 @@ class Rule(Protocol):
     """What a value must be. Descriptions never hold text of the value: they are the same for all that breaks a rule."""
 
     @property
-    def free(self) -> bool:
-        """Whether checking a value costs almost nothing, whatever the value is."""
+    def cost_per_character(self) -> int:
+        """An upper bound of `cost` for each character of a payload: 0 where checking any value costs almost nothing."""
 
     def takes(self, value: Any) -> bool:
         """Whether the value of a new record breaks nothing."""
@@ -41,8 +41,6 @@ class _Looked(ABC):
     """A rule that accepts every value in which `look` finds nothing wrong."""
 
     __slots__ = ()
-
-    free: ClassVar[bool] = False
 
     def takes(self, value: Any) -> bool:
         """Whether the value of a new record breaks nothing."""
@@ -60,7 +58,7 @@ class _Cheap(_Looked):
 
     __slots__ = ()
 
-    free: ClassVar[bool] = True
+    cost_per_character: ClassVar[int] = 0
 
     def cost(self, value: Any, text: str) -> int:
         """Almost nothing."""
@@ -223,6 +221,8 @@ class Text(_Cheap):
 class Ranking(_Looked):
     """A list of ranks, best first; a rank is a list of one ref (with `ties` of several); each ref occurs once."""
 
+    cost_per_character: ClassVar[int] = PARSE_COST  # a ref, or what is in place of one, is at least a character
+
     least: int
     most: int
     ties: bool
@@ -277,6 +277,8 @@ def _wrong_with_ref(ref: Any) -> str | None:
 @dataclass(frozen=True, slots=True)
 class Spans(_Looked):
     """A list of objects `start`, `end` (not included), `label`, optional `text`: in code points, ordered by `start`."""
+
+    cost_per_character: ClassVar[int] = SPAN_COST
 
     labels: Categories
     most: int

@@ -141,12 +141,17 @@ class ProjectDefinitions:
     by_type: Mapping[str, Defined] = field(default_factory=dict)
     any_unique: bool = field(init=False)
     """Whether there is a type with places."""
+    cost_per_character: int = field(init=False)
+    """An upper bound of what checking a record costs, whatever its type, for each character of its payload."""
     nothing: Judgement = field(init=False)
     """What is said of records with which nothing is wrong, and that take no place."""
 
     def __post_init__(self) -> None:
-        newest = (defined.newest.definition for defined in self.by_type.values())
+        newest = [defined.newest.definition for defined in self.by_type.values()]
+        versions = [version.definition for defined in self.by_type.values() for version in defined.versions]
+        costs = [definition.rule.cost_per_character for definition in versions if definition.rule is not None]
         object.__setattr__(self, "any_unique", any(definition.unique is not None for definition in newest))
+        object.__setattr__(self, "cost_per_character", max(costs, default=0))
         object.__setattr__(self, "nothing", Judgement(self.number))
 
     def of(self, feedback_type: str) -> Defined | None:

@@ -20,7 +20,6 @@ from plaudit.v1 import (
 from plaudit_server.definitions import rules
 from plaudit_server.definitions.cache import Cache, usable
 from plaudit_server.definitions.commands import PutDefinition, subject_of, tried
-from plaudit_server.definitions.enforcement import Trial
 from plaudit_server.definitions.errors import DefinitionNotFound
 from plaudit_server.definitions.reads import (
     GetStored,
@@ -31,6 +30,7 @@ from plaudit_server.definitions.reads import (
 )
 from plaudit_server.definitions.records import Defined, Definition, StoredDefinition
 from plaudit_server.definitions.schema import SchemaSupportMissing
+from plaudit_server.definitions.trial import Trial
 from plaudit_server.errors import InvalidFields, Violation
 from plaudit_server.feedback.questions import parsed, refuse
 from plaudit_server.feedback.rules import check_page_size, check_project, check_version

@@ -16,11 +16,10 @@ from plaudit_server.feedback.records import Record
 _NOT_DECODED: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Subject(NamedTuple):
-    """What is looked at of a record: `payload` is `text`, decoded, perhaps without what the server adds to it.
+class Description(NamedTuple):
+    """What is looked at where there is no Record, as of one that breaks rules; what of it cannot be read is empty.
 
-    One that comes from another process is not decoded: unpickling many values takes as long as decoding them, and
-    nothing interrupts it.
+    `payload` is JSON text.
     """
 
     feedback_type: str
@@ -28,8 +27,18 @@ class Subject(NamedTuple):
     user_id: str
     creator: str | None
     annotation_ref: str | None
+    payload: str
+
+
+class Subject(NamedTuple):
+    """A record to be judged, and its payload, decoded, perhaps without what the server adds to it.
+
+    One that comes from another process is not decoded: unpickling many values takes as long as decoding them, and
+    nothing interrupts it.
+    """
+
+    record: Record | Description
     payload: Mapping[str, Any]
-    text: str
 
     @property
     def is_decoded(self) -> bool:
@@ -38,21 +47,19 @@ class Subject(NamedTuple):
 
     def decoded(self) -> Subject:
         """The same with its payload; where that has many values, not for the event loop."""
-        return self if self.is_decoded else self._replace(payload=jsontext.decode(self.text))
+        return self if self.is_decoded else subject_of(self.record)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self[:5], self.text)
+        return _unpickled, (self.record,)
 
 
-def _unpickled(kept: tuple[str, str, str, str | None, str | None], text: str) -> Subject:
-    return Subject(*kept, _NOT_DECODED, text)
+def _unpickled(record: Record | Description) -> Subject:
+    return Subject(record, _NOT_DECODED)
 
 
-def subject_of(record: Record) -> Subject:
-    """What is looked at of a record that keeps all other rules."""
-    payload = jsontext.decode(record.payload)
-    kept = record.feedback_type, record.ref, record.user_id, record.creator, record.annotation_ref
-    return Subject(*kept, payload, record.payload)
+def subject_of(record: Record | Description) -> Subject:
+    """A record that keeps all other rules, with its payload."""
+    return Subject(record, jsontext.decode(record.payload))
 
 
 class Verdict(NamedTuple):

@@ -28,7 +28,7 @@ from plaudit_server.feedback.fields import (
     byte_size,
     check_text,
 )
-from plaudit_server.feedback.judging import Subject
+from plaudit_server.feedback.judging import Description, Subject
 from plaudit_server.feedback.records import Record
 from plaudit_server.feedback.types import Draft, GivenRef
 
@@ -189,14 +189,13 @@ def new_record(
             # Who reads `token:` must be able to rely on it that a feedback token sent the record.
             message.user_id = user_id = IMPORTED_PREFIX + user_id
         check_text(user_id, "user_id", limits.USER_ID_BYTES, found)
-    if subjects is not None and (members := given["payload_json"][1]) is not None and given["feedback_type"]:
-        ref = _uri(given["ref"]) or ""
-        spec = _uri(given["annotation_ref"])
-        subjects.append(Subject(given["feedback_type"], ref, user_id, given["creator"], spec, members, payload))
+    members = given["payload_json"][1]
     if found:
         out += [Violation(f"{at}.{v.field}", v.description) for v in found]
+        if subjects is not None and members is not None and given["feedback_type"]:
+            subjects.append(Subject(_description(given, user_id, payload), members))
         return None
-    return Record._make(
+    record = Record._make(
         (
             project,
             id,
@@ -217,6 +216,15 @@ def new_record(
             version,
         )
     )
+    if subjects is not None:
+        subjects.append(Subject(record, members))
+    return record
+
+
+def _description(given: Mapping[str, Any], user_id: str, payload: str) -> Description:
+    """What can be looked at of a record that breaks rules."""
+    ref, spec = _uri(given["ref"]) or "", _uri(given["annotation_ref"])
+    return Description(given["feedback_type"], ref, user_id, given["creator"], spec, payload)
 
 
 IMPORTED_PREFIX: Final = "imported:"
@@ -250,8 +258,10 @@ class Checked(NamedTuple):
     places: list[int]
     records: list[Record]
     refused: dict[int, InvalidFields]
-    subjects: dict[int, Subject]
-    """What definitions look at, of the good ones and of others that can be looked at; empty unless it is collected."""
+    subjects: list[Subject]
+    """What definitions look at of each of the good ones; empty unless it is collected."""
+    broken: dict[int, Subject]
+    """The same of the others that can be looked at, by their places."""
 
 
 def new_records(
@@ -263,18 +273,18 @@ def new_records(
     collects: bool = False,
 ) -> Checked:
     """Validate and enrich the records of a batch, as `new_record` does each; with `collects` subjects too."""
-    checked = Checked([], [], {}, {})
-    subjects: list[Subject] | None = [] if collects else None
+    checked = Checked([], [], {}, [], {})
+    subjects = checked.subjects if collects else None
     for index, item in enumerate(items):
         out: list[Violation] = []
         at = f"feedback[{index}]"
         record = new_record(
             item, project, user_id, out, at, id_required=id_required, imported=imported, subjects=subjects
         )
-        if subjects:
-            checked.subjects[index] = subjects.pop()
         if record is None:
             checked.refused[index] = InvalidFields(out)
+            if len(checked.subjects) > len(checked.records):
+                checked.broken[index] = checked.subjects.pop()
         else:
             checked.places.append(index)
             checked.records.append(record)

@@ -78,16 +78,17 @@ class Writing:
         """What is wrong with the bad records of a batch, by definition too."""
         errors: dict[int, DomainError] = {}
         for index, error in checked.refused.items():
-            subject = checked.subjects.get(index)
+            subject = checked.broken.get(index)
             more = await self.violations(project, [subject], [_at(index)]) if subject else []
             errors[index] = InvalidFields([*error.violations, *more])
         return errors
 
     async def all_violations(self, project: str, checked: Checked) -> list[Violation]:
         """What is wrong with a batch that is refused as a whole, in the order of its records."""
-        indexes = sorted(checked.subjects)
+        subjects = dict(zip(checked.places, checked.subjects, strict=False)) | checked.broken  # none, or of all
+        indexes = sorted(subjects)
         by_definition = await self.violations(
-            project, [checked.subjects[index] for index in indexes], [_at(index) for index in indexes]
+            project, [subjects[index] for index in indexes], [_at(index) for index in indexes]
         )
         found = [violation for error in checked.refused.values() for violation in error.violations]
         return sorted([*found, *by_definition], key=_index_of)
@@ -190,8 +191,8 @@ def drafted(
 ) -> Draft:
     """The good records of a batch."""
     places = [_at(index) for index in checked.places]
-    subjects = [checked.subjects[index] for index in checked.places] if checked.subjects else ()
-    return Draft(project, tuple(checked.records), places, subjects, atomic, existing, owner, skip, known, waits, work)
+    records, subjects = tuple(checked.records), checked.subjects
+    return Draft(project, records, places, subjects, atomic, existing, owner, skip, known, waits, work)
 
 
 def _at(index: int) -> str:
