@@ -15,7 +15,6 @@ from plaudit.v1 import (
     MeasureResult,
     RaterPair,
     RefOverview,
-    TypeCount,
     Undefined,
     ValueCount,
 )
@@ -81,16 +80,16 @@ def field_message(field: FieldCount) -> FieldSummary:
     )
 
 
-def overview_message(overview: Overview, measures: Iterable[Measure]) -> RefOverview:
-    """What there is on one ref, except the newest record itself."""
-    return RefOverview(
-        ref=overview.ref,
-        row_count=overview.row_count,
-        types=[TypeCount(feedback_type=name, count=count) for name, count in overview.types],
-        reactions=[reaction_message(reaction) for reaction in overview.reactions],
-        newest_id=overview.newest_id or "",
-        measures=measured_messages(measures, overview.measures),
-    )
+def put_overview(message: RefOverview, overview: Overview, measures: Iterable[Measure]) -> None:
+    """Put what there is on one ref, except the newest record itself, into a new message.
+
+    Parts are made where they belong: to copy them there, for hundreds of refs, takes longer than to make them.
+    """
+    message.ref, message.row_count, message.newest_id = overview.ref, overview.row_count, overview.newest_id or ""
+    for name, count in overview.types:
+        message.types.add(feedback_type=name, count=count)
+    message.reactions.extend(map(reaction_message, overview.reactions))
+    message.measures.extend(measured_messages(measures, overview.measures))
 
 
 def agreement_message(agreement: Agreement, kind: Kind) -> MeasureAgreementResponse:

@@ -41,6 +41,8 @@ class AnalyticsDialect:
     """Such a key."""
     array: str
     """The array at `{path}` of `{json}` as JSON text; null for another value."""
+    listed: str
+    """All texts `{value}` as a JSON array; null, or empty, for none."""
     true_count: str
     """How often the bool `{value}` is true."""
     summed: tuple[str, ...]
@@ -116,6 +118,7 @@ SQLITE: Final = AnalyticsDialect(
     keys="json_each({json}) as e",
     key="e.key",
     array="case when json_type({json}, {path}) = 'array' then {json} -> {path} end",
+    listed="json_group_array({value})",
     true_count="coalesce(sum({value}), 0)",
     summed=_SQLITE_SUMMED,
     averaged=("total({value})", "total({value} * 5.421010862427522e-20)"),
@@ -184,6 +187,7 @@ POSTGRES: Final = AnalyticsDialect(
     keys='lateral (select k collate "C" as t from json_object_keys(({json})::json) as x (k)) as e',
     key="e.t",
     array="case when json_typeof(({json})::json #> {path}) = 'array' then (({json})::json #> {path})::text end",
+    listed="json_agg({value})::text",
     true_count="count(*) filter (where {value})",
     summed=(
         "sum({value})",

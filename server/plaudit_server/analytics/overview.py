@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from plaudit_server.analytics.records import Measure, Measured
 from plaudit_server.feedback.reactions import ReactionSummary, Viewer
@@ -22,8 +23,7 @@ class SummaryQuestion:
     with_newest: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(NamedTuple):
     """What there is on one ref; `newest_id` is None when there is nothing."""
 
     ref: str

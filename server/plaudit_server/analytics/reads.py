@@ -36,6 +36,8 @@ _DESCRIBED_ROWS: Final = 250
 _RATED_ROWS: Final = 1_000
 # How many of the newest records of refs are read by one statement.
 _RECORDS: Final = 100
+# Of a ref with no more records than this, their types are read as a list, which is faster than to group them.
+_LISTED: Final = 1_000
 
 # Coefficients of fewer ratings are computed at once.
 _FEW_RATINGS: Final = 100
@@ -138,6 +140,11 @@ class SelectOverviews(Read[Summarized]):
         """All statements must see the same records."""
         return True
 
+    @property
+    def steps_through_index(self) -> bool:
+        """The index of refs has what most of them have."""
+        return self.question.filter is None and not self.question.measures
+
     def steps(self, sql: Prepared) -> Steps[Summarized]:
         """Counts by type, the newest records, reactions, measures."""
         return _summarize(sql, self.question)
@@ -189,30 +196,37 @@ def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
     """What there is on each ref, in the order asked, and the project's revision."""
     at = yield from revision(sql, question.project)
     found = yield from matching(sql, question.project, question.filter)
-    where = _on_refs(sql, found, question.refs)
-    types: dict[str, dict[str, int]] = {}
-    for ref, feedback_type, count in (yield _typed(where)):
-        types.setdefault(ref, {})[feedback_type] = count
-    newest = dict((yield _newest(sql, list(types), found)))
+    types: dict[str, Mapping[str, int]] = {}
+    newest: dict[str, str] = {}
+    rows = [row for row in (yield _listed(sql, question.refs, found)) if row[2] is not None]
+    # All arrays at once, which takes half the time.
+    for (ref, _, id), listed in zip(rows, json.loads(f"[{','.join(row[1] or '[]' for row in rows)}]"), strict=True):
+        types[ref], newest[ref] = _counts(listed), id
+    many = [ref for ref, counts in types.items() if not counts]
+    if many:
+        grouped: dict[str, dict[str, int]] = {}
+        for ref, feedback_type, count in (yield _typed(_on_refs(sql, found, many))):
+            grouped.setdefault(ref, {})[feedback_type] = count
+        types |= grouped
     reacting = [ref for ref, counts in types.items() if not counts.keys().isdisjoint(REACTION_TYPES)]
     reacted = (yield from _reacted(sql, _on_refs(sql, found, reacting))) if reacting else {}
     by_ref = Aggregate(question.project, group_by=(_REF,), measures=question.measures)
     measured: dict[Key, tuple[Measured, ...]] = {}
     if question.measures:
-        statements = Statements(columns_of(sql), by_ref, where, {})
+        statements = Statements(columns_of(sql), by_ref, _on_refs(sql, found, question.refs), {})
         measures = yield from measuring(statements, grouped=True)
         measured = {group.keys[0]: group.measures for group in measures.groups(by_ref)}
     nothing = tuple(measure(each, NOTHING) for each in question.measures)
     overviews = [
         Overview(
             ref,
-            sum(types.get(ref, {}).values()),
-            tuple(sorted(types.get(ref, {}).items())),
-            fold_reactions(reacted.get(ref, ()), question.viewer, question.any_tone),
+            sum(counts.values()),
+            tuple(sorted(counts.items())),
+            fold_reactions(reacted[ref], question.viewer, question.any_tone) if ref in reacted else (),
             newest.get(ref),
             measured.get(ref, nothing),
         )
-        for ref in question.refs
+        for ref, counts in ((ref, types.get(ref, {})) for ref in question.refs)
     ]
     ids = [newest[ref] for ref in question.refs if newest.get(ref)] if question.with_newest else []
     return Summarized(overviews, at, (yield from _records(sql, question.project, ids)))
@@ -269,17 +283,30 @@ def _on_refs(sql: Prepared, where: Sql, refs: Sequence[str]) -> Sql:
     return Sql(f"{where.text} and f.ref {sql.traits.sql('{in}')}", (*where.params, sql.traits.bind_list(list(refs))))
 
 
-def _newest(sql: Prepared, refs: Sequence[str], where: Sql) -> Statement:
-    """Of each ref the id of its newest record, found by an index."""
+def _listed(sql: Prepared, refs: Sequence[str], where: Sql) -> Statement:
+    """Of each ref the types of its records as a JSON array, null for none or too many, and the id of the newest.
+
+    An index has both in the order of a ref's records: no record is read, and nothing is sorted.
+    """
+    types = columns_of(sql).own.listed.replace("{value}", "f.feedback_type")
+    on_ref = f"from feedback as f where {where.text} and f.ref = r.ref"
     text = (
-        f"select r.ref, (select f.id from feedback as f where {where.text} and f.ref = r.ref"
-        f" order by f.created_at desc, f.id desc limit 1) from {sql.traits.list_table} as r"
+        f"select r.ref, (select case when count(*) <= {_LISTED} then {types} end {on_ref}),"
+        f" (select f.id {on_ref} order by f.created_at desc, f.id desc limit 1) from {sql.traits.list_table} as r"
     )
-    return Statement(text, (*where.params, sql.traits.bind_list(list(refs))))
+    return Statement(text, (*where.params, *where.params, sql.traits.bind_list(list(refs))))
+
+
+def _counts(texts: Sequence[str]) -> Mapping[str, int]:
+    """How often each text is among them; faster than a Counter where they are few."""
+    counts: dict[str, int] = {}
+    for each in texts:
+        counts[each] = counts.get(each, 0) + 1
+    return counts
 
 
 def _typed(where: Sql) -> Statement:
-    """Of each ref how many records of each type it has: an index has both, and the records are not read."""
+    """Of each ref how many records of each type it has."""
     text = (
         f"select f.ref, f.feedback_type, count(*) from feedback as f where {where.text} group by f.ref, f.feedback_type"
     )

@@ -16,7 +16,7 @@ from plaudit.v1 import (
 )
 from plaudit_server.analytics.agreement import measure_agreement
 from plaudit_server.analytics.agreement_rules import check_agreement
-from plaudit_server.analytics.answers import agreement_message, field_message, group_message, overview_message
+from plaudit_server.analytics.answers import agreement_message, field_message, group_message, put_overview
 from plaudit_server.analytics.expressions import refuse
 from plaudit_server.analytics.groups import Wanted
 from plaudit_server.analytics.overview_rules import check_describe, check_summary
@@ -100,8 +100,9 @@ class AnalyticsService:
         assert question is not None
         work = self._deadlines.read(call, request.project)
         found = await self._store.read(SelectOverviews(question), work)
-        overviews = [overview_message(overview, question.measures) for overview in found.overviews]
-        response = SummarizeRefsResponse(refs=overviews, revision=found.revision)
+        response = SummarizeRefsResponse(revision=found.revision)
+        for each in found.overviews:
+            put_overview(response.refs.add(), each, question.measures)
         left = BYTES - response.ByteSize()
         for overview in response.refs:
             row = found.newest.get(overview.newest_id)

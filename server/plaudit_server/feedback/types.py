@@ -221,7 +221,7 @@ def reaction_of(text: str) -> Reaction | None:
     alias = _alias(text) or (_alias(text[0]) if len(text) == 2 and text[1] == _EMOJI_PRESENTATION else None)
     if alias is None:
         return None
-    detoned_alias = _SKIN_TONE.sub("", alias)
+    detoned_alias = _SKIN_TONE.sub("", alias) if "skin_tone" in alias else alias
     if detoned_alias not in _by_alias():
         # Two people of different tones are spelled out, those without tones are not: "kiss_person_person", "kiss".
         detoned_alias = detoned_alias.replace("_person_person", "")

@@ -125,6 +125,11 @@ class Read(ABC, Generic[T]):
         """Whether all its statements must see one state of the store, where an engine does not do that by itself."""
         return False
 
+    @property
+    def steps_through_index(self) -> bool:
+        """Whether most of what it does is to step through an index, of which an engine does twice as much in a time."""
+        return False
+
     @abstractmethod
     def steps(self, sql: Prepared) -> Steps[T]:
         """The statements that answer it, and the answer."""

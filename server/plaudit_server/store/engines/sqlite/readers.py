@@ -118,6 +118,8 @@ class Readers:
             return await self._scans.run(asked, work.owner, None)
         try:
             budget = _SMALL_BUDGET if self._overruns.has_recent(work.owner) else _BUDGET
+            if read.steps_through_index:
+                budget = Budget(2 * budget.instructions, budget.each)
             return await self._quick.run(asked, work.owner, budget)
         except OverBudget:
             self._overruns.note(work.owner, read.question)
