@@ -22,6 +22,7 @@ from plaudit.v1 import (
     Measure,
     MeasureFunction,
     OrderBy,
+    QueryFeedbackRequest,
     SummarizeRefsRequest,
     TimeBucket,
     TimeUnit,
@@ -39,8 +40,9 @@ from plaudit_server.store.engines.sqlite import indexes as sqlite_indexes
 from plaudit_server.store.url import open_store
 from tests.bench import scores
 from tests.bench.figures import Contender, Family, Figure, NotMeasured, Sample, Settings, Target, ratio, shared
-from tests.bench.load import _TICKS
+from tests.bench.load import _TICKS, WARM_UP, Call, Shape, cpu_seconds, press
 from tests.postgres.cluster import EXISTING, Cluster, binaries
+from tests.service.process import server_process
 
 PAGE: Final = 1000
 REFS: Final = 500
@@ -48,6 +50,8 @@ ASKED: Final = 20
 """How often a short read is made for one measurement."""
 NEWEST: Final = 100
 _ZONE: Final = "Europe/Berlin"
+_SUMMARIZE: Final = "/plaudit.v1.AnalyticsService/SummarizeRefs"
+_QUERY: Final = "/plaudit.v1.FeedbackService/QueryFeedback"
 
 
 def question(**parts: Any) -> Aggregate:
@@ -118,10 +122,18 @@ class _Place:
     """A store, and a connection beside it for SQL by hand."""
 
     def __init__(
-        self, store: Engine, runner: asyncio.Runner, by_hand: Callable[[str], list[Any]], clock: _Clock, sql: str
+        self,
+        store: Engine,
+        runner: asyncio.Runner,
+        by_hand: Callable[[str], list[Any]],
+        clock: _Clock,
+        sql: str,
+        apart: _Clock = lambda: 0.0,
     ) -> None:
+        """`apart` is the part of the time that a database has used in processes of its own."""
         self.store = store
         self.sql = sql
+        self.apart = apart
         self._runner = runner
         self._by_hand = by_hand
         self._clock = clock
@@ -166,12 +178,17 @@ class _Place:
         return done
 
 
-def overviews(count: int, refs: int = REFS) -> SelectOverviews:
+def refs_of(count: int) -> list[str]:
+    """Some refs, of which one in ten has reactions."""
+    listed = list(dict.fromkeys(scores.ref_of(number, count) for number in range(4, 200 * REFS, 97)))[:REFS]
+    assert len(listed) == REFS
+    return listed
+
+
+def overviews(count: int) -> SelectOverviews:
     """The read of refs at a glance, with their reactions."""
-    listed = list(dict.fromkeys(scores.ref_of(number, count) for number in range(4, 200 * refs, 97)))[:refs]
-    made = check_summary(SummarizeRefsRequest(project=scores.PROJECT, refs=listed), "someone", [])
+    made = check_summary(SummarizeRefsRequest(project=scores.PROJECT, refs=refs_of(count)), "someone", [])
     assert made is not None
-    assert len(made.refs) == refs
     return SelectOverviews(made)
 
 
@@ -205,9 +222,30 @@ def contenders_of(place: _Place, count: int, names: Mapping[str, str]) -> list[C
             )
             for contender in with_cpu(what, run)
         ),
-        *with_cpu(f"{REFS} refs, {place.sql}", partial(place.ask, summary)),
-        *with_cpu(f"newest {NEWEST}, {place.sql}", partial(place.ask, page)),
+        Contender(f"{REFS} refs in the store, {place.sql}", "ms", partial(place.ask, summary)),
+        Contender(f"newest {NEWEST} in the store, {place.sql}", "ms", partial(place.ask, page)),
     ]
+
+
+@contextmanager
+def calls_of(place: _Place, store: Path | str, settings: Settings) -> Iterator[list[Contender]]:
+    """The calls of a server on a store: refs at a glance, and a page."""
+    refs = SummarizeRefsRequest(project=scores.PROJECT, refs=refs_of(settings.rows))
+    order = [OrderBy(field="created_at", descending=True)]
+    page = QueryFeedbackRequest(project=scores.PROJECT, order_by=order, page_size=NEWEST)
+    with server_process(store) as server:
+
+        def run(call: Call) -> Sample:
+            used = cpu_seconds(server.process.pid) + place.apart()
+            load = press(server.target, call, Shape(1, 1), settings.seconds)
+            used = cpu_seconds(server.process.pid) + place.apart() - used
+            # The load lasts longer than what is counted, and both calls are warmed up for as long.
+            return Sample(load.p50_ms, 1e6 * used / len(load.micros) * load.seconds / (load.seconds + WARM_UP))
+
+        yield [
+            *with_cpu(f"{REFS} refs, {place.sql}", partial(run, Call(_SUMMARIZE, refs.SerializeToString()))),
+            *with_cpu(f"newest {NEWEST}, {place.sql}", partial(run, Call(_QUERY, page.SerializeToString()))),
+        ]
 
 
 @contextmanager
@@ -247,10 +285,12 @@ def _sqlite(settings: Settings, path: Path, runner: asyncio.Runner) -> Iterator[
             _forget_statistics(path)
         return sample
 
-    yield [
-        *contenders_of(place, settings.rows, SQLITE_BY_HAND),
-        Contender("mean with the index, SQLite", "ms", with_index),
-    ]
+    with calls_of(place, path, settings) as calls:
+        yield [
+            *contenders_of(place, settings.rows, SQLITE_BY_HAND),
+            *calls,
+            Contender("mean with the index, SQLite", "ms", with_index),
+        ]
     hand.close()
     runner.run(store.close())
 
@@ -296,12 +336,13 @@ def _postgres(settings: Settings, server: str, runner: asyncio.Runner) -> Iterat
         def run(sql: str) -> list[Any]:
             return hand.execute(sql.encode(), (scores.PROJECT,)).fetchall()
 
-        def clock() -> float:
+        def backends() -> float:
             found = hand.execute("select pid from pg_stat_activity where datname = current_database()").fetchall()
-            return time.process_time() + sum(_seconds(pid) for (pid,) in found)
+            return sum(_seconds(pid) for (pid,) in found)
 
-        place = _Place(store, runner, run, clock, "PostgreSQL")
-        yield contenders_of(place, settings.rows, POSTGRES_BY_HAND)
+        place = _Place(store, runner, run, lambda: time.process_time() + backends(), "PostgreSQL", backends)
+        with calls_of(place, url, settings) as calls:
+            yield [*contenders_of(place, settings.rows, POSTGRES_BY_HAND), *calls]
     runner.run(store.close())
 
 
@@ -339,6 +380,9 @@ def _figures(prefix: str, engine: str) -> Iterator[Figure]:
     refs, page = f"{REFS} refs, {engine}", f"newest {NEWEST}, {engine}"
     title, target = f"{REFS} refs at a glance on {engine}", Target(15, f"of a page of {NEWEST}")
     yield from _both(f"{prefix}-refs", title, refs, page, target)
+    refs, page = f"{REFS} refs in the store, {engine}", f"newest {NEWEST} in the store, {engine}"
+    # For comparison: most of a page's time is spent outside of the store, where each record becomes a message.
+    yield Figure(f"{prefix}-refs-store", "the same, without a server around", (refs, page), ratio(refs, page), None)
 
 
 def _both(key: str, title: str, subject: str, control: str, target: Target) -> Iterator[Figure]:

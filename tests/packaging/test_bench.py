@@ -62,11 +62,13 @@ FIGURES = {
         "aggregate-count-by-day", "aggregate-count-by-day-cpu", "aggregate-indexed", "aggregate-mean",
         "aggregate-mean-by-model", "aggregate-mean-by-model-cpu", "aggregate-mean-cpu",
         "aggregate-percentiles-by-model", "aggregate-percentiles-by-model-cpu", "aggregate-refs",
+        "aggregate-refs-cpu", "aggregate-refs-store",
     },
     "aggregates-pg": {
         "aggregate-pg-count-by-day", "aggregate-pg-count-by-day-cpu", "aggregate-pg-mean", "aggregate-pg-mean-by-model",
         "aggregate-pg-mean-by-model-cpu", "aggregate-pg-mean-cpu", "aggregate-pg-percentiles-by-model",
         "aggregate-pg-percentiles-by-model-cpu", "aggregate-pg-refs",
+        "aggregate-pg-refs-cpu", "aggregate-pg-refs-store",
     },
     "watchers": {"watchers-memory", "watchers-create"},
     "loading": {"load"},
