@@ -34,6 +34,16 @@ def test_others_of_a_case(case: dict[str, Any], table: SqliteTable) -> None:
     comparing.check_other(table, case["when"], comparing.rows_of(case))
 
 
+@pytest.mark.parametrize("value", ["good", True, 5, "5", 5.5, None, {}])
+def test_a_count_by_itself_counts_values_of_every_kind(value: Any, table: SqliteTable) -> None:
+    record: dict[str, Any] = {"id": "f1", "project_id": cases.PROJECT, "weave_ref": "urn:x", "feedback_type": "a"}
+    record["payload"] = {"v": value}
+    row = cases.evaluator_row(record | {"created_at": "2025-03-01T10:00:00Z"}, 1)
+    measure = {"name": "n", "function": "count", "value": {"$getField": "payload.v"}}
+    when: dict[str, Any] = {"project_id": cases.PROJECT, "measures": [measure]}
+    comparing.check_aggregate(table, generated.question_of(when), [row])
+
+
 @pytest.mark.parametrize("case", as_parameters(cases.analytics_cases("summarize_refs")))
 def test_refs_of_a_case_as_if_they_had_very_many_records(
     case: dict[str, Any], table: SqliteTable, monkeypatch: pytest.MonkeyPatch

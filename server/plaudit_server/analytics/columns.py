@@ -45,14 +45,14 @@ class Columns:
         self._fields = _FieldPaths(dialect, "f") if own.binds_paths_at_each_use else self._paths
 
     def value(self, value: Value, *, is_near: bool = False) -> Sql:
-        """The value of an expression; null for none. A number that is near may be off by a bit."""
+        """The value of an expression; null for none. With `is_near` a number may be off by a bit."""
         kind = value.kind
         assert kind != "range"
         match value.operand:
             case operand if is_null(operand):
                 return Sql(self.own.nulls[kind])
             case Field(PayloadPath() as path) if kind != "time":
-                if is_near and self.own.near_number is not None:
+                if is_near and kind == "number" and self.own.near_number is not None:
                     return self._fields.at(path, self._near)
                 return self._fields.value(path, kind)
             case Field(MapKey()) if kind == "number":
