@@ -14,6 +14,8 @@ STRINGS ?= 100000
 ROUNDS ?= 12
 NEIGHBOUR_ROUNDS ?= 3
 NEIGHBOUR_STORES ?=
+GROWTH_ROUNDS ?= 5
+GROWTH_STORES ?= build/growth
 MINUTES ?= 60
 # Builds of PostgreSQL for `make test-postgres-versions`.
 BUILDS ?= 14 15 16 17 18 18-without-icu
@@ -176,10 +178,15 @@ test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside another 
 	@PLAUDIT_TEST_NEIGHBOUR_ROUNDS=$(NEIGHBOUR_ROUNDS) PLAUDIT_TEST_NEIGHBOUR_STORES=$(NEIGHBOUR_STORES) \
 		$(BIN)/python -m pytest -p no:randomly --timeout=0 --tb=line -q tests/neighbours $(ARGS)
 
+.PHONY: test-growth
+test-growth: $(DEV_READY) ## Measure 10,000,000 rows beside 1,000,000 on both engines (GROWTH_STORES=build/growth keeps 25 GB)
+	@PLAUDIT_TEST_GROWTH_ROUNDS=$(GROWTH_ROUNDS) PLAUDIT_TEST_GROWTH_STORES=$(GROWTH_STORES) \
+		$(BIN)/python -m pytest -p no:randomly --timeout=0 --tb=short -q tests/growth $(ARGS)
+
 .PHONY: test-floor
 test-floor: $(FLOOR_READY) ## Run the tests on the oldest versions that pyproject.toml allows
 	@.venv-floor/bin/python -m pytest -n $(JOBS) --ignore=tests/packaging --ignore=tests/faults --ignore=tests/postgres \
-		--ignore=tests/attacks --ignore=tests/neighbours $(ARGS)
+		--ignore=tests/attacks --ignore=tests/neighbours --ignore=tests/growth $(ARGS)
 
 .PHONY: test-wheel
 test-wheel: $(DEV_READY) ## Install the built wheel into a new environment and import its public names
