@@ -6,8 +6,8 @@ from tests.growth import keeping, reading, removing, sizes
 from tests.growth.stores import SQLITE, Stores
 
 COUNTS = 2_000, 20_000
-ROUNDS = 2
-SECONDS = 0.01
+ROUNDS = 6
+SECONDS = 0.004
 REMOVING_SECONDS = 0.2
 
 
