@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.bench import foreign, rows
 from tests.bench.figures import Contender, Family, Figure, Sample, Settings, Target, value
-from tests.bench.memory import peak_mib
+from tests.bench.memory import peak_mib, resident_mib
 from tests.bench.stores import filled_store
 from tests.service.process import server_process
 
@@ -24,17 +24,23 @@ _LIMIT: Final = Target(100, "MiB")
 
 
 def memory(target: str, project: str, *arguments: str) -> Sample:
-    """The largest memory of a command, in MiB; also of a process that has taken the place of the first."""
+    """The largest memory of a command, in MiB, with that of its children at the time; and of what takes its place."""
     env = {**os.environ, "PLAUDIT_TARGET": target, "PLAUDIT_PROJECT": project}
     with subprocess.Popen([sys.executable, "-m", "plaudit", *arguments], env=env, stderr=subprocess.DEVNULL) as process:
         peak = 0.0
         while process.poll() is None:
             with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
-                peak = max(peak, peak_mib(process.pid))
+                peak = max(peak, peak_mib(process.pid), _with_children(process.pid))
             time.sleep(0.01)
     if process.returncode:
         raise RuntimeError(f"plaudit {arguments[0]} ended with {process.returncode}")
     return Sample(peak)
+
+
+def _with_children(pid: int) -> float:
+    """The resident memory of a process and of its children, in MiB; what they share is counted for each."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return resident_mib(pid) + sum(map(_with_children, map(int, children)))
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,3 +112,50 @@ def test_a_dry_run_stores_nothing_and_an_import_can_be_repeated(
     assert "new 2" in store.run(*arguments).output
     assert "there 2" in store.run(*arguments).output
     assert len(store.records) == 2
+
+
+def test_a_table_of_parquet_is_read_by_a_process_of_its_own(tmp_path: Path, new_store: Callable[[str], Store]) -> None:
+    """The same records come of it as where the command line runs in a process of others."""
+    import pyarrow
+    from pyarrow import parquet
+
+    at = [1_795_863_301_123_456_789 + number for number in range(250)]
+    columns = {
+        "answer": [f"a{number}" for number in range(250)],
+        "asked": pyarrow.array(
+            [None if number % 2 else number for number in range(250)], pyarrow.timestamp("us", "UTC")
+        ),
+        "ts": pyarrow.array(at, pyarrow.timestamp("ns", "UTC")),
+        "rating": [2**53 + 1 + number for number in range(250)],
+        "tags": [["x", None]] * 250,
+    }
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    (tmp_path / "map.toml").write_text(
+        """
+        key = ["answer"]
+        map = {ref = "https://app.example.org/{answer}", type = {value = "t"}, created_at = "ts"}
+        payload = {score = "rating", rest = "origin"}
+        """
+    )
+    arguments = (str(path), "--from", "generic", "--map", str(tmp_path / "map.toml"))
+    here, apart = new_store("generic/here"), new_store("generic/apart")
+    assert "new 250" in here.run(*arguments).output
+    (tmp_path / "tmp").mkdir()
+    env = {
+        **os.environ,
+        "PLAUDIT_TARGET": apart.target,
+        "PLAUDIT_PROJECT": apart.project,
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    command = [sys.executable, "-m", "plaudit", "import", *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "new 250" in done.stderr) == (0, True), done.stderr
+    without = {"project", "revision"}
+    assert [{k: v for k, v in row.items() if k not in without} for row in apart.records] == [
+        {k: v for k, v in row.items() if k not in without} for row in here.records
+    ]
+    assert list((tmp_path / "tmp").iterdir()) == []
+    path.write_bytes(path.read_bytes()[:-100])
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "cannot be read" in done.stderr) == (1, True), done.stderr

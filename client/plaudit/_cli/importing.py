@@ -83,6 +83,7 @@ def import_(
     """
     from plaudit._cli.connection import connect
     from plaudit._cli.mirroring import Mirror, settle
+    from plaudit._cli.unpacking import unpacked
     from plaudit.importers import Given, UnusableError, open_source
     from plaudit.importers.recognise import recognised
 
@@ -91,7 +92,7 @@ def import_(
     if mirror is not None and options.get("only"):
         raise click.UsageError("--mirror and --only contradict each other: what is left out would be missing")
     process.spare_memory()
-    with connect() as client:
+    with unpacked(path), connect() as client:
         project = client.project_for(None)
         try:
             given = Given(path, project, {name: value for name, value in options.items() if value})

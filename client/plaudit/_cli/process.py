@@ -1,10 +1,11 @@
-"""The process that a command runs in: whether it is the command's own, and another that takes its place."""
+"""The process that a command runs in: whether it is the command's own, and others that do a part of its work."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from importlib.abc import MetaPathFinder
 from typing import Final, NoReturn
 
 # With the same path: neither less than the command has found its modules in, nor more.
@@ -24,6 +25,14 @@ _LOADED: Final = (*_UNUSED, "grpc", "pyarrow")
 _owned: list[str] = []
 
 
+class _Absent(MetaPathFinder):
+    """Finds nothing, and lets nobody else find what is not used."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname in _UNUSED:
+            raise ModuleNotFoundError(f"{fullname} is of no use to a command", name=fullname)
+
+
 def own() -> None:
     """Say that the command line runs in this process, which ends with it; unless others have loaded something here."""
     _owned[:] = [sys.executable] if sys.modules.keys().isdisjoint(_LOADED) else []
@@ -38,13 +47,22 @@ def spare_memory() -> None:
     """In a process of our own, keep what no command needs from being imported, and Arrow from keeping what it frees."""
     if is_own():
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-        for name in _UNUSED:
-            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Absent())
 
 
 def become(module: str, *arguments: str) -> NoReturn:
     """Let `main` of a module beside this one go on, in a process that holds nothing else, with the same number."""
     sys.stdout.flush()
     sys.stderr.flush()
-    code = _START.format(module=module)
-    os.execv(sys.executable, [sys.executable, "-P", "-c", code, json.dumps(sys.path), *arguments])
+    os.execv(sys.executable, _command(module, *arguments))
+
+
+def run(module: str, *arguments: str) -> bool:
+    """Run `main` of a module beside this one in another process, until it ends; whether it has succeeded."""
+    import subprocess
+
+    return subprocess.run(_command(module, *arguments), check=False).returncode == 0
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-c", _START.format(module=module), json.dumps(sys.path), *arguments]

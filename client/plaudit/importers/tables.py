@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import os
+import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,35 @@ _ROWS_AT_ONCE: Final = 100
 _BUFFER: Final = 64 * 1024
 
 
+_unpacked_rows: Final[dict[str, Path]] = {}
+
+
+@contextmanager
+def read_from(path: str, rows: Path) -> Iterator[None]:
+    """Within this, the rows of a Parquet file are read from a file that `unpack` has made of it."""
+    _unpacked_rows[path] = rows
+    try:
+        yield
+    finally:
+        del _unpacked_rows[path]
+
+
+def unpack(path: str, rows: Path) -> None:
+    """Write the rows of a Parquet file so that they are read without pyarrow. Raises OSError, UnusableError.
+
+    The file may be read by who has written it only: values keep their types, times and decimals too.
+    """
+    with rows.open("wb") as out:
+        for row in _parquet(path):
+            pickle.dump(tuple(row), out)
+
+
+def _unpacked(rows: Path) -> Iterator[Row]:
+    with rows.open("rb") as file:
+        while file.peek(1):
+            yield Row(*pickle.load(file))
+
+
 def is_table(path: str) -> bool:
     """Whether a path's name says that it is a CSV or Parquet file."""
     return Path(path.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in TABLES
@@ -26,7 +57,7 @@ def is_table(path: str) -> bool:
 def table(path: str) -> Iterator[Row]:
     """The rows of a CSV, TSV or Parquet file; in a CSV every value is a text. Raises OSError, UnusableError."""
     if path.lower().endswith(".parquet"):
-        yield from _parquet(path)
+        yield from _unpacked(_unpacked_rows[path]) if path in _unpacked_rows else _parquet(path)
         return
     delimiter = "\t" if path.removesuffix(".gz").lower().endswith(".tsv") else ","
     before = csv.field_size_limit(LINE_BYTES)
@@ -97,11 +128,26 @@ def _parquet(path: str) -> Iterator[Row]:
                         number += 1
                         yield Row(f"row {number}", None, f"has more than {LINE_BYTES} bytes")
                         continue
-                    for value in row.to_pylist():
+                    for value in _values(row):
                         number += 1
                         yield Row(f"row {number}", value)
     except pyarrow.ArrowException as error:
         yield Row(f"row {number + 1}", None, f"cannot be read, nor what comes after it: {error}")
+
+
+def _values(rows: Any) -> list[dict[str, Any]]:
+    """Rows as mappings; times of more than microseconds, which Python has no type for, as texts."""
+    import pyarrow
+
+    try:
+        values: list[dict[str, Any]] = rows.to_pylist()
+    except ValueError:
+        fields = [
+            pyarrow.field(each.name, pyarrow.string()) if getattr(each.type, "unit", "") == "ns" else each
+            for each in rows.schema
+        ]
+        values = rows.cast(pyarrow.schema(fields)).to_pylist()
+    return values
 
 
 def _check_size(path: str, metadata: Any) -> None:
