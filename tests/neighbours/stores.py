@@ -130,6 +130,9 @@ class Originals:
         try:
             if statement_timeout:
                 copy.execute(f"ALTER DATABASE {copy.name} SET statement_timeout = '{statement_timeout}'")
+            # As for a file: the copy goes through the log, and would be written to its place during the rounds.
+            copy.execute("CHECKPOINT")
+            os.sync()
             yield Store(copy.url, keys, cluster)
         finally:
             _drop(copy, cluster)
