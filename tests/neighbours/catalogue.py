@@ -202,6 +202,8 @@ def _analytics() -> Iterator[Attack]:
     refs = [f"weave:///{PROJECT}/call/{number:08d}" for number in range(1000)]
     summary = calls("SummarizeRefs", wire.SummarizeRefsRequest, _MANY, refs=refs, include_newest=True)
     yield Attack("2, 3, 4", "summarize-many-terms", (summary,))
+    shown = calls("SummarizeRefs", wire.SummarizeRefsRequest, None, refs=refs[:500])
+    yield Attack("2, 3, 4", "summarize-refs", (shown,))
     defined = wire.Definition(feedback_type="attack", value_path="n", numeric=wire.NumericRule())
     check = _reading(wire.CheckDefinitionRequest, _MANY, definition=defined)
     checked = Calls("CheckDefinition", check, service=_DEFINITIONS)

@@ -86,10 +86,14 @@ def put_overview(message: RefOverview, overview: Overview, measures: Iterable[Me
     Parts are made where they belong: to copy them there, for hundreds of refs, takes longer than to make them.
     """
     message.ref, message.row_count, message.newest_id = overview.ref, overview.row_count, overview.newest_id or ""
+    add = message.types.add
     for name, count in overview.types:
-        message.types.add(feedback_type=name, count=count)
-    message.reactions.extend(map(reaction_message, overview.reactions))
-    message.measures.extend(measured_messages(measures, overview.measures))
+        type = add()
+        type.feedback_type, type.count = name, count
+    if overview.reactions:
+        message.reactions.extend(map(reaction_message, overview.reactions))
+    if overview.measures:
+        message.measures.extend(measured_messages(measures, overview.measures))
 
 
 def agreement_message(agreement: Agreement, kind: Kind) -> MeasureAgreementResponse:
