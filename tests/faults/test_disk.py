@@ -33,7 +33,7 @@ from tests.service.status import Refusal
 PROJECT = "acme/disk"
 OPERATIONS = 50
 # Every operation of the disk in the campaign, a spread of them in each `make test`.
-EVERY = int(os.environ.get("PLAUDIT_TEST_DISK_EVERY", "30"))
+EVERY = int(os.environ.get("PLAUDIT_TEST_DISK_EVERY", "60"))
 
 
 @pytest.fixture
