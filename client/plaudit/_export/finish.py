@@ -6,11 +6,11 @@ A library that writes Parquet takes as much memory as gRPC: one process after th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
-from plaudit._export.pages import Now, Page, settled, write_parquet
+from plaudit._export.pages import Page, settled, write_parquet
 from plaudit._export.place import Place
 from plaudit._export.written import Exported
 from plaudit._frames.kinds import Column
@@ -31,15 +31,35 @@ def finish(place: Place, *, manifest: bool = True) -> Exported:
     """Write the file of which all was read, and its manifest. Raises OSError, ImportError."""
     left = Left(**json.loads(place.state.read_text("utf-8"))["left"])
     columns = [Column(*each) for each in left.columns]
-    with place.part.open("rb") as part, place.writing() as out:
-        rows = write_parquet(out, columns, settled(map(Page.of_line, part), _changed(place)))
+    with place.part.open("rb") as part, place.changed.open("rb") as changed, place.writing() as out:
+        rows = write_parquet(out, columns, settled(map(Page.of_line, part), _Changed(changed)))
     done = Exported.of_file(place, left.revision, rows, **left.asked)
     place.deliver(done.manifest() if manifest else None)
     place.clear()
     return done
 
 
-def _changed(place: Place) -> Now:
-    """What became of records while they were read, by id."""
-    with place.changed.open("rb") as file:
-        return {page.column("id")[0]: page if page.rows else None for page in map(Page.of_line, file)}
+class _Changed(Mapping[str, Page | None]):
+    """What became of records while they were read, by id; of a file with a line for each, which is read again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._places: dict[str, int] = {}
+        place = 0
+        for line in file:
+            self._places[Page.of_line(line).column("id")[0]] = place
+            place += len(line)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._places
+
+    def __getitem__(self, id: str) -> Page | None:
+        self._file.seek(self._places[id])
+        page = Page.of_line(self._file.readline())
+        return page if page.rows else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

@@ -20,6 +20,9 @@ _ROW_GROUP: Final = 50_000
 _ROW_GROUP_BYTES: Final = 4 * 1024 * 1024
 """The most that the tables of a row group hold before they are compressed: long texts make groups of fewer rows."""
 
+_PAGE: Final = 1_000
+_PAGE_CHARACTERS: Final = 1024 * 1024
+
 _encoded: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -60,7 +63,8 @@ class Page:
 
 
 Now = Mapping[str, Page | None]
-"""What became of records by id: a page of one row, or None for one that is not in the file any more."""
+"""What became of records by id: a page of one row, made when it is asked for, or None for one that is not in the file
+any more."""
 
 
 def settled(pages: Iterable[Page], now: Now) -> Iterator[Page]:
@@ -69,7 +73,7 @@ def settled(pages: Iterable[Page], now: Now) -> Iterator[Page]:
     for page in pages:
         ids = page.column("id")
         begin = 0
-        if not now.keys().isdisjoint(ids):
+        if any(map(now.__contains__, ids)):
             for place, id in enumerate(ids):
                 if id in now:
                     seen.add(id)
@@ -79,8 +83,15 @@ def settled(pages: Iterable[Page], now: Now) -> Iterator[Page]:
                         yield changed
                     begin = place + 1
         yield page.only(range(begin, page.rows)) if begin else page
-    new = [made for id, made in now.items() if made is not None and id not in seen]
-    yield from sorted(new, key=lambda made: (made.column("created_at"), made.column("id")))
+    places = []
+    for id in now:
+        made = None if id in seen else now[id]
+        if made is not None:
+            places.append((made.column("created_at")[0], id))
+    for _, id in sorted(places):
+        made = now[id]
+        if made is not None:
+            yield made
 
 
 def write_parquet(out: IO[bytes], columns: Sequence[Column], pages: Iterable[Page]) -> int:
@@ -103,9 +114,7 @@ def _groups(arrow: Any, columns: Sequence[Column], pages: Iterable[Page]) -> Ite
     """The tables of each row group."""
     group: list[pyarrow.Table] = []
     rows = size = 0
-    for page in pages:
-        if not page.rows:
-            continue
+    for page in _joined(pages):
         made = table(columns, {column.name: page.column(column.name) for column in columns}, "a Parquet file")
         if group and (rows + made.num_rows > _ROW_GROUP or size + made.nbytes > _ROW_GROUP_BYTES):
             yield group
@@ -115,6 +124,32 @@ def _groups(arrow: Any, columns: Sequence[Column], pages: Iterable[Page]) -> Ite
         size += made.nbytes
     if group:
         yield group
+
+
+def _joined(pages: Iterable[Page]) -> Iterator[Page]:
+    """Pages of as many rows as are worth a table: many small ones take much more memory than one."""
+    waiting: list[Page] = []
+    rows = size = 0
+    for page in pages:
+        if not page.rows:
+            continue
+        added = sum(map(len, page.column("payload")))
+        if waiting and (rows + page.rows > _PAGE or size + added > _PAGE_CHARACTERS):
+            yield _one(waiting)
+            waiting, rows, size = [], 0, 0
+        waiting.append(page)
+        rows += page.rows
+        size += added
+    if waiting:
+        yield _one(waiting)
+
+
+def _one(pages: Sequence[Page]) -> Page:
+    """The rows of several pages in one."""
+    if len(pages) == 1:
+        return pages[0]
+    values = {name: [value for page in pages for value in page.column(name)] for name in pages[0].values}
+    return Page(sum(page.rows for page in pages), values)
 
 
 def _is_same(held: list[Any]) -> bool:

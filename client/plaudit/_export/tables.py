@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -59,7 +59,7 @@ class Parquet(Form):
 
     def write(self, part: IO[bytes], changed: Redo, out: IO[bytes]) -> int:
         """Write the file."""
-        now = {id: self._page([each._message]) if isinstance(each, Feedback) else None for id, each in changed.items()}
+        now = _Pages(changed, self._page)
         return write_parquet(out, self.columns, settled(map(Page.of_line, self.pieces(part)), now))
 
     def keep(self, changed: Redo, path: Path) -> None:
@@ -80,6 +80,27 @@ class Parquet(Form):
             records = [Feedback(message) for message in messages]
             values |= {each.column.name: [each.value(record) for record in records] for each in self._extracted}
         return Page.of_values(len(messages), values)
+
+
+class _Pages(Mapping[str, Page | None]):
+    """What became of records by id, as pages."""
+
+    def __init__(self, changed: Redo, made: Callable[[Sequence[v1.Feedback]], Page]) -> None:
+        self._changed = changed
+        self._made = made
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._changed
+
+    def __getitem__(self, id: str) -> Page | None:
+        now = self._changed[id]
+        return self._made([now._message]) if isinstance(now, Feedback) else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._changed)
+
+    def __len__(self) -> int:
+        return len(self._changed)
 
 
 class _Extracted:
