@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from plaudit_server.feedback.commands import Create, Purge, Replace
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reactions import Viewer
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions
-from plaudit_server.feedback.retaining import FindDue
+from plaudit_server.feedback.retaining import FindDue, Retain
 from plaudit_server.query.fields import Column
 from plaudit_server.query.indexes.declared import declare
 from plaudit_server.query.tree import And, Operation, SortKey
@@ -222,6 +223,7 @@ def test_a_purge_looks_again_by_key_whatever_its_filter(connection: apsw.Connect
         Replace(PROJECT, record(1, {"a": 1})),
         Purge(PROJECT, "p", ids=[id_of(1), id_of(2)]),
         Purge(PROJECT, "p", [id_of(1), id_of(2)], (0, 0), column("ref", REF + "1")),
+        Retain(PROJECT, "t1", 2**60, [id_of(1), id_of(2)]),
     ],
     ids=lambda command: type(command).__name__,
 )
@@ -232,6 +234,7 @@ def test_writing_looks_up_by_key_and_scans_no_table(connection: apsw.Connection,
         scans = [line for line in plan.split("; ") if line.startswith("SCAN")]
         assert all(line.startswith(("SCAN json_each", "SCAN first")) for line in scans), plan
         assert "(project=?" in plan or not plan, "a row of values has no plan"
+        assert not re.search(r"\(project=\?( AND created_at<\?)?\)", plan), "it reads the whole project"
 
 
 def test_what_is_due_of_a_type_is_found_without_records_of_others(connection: apsw.Connection) -> None:
