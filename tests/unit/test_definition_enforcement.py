@@ -195,7 +195,7 @@ def test_a_creator_proves_nothing() -> None:
 def places(unique: dict[str, Any], *records: Subject, **definition: Any) -> int:
     definitions = defined({"feedback_type": "t", "unique": unique, **definition})
     by = unique_of(definitions, "t")
-    return 0 if by is None else len({key_of(by, record, record.record.user_id) for record in records})
+    return 0 if by is None else len({key_of(by, record.record, record.record.user_id) for record in records})
 
 
 def test_what_is_named_makes_places() -> None:
@@ -241,7 +241,7 @@ def test_a_reaction_in_any_spelling_is_one_value() -> None:
     assert by is not None
     assert by.unique is not None
     assert by.unique.replaces
-    assert len({key_of(by, record, "alice") for record in records}) == 1
+    assert len({key_of(by, record.record, "alice") for record in records}) == 1
 
 
 def test_keys_are_those_of_records_that_are_stored() -> None:
@@ -252,7 +252,7 @@ def test_keys_are_those_of_records_that_are_stored() -> None:
     for unique in ({}, {"by_rater": True}, every):
         by = unique_of(defined({"feedback_type": "t", **UNIT, "unique": unique}), "t")
         assert by is not None
-        keys += [key_of(by, one, "alice") for one in (record, subject({}))]
+        keys += [key_of(by, one.record, "alice") for one in (record, subject({}))]
     assert keys == [
         "0388999357912b0b60f0b91b1cc4ec34",
         "0388999357912b0b60f0b91b1cc4ec34",

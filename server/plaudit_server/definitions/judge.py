@@ -138,4 +138,4 @@ def _examined(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> l
 def _place(definition: Definition, subject: Subject) -> Verdict:
     """What is said of a good record of a type that has places."""
     assert definition.unique is not None
-    return Verdict(None, partial(key_of, definition, subject), definition.unique.replaces)
+    return Verdict(None, partial(key_of, definition, subject.record), definition.unique.replaces)

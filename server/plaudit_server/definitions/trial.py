@@ -77,7 +77,7 @@ class Trial:
             if len(breakage.ids) < _EXAMPLES:
                 breakage.ids.append(id)
         if tried.definition.unique is not None:
-            key_there = key_of(tried.definition, subject, owner)
+            key_there = key_of(tried.definition, subject.record, owner)
             if self._places.setdefault(key_there, id) != id:
                 self._repeated.add(subject.record.ref)
         self.breaking += bool(breaches)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from plaudit_server.definitions.enforcement import MISSING, value_in
 from plaudit_server.definitions.records import Definition, ProjectDefinitions
-from plaudit_server.feedback.judging import Subject
+from plaudit_server.feedback.judging import Description
+from plaudit_server.feedback.records import Record
 
 
 def unique_of(definitions: ProjectDefinitions, feedback_type: str) -> Definition | None:
@@ -21,12 +22,12 @@ def unique_of(definitions: ProjectDefinitions, feedback_type: str) -> Definition
     return newest if newest.enforced and newest.unique is not None else None
 
 
-def key_of(definition: Definition, subject: Subject, owner: str) -> str:
+def key_of(definition: Definition, record: Record | Description, owner: str) -> str:
     """16 bytes in hex that stand for the place of a record of this owner, by a definition that has `unique`.
 
     Two records have the same place when they agree in the type, the ref, and what the definition names.
     """
-    unique, record = definition.unique, subject.record
+    unique = definition.unique
     assert unique is not None
     # The JSON text of a list, as keys were made from the first; written so, it takes a third of the time.
     rater = f"[{_quoted(owner)}]" if unique.by_rater else "0"

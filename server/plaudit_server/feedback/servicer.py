@@ -138,6 +138,8 @@ class FeedbackService:
         assert record is not None
         if subjects:
             known = self._writing.at_once(project, subjects[0])
+            if known is not None:
+                subjects = None  # so that its payload goes while it is in the processor's cache
         work = self._deadlines.write(call, project)
         return Draft(project, (record,), _PLACES, subjects or (), atomic=False, owner=owner, known=known, work=work)
 
