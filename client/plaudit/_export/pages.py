@@ -23,6 +23,11 @@ _ROW_GROUP_BYTES: Final = 4 * 1024 * 1024
 _PAGE: Final = 1_000
 _PAGE_CHARACTERS: Final = 1024 * 1024
 
+_PAYLOAD: Final = "payload"
+_BETWEEN: Final = "\0"
+"""Between payloads: no text of JSON has it."""
+_HEAD_BYTES: Final = 16
+
 _encoded: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -31,7 +36,7 @@ class Page:
     """Some records: by each column's name the values of all of them, or the one that all have."""
 
     rows: int
-    values: Mapping[str, Sequence[Any]]
+    values: Mapping[str, list[Any]]
     """As many as there are rows, or one."""
 
     @classmethod
@@ -40,17 +45,24 @@ class Page:
         return cls(rows, {name: held[:1] if _is_same(held) else held for name, held in values.items()})
 
     @classmethod
-    def of_line(cls, line: bytes) -> Self:
-        """The page that is on a line."""
-        return cls(*json.loads(line))
+    def of_piece(cls, piece: bytes) -> Self:
+        """The page that is in a piece."""
+        middle = _HEAD_BYTES + int(piece[: _HEAD_BYTES // 2], 16)
+        rows, values = json.loads(piece[_HEAD_BYTES:middle])
+        if middle < len(piece):
+            values[_PAYLOAD] = piece[middle:].decode().split(_BETWEEN)
+        return cls(rows, values)
 
-    def line(self) -> bytes:
-        """The page on a line of its own."""
-        return f"{_encoded([self.rows, self.values])}\n".encode()
+    def piece(self) -> bytes:
+        """The page as bytes that say how many they are; payloads as they are, since JSON would escape each quote."""
+        values = dict(self.values)
+        payloads = _BETWEEN.join(values.pop(_PAYLOAD, ())).encode()
+        rest = _encoded([self.rows, values]).encode()
+        return b"%08x%08x%b%b" % (len(rest), len(payloads), rest, payloads)
 
     def column(self, name: str) -> list[Any]:
-        """The value of each row."""
-        held = list(self.values[name])
+        """The value of each row; not to be changed."""
+        held = self.values[name]
         return held * self.rows if len(held) < self.rows else held
 
     def only(self, places: Sequence[int]) -> Page:
@@ -62,6 +74,16 @@ class Page:
         return Page(len(places), columns)
 
 
+def pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """The whole pieces of a file, from where it is."""
+    while len(head := file.read(_HEAD_BYTES)) == _HEAD_BYTES:
+        length = int(head[: _HEAD_BYTES // 2], 16) + int(head[_HEAD_BYTES // 2 :], 16)
+        body = file.read(length)
+        if len(body) < length:
+            return
+        yield head + body
+
+
 Now = Mapping[str, Page | None]
 """What became of records by id: a page of one row, made when it is asked for, or None for one that is not in the file
 any more."""
@@ -69,6 +91,9 @@ any more."""
 
 def settled(pages: Iterable[Page], now: Now) -> Iterator[Page]:
     """Pages with their records as they are after what changed, then those that were new, by time of creation and id."""
+    if not now:
+        yield from pages
+        return
     seen = set()
     for page in pages:
         ids = page.column("id")
@@ -133,7 +158,7 @@ def _joined(pages: Iterable[Page]) -> Iterator[Page]:
     for page in pages:
         if not page.rows:
             continue
-        added = sum(map(len, page.column("payload")))
+        added = sum(map(len, page.column(_PAYLOAD)))
         if waiting and (rows + page.rows > _PAGE or size + added > _PAGE_CHARACTERS):
             yield _one(waiting)
             waiting, rows, size = [], 0, 0
@@ -154,4 +179,4 @@ def _one(pages: Sequence[Page]) -> Page:
 
 def _is_same(held: list[Any]) -> bool:
     """Whether all rows have the same, as in most columns of a page."""
-    return len(held) > 1 and held.count(held[0]) == len(held)
+    return len(held) > 1 and held[0] == held[-1] and held.count(held[0]) == len(held)

@@ -10,7 +10,7 @@ from plaudit import v1
 from plaudit._core.model import Feedback
 from plaudit._core.paths import found_at, segments
 from plaudit._export.forms import Form
-from plaudit._export.pages import Page, settled, write_parquet
+from plaudit._export.pages import Page, pieces, settled, write_parquet
 from plaudit._export.snapshot import Redo
 from plaudit._frames.arrow import check_installed
 from plaudit._frames.columns import record_columns, record_values
@@ -18,11 +18,13 @@ from plaudit._frames.kinds import Column, Kind
 
 _EXTRACTED: Final[dict[str, Kind]] = {"double": "number", "int": "integer", "text": "text", "bool": "boolean"}
 
+_PLAIN: Final[Mapping[Kind, Callable[..., Any]]] = {"texts": list, "text map": dict, "number map": dict}
+
 
 class Parquet(Form):
     """A table with the columns of `plaudit.frames.schema`.
 
-    In the part is a line of JSON for each page, with its values by column: nothing is read twice from messages.
+    In the part is each page with its values by column: nothing is read twice from messages.
     """
 
     is_file = False
@@ -37,22 +39,20 @@ class Parquet(Form):
         self.columns = [*record_columns(), *(each.column for each in self._extracted)]
 
     def packed(self, page: Sequence[v1.Feedback]) -> bytes:
-        """A line of values by column."""
-        return self._page(page).line() if page else b""
+        """A page of values by column."""
+        return self._page(page).piece() if page else b""
 
     def pieces(self, part: IO[bytes]) -> Iterator[bytes]:
-        """The whole lines."""
-        for line in part:
-            if line.endswith(b"\n"):
-                yield line
+        """The whole pages."""
+        return pieces(part)
 
     def count(self, piece: bytes) -> int:
         """The rows of a page."""
-        return Page.of_line(piece).rows
+        return Page.of_piece(piece).rows
 
     def last(self, piece: bytes) -> v1.Feedback:
         """The id and the time of creation of the last row."""
-        page = Page.of_line(piece)
+        page = Page.of_piece(piece)
         message = v1.Feedback(id=page.column("id")[-1])
         message.created_at.FromMicroseconds(page.column("created_at")[-1])
         return message
@@ -60,22 +60,23 @@ class Parquet(Form):
     def write(self, part: IO[bytes], changed: Redo, out: IO[bytes]) -> int:
         """Write the file."""
         now = _Pages(changed, self._page)
-        return write_parquet(out, self.columns, settled(map(Page.of_line, self.pieces(part)), now))
+        return write_parquet(out, self.columns, settled(map(Page.of_piece, self.pieces(part)), now))
 
     def keep(self, changed: Redo, path: Path) -> None:
         """Write what changed to a file, for a process of its own that writes the table; see `finish`."""
         with path.open("wb") as file:
             for id, now in changed.items():
                 page = self._page([now._message]) if isinstance(now, Feedback) else Page(0, {"id": [id]})
-                file.write(page.line())
+                file.write(page.piece())
 
     def _page(self, messages: Sequence[v1.Feedback]) -> Page:
         values = dict(record_values(messages))
         for column in self.columns:
-            if column.kind == "texts":
-                values[column.name] = [list(value) for value in values[column.name]]
-            elif column.kind in ("text map", "number map"):
-                values[column.name] = [dict(value) for value in values[column.name]]
+            plain = _PLAIN.get(column.kind)
+            if plain is not None:
+                held = values[column.name]
+                # Most have none, and nothing is made of each.
+                values[column.name] = list(map(plain, held)) if any(held) else [plain()] * len(held)
         if self._extracted:
             records = [Feedback(message) for message in messages]
             values |= {each.column.name: [each.value(record) for record in records] for each in self._extracted}

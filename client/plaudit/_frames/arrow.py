@@ -65,7 +65,7 @@ def _is_repeated(column: Column, values: list[Any]) -> bool:
     """Whether a column has the same text everywhere, or nothing, as most columns of a page have."""
     if not values or (values[0] and not isinstance(values[0], str)) or column.kind in ("integer", "number", "boolean"):
         return False
-    return values.count(values[0]) == len(values)
+    return bool(values[0] == values[-1] and values.count(values[0]) == len(values))
 
 
 def _repeated(arrow: Any, type: Any, value: Any, count: int) -> Any:
@@ -86,10 +86,12 @@ def _repeated(arrow: Any, type: Any, value: Any, count: int) -> Any:
 
 def _labels(arrow: Any, type: Any, values: list[Any]) -> Any:
     """An array of texts and their places in it; not by Arrow's own way, which imports all that it can compute."""
-    places: dict[str, int] = {}
-    indices = [None if value is None else places.setdefault(value, len(places)) for value in values]
+    texts = dict.fromkeys(values)
+    texts.pop(None, None)
+    places = {None: None} | {text: place for place, text in enumerate(texts)}
+    indices = list(map(places.__getitem__, values))
     return arrow.DictionaryArray.from_arrays(
-        arrow.array(indices, type.index_type), arrow.array(list(places), type.value_type)
+        arrow.array(indices, type.index_type), arrow.array(list(texts), type.value_type)
     )
 
 
