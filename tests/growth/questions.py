@@ -60,6 +60,9 @@ QUESTIONS: Final = (
     Question("ListRefs, 20 large refs", 3),
 )
 
+GROWING: Final = frozenset({"ListRefs, 20 large refs"})
+"""Those that are known to take longer: refs have no counters (ADR 0041), and these have a fifth of all rows."""
+
 
 class Asked:
     """A server's store of the given number of rows; answers are checked once, and then timed as bytes."""
