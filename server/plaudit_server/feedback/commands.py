@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -84,13 +84,19 @@ def bytes_of(records: Sequence[Record]) -> int:
     return size
 
 
+def anyone() -> str | None:
+    """The owner where anyone's records may be replaced."""
+    return None
+
+
 @dataclass(slots=True)
 class Create(Command[list[Row | DomainError]]):
     """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
 
     With `atomic`, any refusal stores nothing and the outcome is BatchRejected, or InvalidFields where no more than that
-    is wrong. With `owner`, a repeat replaces no record of another. The outcome is Stale when the definitions by which
-    the records were judged are not those in force.
+    is wrong. A repeat replaces records of `owner()` alone, or anyone's where that is None; it is asked only where
+    something would be replaced, perhaps on another thread. The outcome is Stale when the definitions by which the
+    records were judged are not those in force.
 
     It is not frozen, though nothing changes it: to set each field of a frozen one costs a call, for each create.
     """
@@ -102,7 +108,7 @@ class Create(Command[list[Row | DomainError]]):
     project: str
     records: Sequence[Record]
     atomic: bool = True
-    owner: str | None = None
+    owner: Callable[[], str | None] = anyone
     judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
 

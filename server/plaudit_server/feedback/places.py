@@ -5,7 +5,7 @@ Everything is decided in memory, on the rows that are looked up once for a run o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -99,14 +99,15 @@ class Places:
             self.holders[row[_KEY]] = row
 
     def repeat(
-        self, record: Record, content: tuple[Any, ...], verdict: Verdict, key: str, owner: str | None
+        self, record: Record, content: tuple[Any, ...], verdict: Verdict, key: str, owner: Callable[[], str | None]
     ) -> tuple[Row, Held] | DomainError:
         """The outcome of a second record of a place that is taken, and what its id then holds."""
         there = self.holders[key]
         id = there[_ID]
         if not verdict.replaces:
             return FeedbackNotUnique(record.project, record.feedback_type, id)
-        if owner is not None and owner_of(there) != owner:
+        only = owner()
+        if only is not None and owner_of(there) != only:
             return FeedbackNotUnique(record.project, record.feedback_type, None)
         if content_in(there) == content and same_content(record.payload, there[_PAYLOAD]):
             row, version = row_of(there), there[_VERSION]

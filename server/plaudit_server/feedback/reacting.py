@@ -92,8 +92,10 @@ class React(Command[Reacting]):
             [held] = yield from live(ledger, [mine[0].first_id])
             ledger.repeated += 1
             return Reacting(False, self.reaction.summary(reacted), held.row, ledger.revision)
-        owner = self.reaction.viewer.owner
-        create = Create(self.project, (self.record,), atomic=False, owner=owner, judgement=self.judgement)
+        viewer = self.reaction.viewer
+        create = Create(
+            self.project, (self.record,), atomic=False, owner=lambda: viewer.owner, judgement=self.judgement
+        )
         outcome = yield from create.steps(ledger)
         if isinstance(outcome, DomainError):
             return outcome

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from plaudit_server.auth.permission import Right, own_only
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
-from plaudit_server.feedback.commands import Create, Replace
+from plaudit_server.feedback.commands import Create, Replace, anyone
 from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.judging import Judge, Judgement, Stale, Subject, subject_of
 from plaudit_server.feedback.records import Record, Row
@@ -24,11 +24,6 @@ T = TypeVar("T")
 # Each round needs another change of definitions between reading them and the commit.
 _ROUNDS: Final = 20
 _RETRY_SECONDS: Final = 0.1
-
-
-def anyone() -> str | None:
-    """The owner of a Draft that may replace anyone's records."""
-    return None
 
 
 class Draft(NamedTuple):
@@ -163,8 +158,7 @@ def _subjects(draft: Draft) -> Sequence[Subject]:
 def _command(draft: Draft, judgement: Judgement) -> Command[list[Any]]:
     if draft.existing is not None:
         return Import(draft.project, draft.records, draft.existing, judgement, draft.work)
-    owner = draft.owner() if judgement.verdicts else None  # else no record takes a place, and none is replaced
-    return Create(draft.project, draft.records, draft.atomic, owner, judgement, draft.work)
+    return Create(draft.project, draft.records, draft.atomic, draft.owner, judgement, draft.work)
 
 
 def single(project: str, record: Record, work: Work) -> Draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 
 from plaudit._contract.jsontext import same_content
@@ -53,7 +54,8 @@ class Submit(Command[Row]):
         held = yield from look_up(ledger, [record.id for record in self.records])
         for record in self.records:
             if record.id not in held:
-                create = Create(self.project, (record,), atomic=False, owner=record.user_id, judgement=self.judgement)
+                owner = partial(str, record.user_id)
+                create = Create(self.project, (record,), atomic=False, owner=owner, judgement=self.judgement)
                 rows = yield from create.steps(ledger)
                 assert isinstance(rows, list)
                 return rows[0]
