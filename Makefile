@@ -15,6 +15,7 @@ ROUNDS ?= 12
 NEIGHBOUR_ROUNDS ?= 3
 NEIGHBOUR_STORES ?=
 GROWTH_ROUNDS ?= 5
+GROWTH_ROWS ?= 10000000
 GROWTH_STORES ?= build/growth
 MINUTES ?= 60
 # Builds of PostgreSQL for `make test-postgres-versions`.
@@ -180,7 +181,7 @@ test-neighbours: $(DEV_READY) ## Run attacks with legal requests beside another 
 
 .PHONY: test-growth
 test-growth: $(DEV_READY) ## Measure 10,000,000 rows beside 1,000,000 on both engines (GROWTH_STORES=build/growth keeps 25 GB)
-	@PLAUDIT_TEST_GROWTH_ROUNDS=$(GROWTH_ROUNDS) PLAUDIT_TEST_GROWTH_STORES=$(GROWTH_STORES) \
+	@PLAUDIT_TEST_GROWTH_ROUNDS=$(GROWTH_ROUNDS) PLAUDIT_TEST_GROWTH_ROWS=$(GROWTH_ROWS) PLAUDIT_TEST_GROWTH_STORES=$(GROWTH_STORES) \
 		$(BIN)/python -m pytest -p no:randomly --timeout=0 --tb=short -q tests/growth $(ARGS)
 
 .PHONY: test-floor

@@ -1,4 +1,4 @@
-"""The campaign of `make test-growth`: 10,000,000 rows beside 1,000,000, which are made by its first run."""
+"""The campaign of `make test-growth`: a store beside one of a tenth of its rows, which its first run makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from tests.growth import keeping, questions, reading, removing, sizes
 from tests.growth.stores import POSTGRES, SQLITE, Stores
 
-COUNTS = 1_000_000, 10_000_000
+ROWS = int(os.environ.get("PLAUDIT_TEST_GROWTH_ROWS", "10000000"))
+COUNTS = ROWS // 10, ROWS
 ROUNDS = int(os.environ.get("PLAUDIT_TEST_GROWTH_ROUNDS", "5"))
 SECONDS = 0.4
 REMOVING_ROUNDS = 3
