@@ -21,7 +21,7 @@ from random import Random
 from typing import Final
 
 from plaudit import Query, field
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.query.indexes.declared import DeclaredIndex, declare
 from plaudit_server.query.parse import parse_order, parse_query

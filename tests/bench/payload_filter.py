@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 import plaudit
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Select
 from plaudit_server.query.parse import parse_order, parse_query
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine

@@ -13,7 +13,7 @@ import apsw
 
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.records import Record
 from plaudit_server.store import migrate
 from plaudit_server.store.base import Engine

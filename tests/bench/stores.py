@@ -10,8 +10,8 @@ from pathlib import Path
 
 from plaudit._contract.uuid7 import uuid7
 from plaudit.v1 import Feedback
-from plaudit_server.feedback import commands, records
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback import commands, creating, records
+from plaudit_server.feedback.creating import Create
 from plaudit_server.store import migrate
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.bench import rows
@@ -70,7 +70,7 @@ def filled_store(settings: Settings, count: int) -> Path:
 def _recipe(count: int) -> str:
     """A digest of everything that the file's content depends on."""
     digest = hashlib.sha256()
-    for module in (records, migrate, commands, rows):
+    for module in (records, migrate, commands, creating, rows):
         digest.update(inspect.getsource(module).encode())
     digest.update(Path(__file__).read_bytes())
     for migration in migrate.migrations("sqlite"):

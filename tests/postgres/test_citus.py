@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from plaudit.v1 import CreateFeedbackRequest, Feedback, FeedbackServiceStub
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count
 from plaudit_server.query.indexes.declared import declare
 from plaudit_server.store.base import StoreError

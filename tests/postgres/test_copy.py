@@ -13,7 +13,8 @@ from typing import Any
 import apsw
 import pytest
 
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Purge, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Select, SelectChanges, SelectVersions
 from plaudit_server.feedback.records import FEEDBACK, GONE, HISTORY

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.counted import Tally
+from plaudit_server.feedback.creating import Create
 from plaudit_server.store.base import Reading
 from plaudit_server.store.counters import Counted, differences
 from plaudit_server.store.engines.postgres.engine import PostgresEngine

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from plaudit_server.errors import QueryTooExpensive, StoreUnavailable
-from plaudit_server.feedback.commands import Create, Replace
+from plaudit_server.feedback.commands import Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, SelectChanges
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.rpc.errors import describe

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from plaudit_server.feedback import matching
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.query.indexes.declared import TEXT_CHARACTERS, DeclaredIndex, declare
 from plaudit_server.query.tree import And, Compare, Convert, Field, In, Literal, Not, Op, Operation, Or

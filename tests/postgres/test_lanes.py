@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded, StoreUnavailable
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.store.base import Read, Reading, Statement, Steps
 from plaudit_server.store.engines.postgres.engine import PostgresEngine

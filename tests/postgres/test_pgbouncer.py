@@ -16,7 +16,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.feedback.records import message
 from plaudit_server.store.engines.postgres.engine import PostgresEngine

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Select
 from plaudit_server.feedback.records import message
 from plaudit_server.store.base import WriteFailed

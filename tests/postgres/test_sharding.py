@@ -14,8 +14,9 @@ from hypothesis import given, settings
 
 from plaudit_server.feedback.aliases import ALIAS
 from plaudit_server.feedback.batches import SelectBatch
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Purge, Replace
 from plaudit_server.feedback.counted import Tally
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reads import Count, Get, Select, SelectChanges, SelectRefs, SelectVersions
 from plaudit_server.feedback.retaining import FindDue

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.commands import Purge
+from plaudit_server.feedback.creating import Create
 from plaudit_server.query.indexes.declared import declare
 from plaudit_server.store.engines.postgres import indexes as postgres_indexes
 from plaudit_server.store.engines.postgres.engine import PostgresEngine, traits

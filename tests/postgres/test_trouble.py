@@ -14,7 +14,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from plaudit_server.errors import StoreUnavailable
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import FeedbackPurged
 from plaudit_server.feedback.reads import Count, Select, SelectChanges, SelectVersions
 from plaudit_server.feedback.records import ChangeKind, Row, message

@@ -11,7 +11,7 @@ import pytest
 
 from plaudit import Query, field
 from plaudit.v1 import FeedbackServiceStub, QueryFeedbackRequest
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.store.engines.sqlite.engine import SqliteEngine
 from tests.service.process import server_process
 from tests.service.test_cli import run

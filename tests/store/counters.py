@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from plaudit_server.feedback.commands import Create
 from plaudit_server.feedback.counted import Tally
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count
 from plaudit_server.ops.verifying import verified
 from plaudit_server.projects.reads import SelectProjects

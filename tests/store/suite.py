@@ -11,7 +11,8 @@ import pytest
 
 from plaudit.v1 import Feedback, SpanStatusCode
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import (
     BatchRejected,
     FeedbackExists,

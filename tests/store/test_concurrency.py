@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from plaudit_server.feedback.commands import Create, Replace
+from plaudit_server.feedback.commands import Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import FeedbackExists, VersionMismatch
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.feedback.records import Row, message

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from plaudit_server.feedback import matching
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Select, SelectChanges
 from plaudit_server.query.fields import Column
 from plaudit_server.query.indexes.conditions import Indexes

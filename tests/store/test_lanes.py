@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, Get, Select
 from plaudit_server.store import lanes
 from plaudit_server.store.base import Read, Reading, Statement, Steps

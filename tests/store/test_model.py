@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Purge, Replace
 from plaudit_server.feedback.counted import Tally
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import BatchRejected
 from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.model import FeedbackModel

@@ -13,7 +13,8 @@ import pytest
 from plaudit_server.analytics.overview import SummaryQuestion
 from plaudit_server.analytics.reads import SelectOverviews
 from plaudit_server.feedback.batches import SelectBatch
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Purge, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.purging import FindIds, FindMatches
 from plaudit_server.feedback.reactions import Viewer
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs, SelectVersions

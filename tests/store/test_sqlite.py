@@ -16,7 +16,8 @@ import apsw
 import pytest
 
 from plaudit_server.errors import StoreUnavailable
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.importing import Import
 from plaudit_server.feedback.reads import Count, Get, Select, SelectVersions
 from plaudit_server.feedback.records import FEEDBACK, message

@@ -15,7 +15,8 @@ import pytest
 from plaudit_server.errors import QueryTooExpensive
 from plaudit_server.feedback import tail as tails
 from plaudit_server.feedback import watch as watching
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Purge, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Change, Changes, SelectChanges
 from plaudit_server.feedback.watch import Watches
 from plaudit_server.query.tree import Compare, Literal, Not, Operation, Or

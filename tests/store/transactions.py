@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from plaudit_server.auth.keys import new_key
 from plaudit_server.auth.keystore import API_KEY
 from plaudit_server.config.grants import Role
-from plaudit_server.feedback.commands import Create, Purge, Replace
+from plaudit_server.feedback.commands import Purge, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.records import FEEDBACK
 from plaudit_server.feedback.retaining import Retain

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import pytest
 
 from plaudit_server.errors import Overloaded, QueryTooExpensive, QuotaExceeded
-from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.commands import Purge
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import NotOwner
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.feedback.purging import FindMatches, Progress

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from plaudit_server.errors import Overloaded, StoreUnavailable
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import BatchRejected
 from plaudit_server.feedback.model import FeedbackModel
 from plaudit_server.store import writer as writing

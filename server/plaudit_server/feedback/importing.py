@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.aliases import targets
-from plaudit_server.feedback.commands import Create, bytes_of
+from plaudit_server.feedback.creating import Create, bytes_of
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, FeedbackPurged, UnderHold
 from plaudit_server.feedback.held import Held, again, look_up, taken
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict

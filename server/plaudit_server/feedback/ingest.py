@@ -18,7 +18,7 @@ from plaudit.v1 import (
 )
 from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import rules
-from plaudit_server.feedback.commands import Create
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.importing import Existing, Fate, Imported
 from plaudit_server.feedback.judging import Judgement
 from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced

@@ -10,8 +10,9 @@ from typing import Any
 
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
 from plaudit_server.feedback.counted import Tally
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import (
     BatchRejected,
     FeedbackExists,

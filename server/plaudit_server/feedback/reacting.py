@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import Create, Purge
+from plaudit_server.feedback.commands import Purge
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.held import live
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement
 from plaudit_server.feedback.reactions import (

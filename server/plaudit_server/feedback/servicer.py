@@ -44,8 +44,9 @@ from plaudit_server.feedback.answers import (
     tombstone,
     watch_response,
 )
-from plaudit_server.feedback.commands import Create, Purge, Purged, Replace
+from plaudit_server.feedback.commands import Purge, Purged, Replace
 from plaudit_server.feedback.counted import Tally, counters_of
+from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.errors import FeedbackNotFound, WatcherTooSlow
 from plaudit_server.feedback.judging import Judge, NoJudge, Subject
 from plaudit_server.feedback.purging import Progress, Purging

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from plaudit_server.auth.permission import Right, own_only
 from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violation
-from plaudit_server.feedback.commands import Create, Replace, anyone
+from plaudit_server.feedback.commands import Replace
+from plaudit_server.feedback.creating import Create, anyone
 from plaudit_server.feedback.importing import Existing, Import
 from plaudit_server.feedback.judging import Judge, Judgement, Stale, Subject, subject_of
 from plaudit_server.feedback.records import Record, Row

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
-from plaudit_server.feedback.commands import ID_BYTES, Create, Purge, Purged, Replace, bytes_of
+from plaudit_server.feedback.commands import ID_BYTES, Purge, Purged, Replace
+from plaudit_server.feedback.creating import Create, bytes_of
 from plaudit_server.feedback.held import live, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale
 from plaudit_server.feedback.records import Record, Row, content_of
