@@ -114,7 +114,8 @@ class Cluster:
         user = system_user()
         self._prefix = [] if user is None else as_user(user)
         self._is_kept = home is not None
-        self._home = home or Path(tempfile.mkdtemp(prefix="plaudit-postgres-"))
+        # The server goes to another directory: a path from here would lead elsewhere there.
+        self._home = home.absolute() if home else Path(tempfile.mkdtemp(prefix="plaudit-postgres-"))
         self._home.mkdir(parents=True, exist_ok=True)
         if user is not None:
             shutil.chown(self._home, user)
