@@ -11,7 +11,7 @@ import pytest
 from tests.faults.crash import campaign
 from tests.service.process import ServerProcess
 
-KILLS = int(os.environ.get("PLAUDIT_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("PLAUDIT_TEST_KILLS", "6"))
 SEED = int(os.environ.get("PLAUDIT_TEST_SEED", "1"))
 
 
