@@ -4,41 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from plaudit_server.errors import DomainError, InvalidFields
-from plaudit_server.feedback.errors import (
-    BatchRejected,
-    FeedbackExists,
-)
+from plaudit_server.feedback.errors import BatchRejected, FeedbackExists
 from plaudit_server.feedback.held import Held, again, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
 from plaudit_server.feedback.places import Places
-from plaudit_server.feedback.records import (
-    FEEDBACK,
-    ChangeKind,
-    Record,
-    Row,
-    content_of,
-    seal,
-)
+from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
 from plaudit_server.store.base import Command, Insert, Steps
 from plaudit_server.store.counters import DAY
 from plaudit_server.store.ledger import Ledger
 from plaudit_server.store.work import SERVER, Work
 
-_CREATED: Final = int(ChangeKind.CREATED)
+T_co = TypeVar("T_co", covariant=True)
 
+_CREATED: Final = int(ChangeKind.CREATED)
 _ROW_TYPE: Final = FEEDBACK.place("feedback_type")
 _CREATED_AT: Final = FEEDBACK.place("created_at")
 
 
-def bytes_of(records: Sequence[Record]) -> int:
-    """The bytes of records, as they count in the line of commands."""
-    size = 0
-    for record in records:  # no generator: this is asked for every create
-        size += len(record.body) + len(record.payload)
-    return size
+class OfRecords(Command[T_co]):
+    """What commands that store given records have in common."""
+
+    __slots__ = ()
+
+    records: Sequence[Record]
+
+    @property
+    def rows(self) -> int:
+        """A row for each record."""
+        return len(self.records)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the records."""
+        size = 0
+        for record in self.records:  # no generator: this is asked for every create
+            size += len(record.body) + len(record.payload)
+        return size
 
 
 def anyone() -> str | None:
@@ -47,7 +51,7 @@ def anyone() -> str | None:
 
 
 @dataclass(slots=True)
-class Create(Command[list[Row | DomainError]]):
+class Create(OfRecords[list[Row | DomainError]]):
     """Store records of one project, in order. Outcome: a list of Row or DomainError, one a record.
 
     With `atomic`, any refusal stores nothing and the outcome is BatchRejected, or InvalidFields where no more than that
@@ -68,16 +72,6 @@ class Create(Command[list[Row | DomainError]]):
     owner: Callable[[], str | None] = anyone
     judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
-
-    @property
-    def rows(self) -> int:
-        """A row for each record."""
-        return len(self.records)
-
-    @property
-    def size(self) -> int:
-        """The bytes of the records."""
-        return bytes_of(self.records)
 
     def stored(self, outcome: Any) -> int:
         """The records that have a row."""
@@ -101,12 +95,12 @@ class Create(Command[list[Row | DomainError]]):
             _decide(ledger, create, held, rows) for create in commands
         ]
         if rows:
-            count_created(ledger, rows)
+            _count_created(ledger, rows)
             yield Insert(FEEDBACK, rows)
         return outcomes
 
 
-def count_created(ledger: Ledger, rows: Sequence[tuple[Any, ...]]) -> None:
+def _count_created(ledger: Ledger, rows: Sequence[tuple[Any, ...]]) -> None:
     """Count new rows, which are in the order of their times."""
     last, rest = rows[-1], 0
     if len(rows) > 1 and rows[0][_CREATED_AT] // DAY == last[_CREATED_AT] // DAY:

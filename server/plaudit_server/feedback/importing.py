@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.aliases import targets
-from plaudit_server.feedback.creating import Create, bytes_of
+from plaudit_server.feedback.creating import Create, OfRecords
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, FeedbackPurged, UnderHold
 from plaudit_server.feedback.held import Held, again, look_up, taken
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
 from plaudit_server.feedback.places import Places, Stored, content_in, owner_of, row_of
 from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
-from plaudit_server.store.base import Command, Statement, Steps
+from plaudit_server.store.base import Statement, Steps
 from plaudit_server.store.ledger import Flag, Ledger
 from plaudit_server.store.prepared import Traits
 from plaudit_server.store.work import SERVER, Work
@@ -61,11 +61,11 @@ class ImportStatements:
 
     def __init__(self, traits: Traits) -> None:
         columns = ", ".join(f"f.{column}" for column in FEEDBACK.columns)
-        self.rows = traits.sql(f"SELECT {columns} FROM feedback AS f WHERE f.project = ? AND f.id {{in}}")
+        self.rows = traits.asking + traits.asked("feedback", columns)
 
 
 @dataclass(frozen=True, slots=True)
-class Import(Command[list[Imported | DomainError]]):
+class Import(OfRecords[list[Imported | DomainError]]):
     """Store records with their own created_at, updated_at, version and author. Outcome: one Imported or error a record.
 
     The project's clock does not move. Of a record whose id is there, `existing` decides: REFUSE takes what agrees with
@@ -81,16 +81,6 @@ class Import(Command[list[Imported | DomainError]]):
     existing: Existing = Existing.REFUSE
     judgement: Judgement = NOTHING_SAID
     work: Work = field(default=SERVER, compare=False)
-
-    @property
-    def rows(self) -> int:
-        """A row for each record."""
-        return len(self.records)
-
-    @property
-    def size(self) -> int:
-        """The bytes of the records."""
-        return bytes_of(self.records)
 
     def stored(self, outcome: Any) -> int:
         """The records that are there now, in whatever content."""
@@ -144,7 +134,7 @@ class _Deciding:
         alive |= set(self._names.values())
         if alive:
             bound = ledger.sql.traits.bind_list(sorted(alive))
-            rows = yield Statement(ledger.sql.of(ImportStatements).rows, (project, bound))
+            rows = yield Statement(ledger.sql.of(ImportStatements).rows, (bound, project))
             self._rows = {row[_ID]: tuple(row) for row in rows}
         self._gone |= {name for name, id in self._names.items() if id not in self._rows}
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from plaudit._contract.jsontext import same_content
 from plaudit_server.errors import DomainError
 from plaudit_server.feedback.commands import ID_BYTES, Purge, Purged, Replace
-from plaudit_server.feedback.creating import Create, bytes_of
+from plaudit_server.feedback.creating import Create, OfRecords
 from plaudit_server.feedback.held import live, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale
 from plaudit_server.feedback.records import Record, Row, content_of
@@ -24,7 +24,7 @@ VERSIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Submit(Command[Row]):
+class Submit(OfRecords[Row]):
     """Store a record under the first of the slots that was not purged, or replace what is there.
 
     `records` are the same record under each id that it may have, in their order. Outcome: Row, TokenUsedUp, or
@@ -40,9 +40,9 @@ class Submit(Command[Row]):
     work: Work = field(default=SERVER, compare=False)
 
     @property
-    def size(self) -> int:
-        """The bytes of the record, under each of its ids."""
-        return bytes_of(self.records)
+    def rows(self) -> int:
+        """One, under whichever of its ids."""
+        return 1
 
     def stored(self, outcome: Any) -> int:
         """One, if it is stored, now or before."""
