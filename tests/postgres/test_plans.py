@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from plaudit_server.feedback.batches import SelectBatch
+from plaudit_server.feedback.commands import Purge
 from plaudit_server.feedback.held import look_up
 from plaudit_server.feedback.reads import Get, Select, SelectChanges, SelectRefs
 from plaudit_server.feedback.records import FEEDBACK
@@ -179,6 +180,9 @@ def test_the_ids_of_a_batch_are_looked_up_by_their_keys_however_many(filled: Dat
     found = [(node["Relation Name"], node.get("Index Name")) for node in plan if "Relation Name" in node]
     # The third table is empty, and read as a whole.
     assert found[:2] == [("feedback", "feedback_pkey"), ("feedback_history", "feedback_history_pkey")]
+    assert max(node["Actual Rows"] for node in plan) <= len(ids)
+    plan = plan_of(filled, Purge(PROJECT, "someone", ids).steps(Ledger(statements, PROJECT, 0)))
+    assert [node["Index Name"] for node in plan if "Index Name" in node] == ["feedback_pkey"]
     assert max(node["Actual Rows"] for node in plan) <= len(ids)
 
 

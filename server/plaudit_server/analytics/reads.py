@@ -234,12 +234,12 @@ def _summarize(sql: Prepared, question: SummaryQuestion) -> Steps[Summarized]:
 
 def _records(sql: Prepared, project: str, ids: Sequence[str]) -> Steps[dict[str, Row]]:
     """Records by their ids: the first ones, as long as their bytes are fewer than fit an answer."""
-    text = sql.traits.sql("select f.head, {payload:f}, f.id from feedback as f where f.project = ? and f.id {in}")
+    text = sql.traits.asking + sql.traits.asked("feedback", "f.head, {payload:f}, f.id")
     found: dict[str, Row] = {}
     left = BYTES
     for start in range(0, len(ids), _RECORDS):
         wanted = ids[start : start + _RECORDS]
-        rows = yield Statement(text, (project, sql.traits.bind_list(wanted)), _BYTES)
+        rows = yield Statement(text, (sql.traits.bind_list(wanted), project), _BYTES)
         by_id = {id: Row(bytes(head), bytes(payload)) for head, payload, id in rows}
         for id in wanted:
             row = by_id.get(id)

@@ -24,14 +24,14 @@ class AliasStatements:
     """The fixed statements about other names."""
 
     def __init__(self, traits: Traits) -> None:
-        self.targets = traits.sql("SELECT id, target FROM feedback_alias WHERE project = ? AND id {in}")
+        self.targets = traits.asking + traits.asked("feedback_alias", "f.id, f.target")
 
 
 def targets(sql: Prepared, project: str, ids: Sequence[str]) -> Steps[dict[str, str]]:
     """The ids of the records of which some ids are other names, by those."""
     if not ids:
         return {}
-    rows = yield Statement(sql.of(AliasStatements).targets, (project, sql.traits.bind_list(ids)))
+    rows = yield Statement(sql.of(AliasStatements).targets, (sql.traits.bind_list(ids), project))
     return dict(rows)
 
 

@@ -65,9 +65,8 @@ class WriteStatements:
         )
         self.purge_live = sql("DELETE FROM feedback WHERE project = ? AND id {in}")
         self.purge_history = sql("DELETE FROM feedback_history WHERE project = ? AND id {in}")
-        self.purgeable = sql(
-            f"SELECT f.id, f.ref, f.feedback_type, {OWNER}, f.created_at, f.revision FROM feedback AS f"
-            " WHERE f.project = ? AND f.id {in}"
+        self.purgeable = traits.asking + traits.asked(
+            "feedback", f"f.id, f.ref, f.feedback_type, {OWNER}, f.created_at, f.revision"
         )
 
 
@@ -195,7 +194,7 @@ class Purge(Command[Purged]):
     def steps(self, ledger: Ledger) -> Steps[Purged | DomainError]:
         """Remove what is still there and still matches, and leave a tombstone for each record."""
         bind_list = ledger.sql.traits.bind_list
-        found = yield Statement(ledger.sql.of(WriteStatements).purgeable, (self.project, bind_list(self.ids)))
+        found = yield Statement(ledger.sql.of(WriteStatements).purgeable, (bind_list(self.ids), self.project))
         found += yield from self._by_other_names(ledger, {row[0] for row in found})
         if self.filter is not None:
             found = yield from self._still_matching(ledger, found)
@@ -227,7 +226,7 @@ class Purge(Command[Purged]):
         if not named:
             return []
         bound = ledger.sql.traits.bind_list(sorted(named))
-        return (yield Statement(ledger.sql.of(WriteStatements).purgeable, (self.project, bound)))
+        return (yield Statement(ledger.sql.of(WriteStatements).purgeable, (bound, self.project)))
 
     def _still_matching(self, ledger: Ledger, found: list[Any]) -> Steps[list[Any]]:
         """What was found, without records that were replaced since then and no longer match."""

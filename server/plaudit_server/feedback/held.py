@@ -47,7 +47,7 @@ class HeldStatements:
             f"SELECT a.id, f.payload, {content} FROM feedback_alias AS a JOIN feedback_history AS f"
             " ON f.project = ? AND f.id = a.target AND f.version = a.version WHERE a.project = ? AND a.id {in}"
         )
-        self.aliases = traits.sql("SELECT id, target, version FROM feedback_alias WHERE project = ? AND id {in}")
+        self.aliases = traits.asking + traits.asked("feedback_alias", "f.id, f.target, f.version")
 
 
 class HeldTogether:
@@ -107,7 +107,6 @@ def taken(ledger: Ledger, ids: Sequence[str]) -> Steps[list[Any]]:
     """
     statements, project = ledger.sql.of(HeldStatements), ledger.project
     has_gone = ledger.flags & Flag.GONE
-    ids = list(dict.fromkeys(ids))
     params = ledger.sql.traits.bind_list(ids), project, project, project
     asked = Statement(statements.taken_or_gone, (*params, project)) if has_gone else Statement(statements.taken, params)
     if ledger.together:
@@ -154,7 +153,7 @@ def _look_up_names(ledger: Ledger, names: Sequence[str]) -> Steps[dict[str, Held
     statements, project, bind_list = ledger.sql.of(HeldStatements), ledger.project, ledger.sql.traits.bind_list
     held: dict[str, Held | None] = dict.fromkeys(names)
     bound = bind_list(names)
-    aliases = yield Statement(statements.aliases, (project, bound))
+    aliases = yield Statement(statements.aliases, (bound, project))
     found = yield from live(ledger, list({target for _, target, _ in aliases}))
     by_id = {now.id: now for now in found}
     older = {}

@@ -130,7 +130,7 @@ class Retain(Removal):
         """Remove what is still there and still due, and keep the ids."""
         # As for a purge: were all its columns in one index, SQLite would read that index through, and no id by its key.
         there = ledger.sql.of(WriteStatements).purgeable
-        rows = yield Statement(there, (self.project, ledger.sql.traits.bind_list(self.ids)))
+        rows = yield Statement(there, (ledger.sql.traits.bind_list(self.ids), self.project))
         found = [(id, type, at) for id, _, type, _, at, _ in rows]
         due = [(id, type, at) for id, type, at in found if self.feedback_type in (type, None) and at < self.before]
         ids = sorted(id for id, _, _ in due)

@@ -24,7 +24,8 @@ class Traits:
     list_table: str
     """A table with the texts of such a list in its column `ref`, to be given a name."""
     by_key: str
-    """The rows of `{table}`, as `f`, of a project (`?`) whose ids are in the column `ref` of a table named `asked`."""
+    """The rows of `{table}`, as `f`, of a project (`?`) whose ids are in the column `ref` of a table named `asked`;
+    each once, however often its id is there."""
     text_bytes: str
     """The text column `{}` as bytes."""
     uuid_bytes: str

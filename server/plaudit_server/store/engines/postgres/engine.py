@@ -75,7 +75,8 @@ def traits(fold_collation: str, *, on_citus: bool = False) -> Traits:
         bind_list=list,
         # OFFSET keeps it from becoming a join or a condition, which are planned as a scan of the whole project for as
         # long as the table was not analysed since it grew, and for a long list also afterwards.
-        by_key="SELECT {columns} FROM asked CROSS JOIN LATERAL (SELECT * FROM {table} AS f"
+        by_key="SELECT {columns} FROM (SELECT DISTINCT ref FROM asked) AS asked"
+        " CROSS JOIN LATERAL (SELECT * FROM {table} AS f"
         " WHERE f.project = ? AND f.id = asked.ref{condition} OFFSET 0) AS f",
         text_bytes="convert_to({}, 'UTF8')",
         uuid_bytes="uuid_send({}::uuid)",
