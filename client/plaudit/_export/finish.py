@@ -6,8 +6,9 @@ A library that writes Parquet takes as much memory as gRPC: one process after th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 from plaudit._export.pages import Page, pieces, settled, write_parquet
@@ -32,34 +33,26 @@ def finish(place: Place, *, manifest: bool = True) -> Exported:
     left = Left(**json.loads(place.state.read_text("utf-8"))["left"])
     columns = [Column(*each) for each in left.columns]
     with place.part.open("rb") as part, place.changed.open("rb") as changed, place.writing() as out:
-        rows = write_parquet(out, columns, settled(map(Page.of_piece, pieces(part)), _Changed(changed)))
+        pages = settled(map(Page.of_piece, pieces(part)), _places(changed), partial(_page_at, changed))
+        rows = write_parquet(out, columns, pages)
     done = Exported.of_file(place, left.revision, rows, **left.asked)
     place.deliver(done.manifest() if manifest else None)
     place.clear()
     return done
 
 
-class _Changed(Mapping[str, Page | None]):
-    """What became of records while they were read, by id; of a file with a piece for each, which is read again."""
+def _places(file: IO[bytes]) -> dict[str, int]:
+    """Where in a file of a piece for each record that of each id is."""
+    places = {}
+    place = 0
+    for piece in pieces(file):
+        places[Page.of_piece(piece).column("id")[0]] = place
+        place += len(piece)
+    return places
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._places: dict[str, int] = {}
-        place = 0
-        for piece in pieces(file):
-            self._places[Page.of_piece(piece).column("id")[0]] = place
-            place += len(piece)
 
-    def __contains__(self, id: object) -> bool:
-        return id in self._places
-
-    def __getitem__(self, id: str) -> Page | None:
-        self._file.seek(self._places[id])
-        page = Page.of_piece(next(pieces(self._file)))
-        return page if page.rows else None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+def _page_at(file: IO[bytes], place: int) -> Page | None:
+    """The page of a record, read when it is asked for; None of one that is not there any more."""
+    file.seek(place)
+    page = Page.of_piece(next(pieces(file)))
+    return page if page.rows else None

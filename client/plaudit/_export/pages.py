@@ -6,15 +6,17 @@ So the file can be written by a process that holds nothing but the library for i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from plaudit._frames.arrow import imported, schema_of, table
 from plaudit._frames.kinds import Column
 
 if TYPE_CHECKING:
     import pyarrow
+
+T = TypeVar("T")
 
 _ROW_GROUP: Final = 50_000
 _ROW_GROUP_BYTES: Final = 4 * 1024 * 1024
@@ -84,37 +86,36 @@ def pieces(file: IO[bytes]) -> Iterator[bytes]:
         yield head + body
 
 
-Now = Mapping[str, Page | None]
-"""What became of records by id: a page of one row, made when it is asked for, or None for one that is not in the file
-any more."""
+def settled(pages: Iterable[Page], changed: Mapping[str, T], page_of: Callable[[T], Page | None]) -> Iterator[Page]:
+    """Pages with their records as they are after what changed, then those that were new, by time of creation and id.
 
-
-def settled(pages: Iterable[Page], now: Now) -> Iterator[Page]:
-    """Pages with their records as they are after what changed, then those that were new, by time of creation and id."""
-    if not now:
+    `changed` has by id what changed while the pages were read, and `page_of` makes a page of it; None of a record that
+    is not in the file any more.
+    """
+    if not changed:
         yield from pages
         return
     seen = set()
     for page in pages:
         ids = page.column("id")
         begin = 0
-        if any(map(now.__contains__, ids)):
+        if any(map(changed.__contains__, ids)):
             for place, id in enumerate(ids):
-                if id in now:
+                if id in changed:
                     seen.add(id)
                     yield page.only(range(begin, place))
-                    changed = now[id]
-                    if changed is not None:
-                        yield changed
+                    made = page_of(changed[id])
+                    if made is not None:
+                        yield made
                     begin = place + 1
         yield page.only(range(begin, page.rows)) if begin else page
     places = []
-    for id in now:
-        made = None if id in seen else now[id]
+    for id in changed:
+        made = None if id in seen else page_of(changed[id])
         if made is not None:
             places.append((made.column("created_at")[0], id))
     for _, id in sorted(places):
-        made = now[id]
+        made = page_of(changed[id])
         if made is not None:
             yield made
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from plaudit import v1
+from plaudit._core.changes import Tombstone
 from plaudit._core.model import Feedback
 from plaudit._core.paths import found_at, segments
 from plaudit._export.forms import Form
@@ -59,15 +60,18 @@ class Parquet(Form):
 
     def write(self, part: IO[bytes], changed: Redo, out: IO[bytes]) -> int:
         """Write the file."""
-        now = _Pages(changed, self._page)
-        return write_parquet(out, self.columns, settled(map(Page.of_piece, self.pieces(part)), now))
+        pages = map(Page.of_piece, self.pieces(part))
+        return write_parquet(out, self.columns, settled(pages, changed, self._page_of))
 
     def keep(self, changed: Redo, path: Path) -> None:
         """Write what changed to a file, for a process of its own that writes the table; see `finish`."""
         with path.open("wb") as file:
             for id, now in changed.items():
-                page = self._page([now._message]) if isinstance(now, Feedback) else Page(0, {"id": [id]})
-                file.write(page.piece())
+                file.write((self._page_of(now) or Page(0, {"id": [id]})).piece())
+
+    def _page_of(self, now: Feedback | Tombstone | None) -> Page | None:
+        """The page of what became of a record; None of one that is not in the file any more."""
+        return self._page([now._message]) if isinstance(now, Feedback) else None
 
     def _page(self, messages: Sequence[v1.Feedback]) -> Page:
         values = dict(record_values(messages))
@@ -81,27 +85,6 @@ class Parquet(Form):
             records = [Feedback(message) for message in messages]
             values |= {each.column.name: [each.value(record) for record in records] for each in self._extracted}
         return Page.of_values(len(messages), values)
-
-
-class _Pages(Mapping[str, Page | None]):
-    """What became of records by id, as pages."""
-
-    def __init__(self, changed: Redo, made: Callable[[Sequence[v1.Feedback]], Page]) -> None:
-        self._changed = changed
-        self._made = made
-
-    def __contains__(self, id: object) -> bool:
-        return id in self._changed
-
-    def __getitem__(self, id: str) -> Page | None:
-        now = self._changed[id]
-        return self._made([now._message]) if isinstance(now, Feedback) else None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._changed)
-
-    def __len__(self) -> int:
-        return len(self._changed)
 
 
 class _Extracted:
