@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from google.protobuf.json_format import ParseDict
 
 from plaudit.v1 import Definition as Message
 from plaudit_server.definitions import enforcement, rules
-from plaudit_server.definitions.enforcement import REQUEST_COST, Examination, Finding, TooExpensive
+from plaudit_server.definitions.enforcement import REQUEST_COST, Examination, Finding, TooExpensive, cost_of
 from plaudit_server.definitions.records import Defined, ProjectDefinitions, Version
 from plaudit_server.definitions.trial import Trial
 from plaudit_server.definitions.uniqueness import key_of, unique_of
@@ -49,10 +48,6 @@ def test_a_subject_from_another_process_is_decoded_when_it_is_asked_for() -> Non
     assert not came.is_decoded
     assert came.decoded() == sent
     assert sent.decoded() is sent
-
-
-def cost_of(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> int:
-    return sum(enforcement.costs_of(definitions, subjects))
 
 
 def finding(definitions: ProjectDefinitions, record: Subject) -> Finding | None:

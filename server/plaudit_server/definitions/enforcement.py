@@ -47,17 +47,20 @@ class TooExpensive(Exception):
         self.limit = limit
 
 
-def costs_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> list[int]:
-    """An upper bound of what checking each record costs, roughly in nanoseconds."""
-    costs = []
+def cost_of(definitions: ProjectDefinitions, subjects: Iterable[Subject]) -> int:
+    """An upper bound of what checking records costs, roughly in nanoseconds."""
+    cost = 0
     for subject in subjects:
         defined = definitions.of(subject.record.feedback_type)
-        judge = None if defined is None else defined.plain or _judging(defined, subject)
-        costs.append(0 if judge is None else _cost(judge, subject))
-    return costs
+        judge = None if defined is None else _judging(defined, subject)
+        cost += 0 if judge is None else _cost(judge, subject)
+    return cost
 
 
 def _judging(defined: Defined, subject: Subject) -> Definition | None:
+    """The definition by which a record is judged; None where its annotation_ref is named by none."""
+    if defined.plain is not None:
+        return defined.plain
     version = defined.judge(subject.record.annotation_ref)
     return None if version is None else version.definition
 
@@ -121,7 +124,7 @@ class Examination:
             return False
         cost = 0
         for subject, _, defined in self._left:
-            judge = defined.plain or _judging(defined, subject)
+            judge = _judging(defined, subject)
             if judge is not None:
                 cost += _cost(judge, subject)
                 if defined.plain is not None and isinstance(judge.rule, JsonSchema):  # and then it is a bad one
@@ -138,7 +141,7 @@ class Examination:
         found: list[Finding | None] = [None] * len(self._subjects)
         cost = self._most
         if cost > REQUEST_COST - _EXPLAINING_COST:
-            cost = sum(costs_of(self._definitions, self._subjects))
+            cost = cost_of(self._definitions, self._subjects)
             if cost > REQUEST_COST:
                 raise TooExpensive(cost, REQUEST_COST)
             self._most = cost
