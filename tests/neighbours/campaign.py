@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from tests.neighbours.budget import Budget, Compared, Observed, broken, closest,
 from tests.neighbours.caller import caller
 from tests.neighbours.catalogue import DEADLINE_SECONDS, Case
 from tests.neighbours.stores import Store
-from tests.service.process import ServerProcess
+from tests.service.process import HTTP, ServerProcess
 
 Times = dict[str, list[float]]
 
@@ -35,8 +34,6 @@ _LONGEST_STOP_SECONDS = 20.0
 _LONGEST_AFTER_SECONDS = 10.0
 _WINDOW_SECONDS = 0.2
 _IDLE_SHARE = 0.3
-_LOG_SECONDS = 10.0
-_HTTP_LISTEN = re.compile(r"http\.listen on ([\w.:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +99,6 @@ class Sinks:
         return self.http if case.attack.http else self.grpc
 
 
-def _http_address(server: ServerProcess) -> str:
-    """Where the HTTP port listens, as the server's log says."""
-    until = time.monotonic() + _LOG_SECONDS
-    while time.monotonic() < until:
-        for line in server.log:
-            if found := _HTTP_LISTEN.search(line):
-                return found[1]
-        time.sleep(0.02)
-    raise RuntimeError("the server's log has no address of the HTTP port")
-
-
 @contextmanager
 def running(store: Store, *flags: str) -> Iterator[ServerProcess]:
     """A server that does not outlive this, whatever happens."""
@@ -168,7 +154,7 @@ def measure(
         with honest.acting():
             time.sleep(_WARM_UP_SECONDS)
         for figures in found:
-            told = orders(figures.case, store, _http_address(server) if figures.case.attack.http else server.target)
+            told = orders(figures.case, store, server.logged(HTTP) if figures.case.attack.http else server.target)
             with told.process(sinks.of(figures.case)) as beside, told.process(told.target) as attackers:
                 place = _Place(figures, store, server, beside, attackers, honest)
                 _repeat(place, rounds, budget, best=best)

@@ -78,6 +78,7 @@ class ServerProcess:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
             raise
         finally:
             if self.process.stderr is not None and self.process.poll() is not None:

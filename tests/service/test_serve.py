@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -175,8 +176,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals)
         request = CreateFeedbackRequest(project="acme/chat", feedback=Feedback(ref=REF, feedback_type="custom"))
         FeedbackServiceStub(channel).CreateFeedback(request)
     process.process.send_signal(number)
-    while "stopping" not in "".join(process.log):
-        assert process.process.poll() is None
+    process.logged(re.compile("(stopping)"))
     assert process.stop(number) == 128 + number
     with server_process(store) as restarted, grpc.insecure_channel(restarted.target) as channel:
         assert FeedbackServiceStub(channel).CountFeedback(CountFeedbackRequest(project="acme/chat")).count == 1
