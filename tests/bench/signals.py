@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import statistics
 import sys
 import tempfile
@@ -30,7 +29,6 @@ from tests.service.test_tracing import collector
 ROUNDS = 30
 CALLS = 800
 IN_FLIGHT = 16
-ADMIN = re.compile(r"admin\.listen on ([^\s\"]+)")
 BARE = (sys.executable, "-m", "tests.bench.signals")
 
 
@@ -79,7 +77,7 @@ def main() -> None:
             server = ServerProcess(folder / f"{name}.db", "127.0.0.1:0", *flags, command=command)
             stack.callback(server.stop)
             servers[name] = server
-        metrics = f"http://{servers['scraped'].logged(ADMIN)}/metrics"
+        metrics = f"http://{servers['scraped'].address('admin.listen')}/metrics"
         used: dict[str, list[float]] = {name: [] for name in ways}
         names = list(ways)
         for turn in range(ROUNDS + 1):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,6 @@ from tests.faults import long_watch
 from tests.service.process import web_process
 
 SECONDS = float(os.environ.get("PLAUDIT_TEST_WATCH_SECONDS", "0"))
-ADMIN = re.compile(r"admin\.listen on ([^\s\"]+)")
 GROWTH_MEBIBYTES = 64
 
 
@@ -37,7 +35,7 @@ def test_a_cut_link_ends_its_watches(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_long_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with web_process(tmp_path / "plaudit.db", "--admin-listen", "127.0.0.1:0") as (server, http):
         before = victim.mebibytes(server.process.pid)
-        results = asyncio.run(long_watch.run(server.target, http, server.logged(ADMIN), SECONDS))
+        results = asyncio.run(long_watch.run(server.target, http, server.address("admin.listen"), SECONDS))
         growth = victim.mebibytes(server.process.pid) - before
         victim.assert_well(server)
     assert results.seen == results.written * long_watch.WATCHES

@@ -21,7 +21,7 @@ from tests.neighbours.budget import Budget, Compared, Observed, broken, closest,
 from tests.neighbours.caller import caller
 from tests.neighbours.catalogue import DEADLINE_SECONDS, Case
 from tests.neighbours.stores import Store
-from tests.service.process import HTTP, ServerProcess
+from tests.service.process import ServerProcess
 
 Times = dict[str, list[float]]
 
@@ -154,7 +154,8 @@ def measure(
         with honest.acting():
             time.sleep(_WARM_UP_SECONDS)
         for figures in found:
-            told = orders(figures.case, store, server.logged(HTTP) if figures.case.attack.http else server.target)
+            target = server.address("http.listen") if figures.case.attack.http else server.target
+            told = orders(figures.case, store, target)
             with told.process(sinks.of(figures.case)) as beside, told.process(told.target) as attackers:
                 place = _Place(figures, store, server, beside, attackers, honest)
                 _repeat(place, rounds, budget, best=best)

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 READY = re.compile(r"ready on (\S+?)[,\s]")
-HTTP = re.compile(r"http\.listen on ([^\s\"]+)")
 _START_SECONDS = 30.0
 
 
@@ -70,6 +69,10 @@ class ServerProcess:
             time.sleep(0.01)
         return found[1]
 
+    def address(self, key: str) -> str:
+        """Where the port of a setting listens, such as `http.listen`."""
+        return self.logged(re.compile(rf"{re.escape(key)} on ([^\s\"]+)"))
+
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Send a signal, wait at most `timeout` seconds, and return the exit code."""
         if self.process.poll() is None:
@@ -105,4 +108,4 @@ def web_process(
 ) -> Iterator[tuple[ServerProcess, str]]:
     """A server process that has an HTTP port, too; and that port's address."""
     with server_process(store, "127.0.0.1:0", "--http-listen", "127.0.0.1:0", *flags, env=env) as process:
-        yield process, process.logged(HTTP)
+        yield process, process.address("http.listen")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
 import time
@@ -119,10 +118,7 @@ def test_the_ports_answer_while_the_server_drains(tmp_path: Path) -> None:
         "--admin-grpc-listen=127.0.0.1:0",
     )
     try:
-        addresses = {
-            key: process.logged(re.compile(rf"{re.escape(key)} on (127\.0\.0\.1:\d+)"))
-            for key in ("admin.listen", "admin.grpc_listen")
-        }
+        addresses = {key: process.address(key) for key in ("admin.listen", "admin.grpc_listen")}
         assert page(addresses["admin.listen"], "/readyz").status == 200
         process.process.send_signal(signal.SIGTERM)
         eventually(lambda: page(addresses["admin.listen"], "/readyz") == (503, "draining\n"))

@@ -177,6 +177,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals)
         FeedbackServiceStub(channel).CreateFeedback(request)
     process.process.send_signal(number)
     process.logged(re.compile("(stopping)"))
+    assert process.process.poll() is None
     assert process.stop(number) == 128 + number
     with server_process(store) as restarted, grpc.insecure_channel(restarted.target) as channel:
         assert FeedbackServiceStub(channel).CountFeedback(CountFeedbackRequest(project="acme/chat")).count == 1

@@ -115,7 +115,7 @@ def settled(pages: Iterable[Page], changed: Mapping[str, T], page_of: Callable[[
         if made is not None:
             places.append((made.column("created_at")[0], id))
     for _, id in sorted(places):
-        made = page_of(changed[id])
+        made = page_of(changed[id])  # again: the pages of many new records would take much memory if they were kept
         if made is not None:
             yield made
 
