@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
 
 import grpc
 import pytest
@@ -16,6 +20,22 @@ from plaudit_server.testing import RunningServer
 # they start, are about programs in the foreground.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _one_at_a_time(parse: Callable[..., Any]) -> Callable[..., Any]:
+    lock = threading.RLock()
+
+    @wraps(parse)
+    def parsed(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return parse(*args, **kwargs)
+
+    return parsed
+
+
+# pytest parses each module of plaudit that is imported, also by the threads of servers. CPython 3.11 counts the depth
+# of what it parses for all threads together, and fails at times with a SystemError when two parse at the same time.
+ast.parse = _one_at_a_time(ast.parse)
 
 
 @pytest.fixture(scope="module")
