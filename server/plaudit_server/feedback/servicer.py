@@ -68,9 +68,11 @@ from plaudit_server.store.base import accepted
 # Below the 4 MiB that a client of any language takes by default, with room for a token of long sort keys.
 _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
-# What a repeated field adds to a message: its tag and length.
-# More take longer than a millisecond, in turn with other large answers.
+# More take longer than a millisecond, in turn with other large answers. Others go on after each so many of them, and
+# the turn is charged what the database and the loop take for one: with what the loop takes alone, 16 callers had
+# three fifths of a processor (docs/attacks.md).
 _FEW_REFS: Final = 100
+_SECONDS_PER_REF: Final = 2e-5
 
 # What a page takes of processors, in reading, sending and the kernel; larger ones have a turn.
 _SECONDS_PER_BYTE: Final = 1e-8
@@ -288,10 +290,10 @@ class FeedbackService:
         read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
         found = await self._store.read(read, work)
         if len(found) > _FEW_REFS:
-            async with self._checks.in_turn(call):
-                shown = _refs(found[:size])
+            async with self._checks.in_turn(call, len(found) * _SECONDS_PER_REF):
+                shown = await _refs(found[:size])
         else:
-            shown = _refs(found[:size])
+            shown = await _refs(found[:size])
         rest = ListRefsResponse()
         if len(found) > len(shown):
             last = found[len(shown) - 1]
@@ -431,14 +433,16 @@ class FeedbackService:
         )
 
 
-def _refs(found: Sequence[RefCount]) -> list[bytes]:
+async def _refs(found: Sequence[RefCount]) -> list[bytes]:
     """As many of them as an answer holds, each as an element of it."""
     elements: list[bytes] = []
     room = _PAGE_BYTES
-    for ref in found:
+    for number, ref in enumerate(found, 1):
         shown = element(summary(ref).SerializeToString())
         room -= len(shown)
         if room < 0:
             break
         elements.append(shown)
+        if number % _FEW_REFS == 0:
+            await asyncio.sleep(0)
     return elements

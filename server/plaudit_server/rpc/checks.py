@@ -243,9 +243,9 @@ class Checks:
             raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)  # no time is left to write it
         return checked
 
-    def in_turn(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """A turn on the loop, for the part of a read that takes long and does not wait. Raises QuotaExceeded."""
-        return self._loop.place(_principal(call), self._limits.read_seconds)
+    def in_turn(self, call: Call, seconds: float) -> AbstractAsyncContextManager[None]:
+        """A turn on the loop to make the answer of a read, all of which takes about `seconds`. Raises QuotaExceeded."""
+        return self._loop.place(_principal(call), self._limits.read_seconds, seconds)
 
     def opening(self, call: Call) -> AbstractAsyncContextManager[None]:
         """A turn to open a watch, which takes some milliseconds of the interpreter, most of them in steps that are too
