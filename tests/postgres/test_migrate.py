@@ -22,6 +22,7 @@ from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.migrate import Migration, migrations
 from tests.postgres.citus import STAND_IN
 from tests.postgres.cluster import Cluster, Database, version
+from tests.store import test_place_migration as places
 from tests.store.factory import PROJECT
 from tests.store.test_owner_migration import COLUMNS as COLUMNS_OF_BEFORE
 from tests.store.test_owner_migration import EXPECTED as OWNER_OF
@@ -113,6 +114,19 @@ def test_the_first_released_schema_is_carried_forward_with_its_data(database: Da
 
     asyncio.run(after())
     assert database.execute("SELECT note FROM meta WHERE key = 'probe'") == [(None,)]
+
+
+def test_a_place_of_an_older_store_is_still_taken(database: Database) -> None:
+    asyncio.run(migrate(database.url))
+    asyncio.run(places.write(PostgresEngine(database.url), 1))
+    before = database.execute(places.ROWS)
+    database.execute("UPDATE feedback SET unique_key = right(unique_key, 32)")
+    database.execute("DELETE FROM schema_migration WHERE number >= 9")
+
+    asyncio.run(migrate(database.url))
+    asyncio.run(places.write(PostgresEngine(database.url), 11))
+
+    places.check(before, database.execute(places.ROWS))
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(database: Database, knows: Any) -> None:

@@ -248,7 +248,8 @@ def test_keys_are_those_of_records_that_are_stored() -> None:
         by = unique_of(defined({"feedback_type": "t", **UNIT, "unique": unique}), "t")
         assert by is not None
         keys += [key_of(by, one.record, "alice") for one in (record, subject({}))]
-    assert keys == [
+    assert {key[:-32] for key in keys} == {REF[:13]}
+    assert [key[-32:] for key in keys] == [
         "0388999357912b0b60f0b91b1cc4ec34",
         "0388999357912b0b60f0b91b1cc4ec34",
         "8cf26785508869591c673f7659d1c725",

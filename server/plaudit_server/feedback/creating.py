@@ -87,12 +87,16 @@ class Create(OfRecords[list[Row | DomainError]]):
         """Creates that follow each other share a look-up and an insert."""
         given = [record.id for create in commands for record in create.records if not record.new_id]
         held = (yield from look_up(ledger, given)) if given else {}
-        keys = [_keys(create) for create in commands]
-        if any(keys):
-            return (yield from _apply_in_places(ledger, commands, held, keys))
+        wanted: list[str] = []
+        keys = [_keys(create, wanted) if create.judgement.verdicts else () for create in commands]
+        if wanted:
+            places = Places(ledger)
+            yield from places.look_up(wanted)
+            if places.holders or len(set(wanted)) < len(wanted):
+                return (yield from _apply_in_places(places, commands, held, keys))
         rows: list[tuple[Any, ...]] = []
         outcomes: list[list[Row | DomainError] | DomainError] = [
-            _decide(ledger, create, held, rows) for create in commands
+            _decide(ledger, create, held, rows, of_create) for create, of_create in zip(commands, keys, strict=True)
         ]
         if rows:
             _count_created(ledger, rows)
@@ -113,9 +117,16 @@ def _count_created(ledger: Ledger, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def _decide(
-    ledger: Ledger, create: Create, held: dict[str, Held | None], rows: list[tuple[Any, ...]]
+    ledger: Ledger,
+    create: Create,
+    held: dict[str, Held | None],
+    rows: list[tuple[Any, ...]],
+    keys: Sequence[str | None],
 ) -> list[Row | DomainError] | DomainError:
-    """The result of each record; rows to write are added to `rows`, and their ids to those that are held."""
+    """The result of each record; rows to write are added to `rows`, and their ids to those that are held.
+
+    `keys` are the places that the records take, which are free; it is empty where none takes one.
+    """
     if create.judgement.number != ledger.definitions:
         return Stale(ledger.definitions)
     results: list[Row | DomainError] = []
@@ -131,7 +142,7 @@ def _decide(
                 refused[index] = verdict.refused
                 results.append(verdict.refused)
                 continue
-            result, row = _new(ledger, record, content)
+            result, row = _new(ledger, record, content, keys[index] if keys else None)
             rows.append(row)
             if not record.new_id:
                 held[record.id] = Held(record.id, content, record.payload, result)
@@ -170,23 +181,23 @@ def _again(record: Record, content: tuple[Any, ...], held: Held | None, verdict:
     return result
 
 
-def _keys(create: Create) -> Sequence[str | None]:
-    """The place that each record would take, or None; nothing where none would take one."""
-    if not create.judgement.verdicts:
-        return ()
-    keys = [
-        verdict.key(record.user_id) if verdict is not None and verdict.key is not None else None
-        for record, verdict in zip(create.records, create.judgement.verdicts, strict=True)
-    ]
-    return keys if any(keys) else ()
+def _keys(create: Create, wanted: list[str]) -> Sequence[str | None]:
+    """The place that each record would take, or None; those are added to `wanted`."""
+    keys: list[str | None] = []
+    for record, verdict in zip(create.records, create.judgement.verdicts, strict=True):
+        key = None
+        if verdict is not None and verdict.key is not None:
+            key = verdict.key(record.user_id)
+            wanted.append(key)
+        keys.append(key)
+    return keys
 
 
 def _apply_in_places(
-    ledger: Ledger, commands: Sequence[Create], held: dict[str, Held | None], keys: Sequence[Sequence[str | None]]
+    places: Places, commands: Sequence[Create], held: dict[str, Held | None], keys: Sequence[Sequence[str | None]]
 ) -> Steps[list[list[Row | DomainError] | DomainError]]:
-    """Apply creates of which some take places."""
-    places = Places(ledger)
-    yield from places.look_up([key for of_create in keys for key in of_create if key is not None])
+    """Apply creates of which some want places that are taken, or that another of them wants."""
+    ledger = places.ledger
     outcomes: list[list[Row | DomainError] | DomainError] = []
     for create, of_create in zip(commands, keys, strict=True):
         if create.judgement.number != ledger.definitions:
@@ -194,6 +205,10 @@ def _apply_in_places(
             continue
         if not create.atomic:
             outcomes.append(_decide_in_places(create, of_create, places, held))
+            continue
+        if len(create.records) == 1:  # one that is refused has changed nothing
+            [result] = results = _decide_in_places(create, of_create, places, held)
+            outcomes.append(_rejected({0: result}) if isinstance(result, DomainError) else results)
             continue
         before, mark, repeated, held_before = places.copy(), ledger.mark(), ledger.repeated, dict(held)
         results = _decide_in_places(create, of_create, places, held)
