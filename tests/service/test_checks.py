@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +59,47 @@ def test_many_values_are_checked_apart_and_all_else_at_once() -> None:
         assert await checks.run(call("a"), ["x" * 900_000], thread) == thread()
         assert await checks.run(call("a", size=100), [HEAVY], thread) == thread()
         assert (await checks.apart(call("a"), thread)).startswith("plaudit-checker")
+
+    scenario(work)
+
+
+def joined(some: Sequence[int], before: list[int] | None) -> list[int]:
+    return [*(before or []), *some, os.getpid()]
+
+
+@pytest.mark.parametrize(("size", "payload"), [(100, ""), (1_000_000, ""), (1_000_000, HEAVY)])
+def test_the_items_of_a_request_are_looked_at_in_parts_between_which_others_go_on(size: int, payload: str) -> None:
+    async def work(checks: Checks) -> None:
+        went_on = 0
+
+        async def others() -> None:
+            nonlocal went_on
+            while True:
+                went_on += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(others())
+        await asyncio.sleep(0)
+        began = went_on
+        found = await checks.run_each(call("a", size), [payload], range(100), joined)
+        beside.cancel()
+        is_in_turn, process = size > 100 and not payload, found[-1]
+        assert (process == os.getpid()) is not bool(payload)
+        assert [number for number in found if number != process] == [n for n in range(100) if n != process]
+        assert len(found) == 100 + (4 if is_in_turn else 1)
+        if is_in_turn:
+            assert went_on - began == 3
+
+    scenario(work)
+
+
+def test_the_time_of_others_is_no_time_of_a_turn() -> None:
+    async def work(checks: Checks) -> None:
+        async with checks.in_turn(call("a"), 0) as turn:
+            beside = asyncio.get_running_loop().call_soon(time.sleep, 0.5)
+            await turn.give_way()
+            assert turn.seconds < 0.5
+            beside.cancel()
 
     scenario(work)
 

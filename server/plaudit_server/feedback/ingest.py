@@ -71,17 +71,16 @@ async def answers(
             while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
                 _refuse_batch(request)
                 known = writing.known(request.project)
-                checked = await parts.checks.run(
-                    call,
-                    (item.payload_json for item in request.feedback),
+                check = partial(
                     rules.new_records,
-                    list(request.feedback),
-                    request.project,
-                    call.user_id,
-                    True,
-                    imported,
-                    known is None,
+                    project=request.project,
+                    user_id=call.user_id,
+                    id_required=True,
+                    imported=imported,
+                    collects=known is None,
                 )
+                payloads = (item.payload_json for item in request.feedback)
+                checked = await parts.checks.run_each(call, payloads, list(request.feedback), check)
                 work = parts.deadlines.write(call, request.project)
                 draft = _drafted(request, checked, known, call, work)
                 batch = _Batch(request, checked.places, await writing.refusals(request.project, checked), draft)

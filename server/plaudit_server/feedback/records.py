@@ -9,14 +9,21 @@ of the field `feedback = 1` of every response message; a page of rows is a plain
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from plaudit.v1 import Feedback, GetFeedbackResponse
-from plaudit_server.rpc.wire import set_timestamp, varint
+from plaudit_server.rpc.wire import short, timestamp, varint
 from plaudit_server.store.base import Placement, Table
 
 _TAG_FEEDBACK: Final = b"\x0a"  # field 1, length-delimited
-_TAG_PAYLOAD: Final = b"\x2a"  # Feedback.payload_json = 5, length-delimited
+# Fields of Feedback.
+_TAG_PAYLOAD: Final = b"\x2a"  # payload_json = 5, length-delimited
+_TAG_CREATED_AT: Final = b"\x42"  # 8, length-delimited
+_TAG_UPDATED_AT: Final = b"\x4a"  # 9, length-delimited
+_TAG_VERSION: Final = b"\x50"  # 10, a varint
+_TAG_REVISION: Final = b"\x58"  # 11, a varint
+_TAG_OWNER: Final = b"\xea\x01"  # 29, length-delimited
 
 SPAN_STATUS_NAMES: Final = ("UNSET", "OK", "ERROR")
 """Text of `span_status_code` by enum number, as stored and as queries see it."""
@@ -115,12 +122,34 @@ def content_of(record: Record) -> tuple[Any, ...]:
 
 
 def seal(body: bytes, payload: bytes, created_at: int, updated_at: int, version: int, revision: int, owner: str) -> Row:
-    """Encode a record with what the store assigns to it (times in microseconds since 1970 UTC)."""
-    stamp = Feedback(version=version, revision=revision, owner=owner)
-    set_timestamp(stamp.created_at, created_at)
-    set_timestamp(stamp.updated_at, updated_at)
-    fields = b"".join((body, stamp.SerializeToString(), _TAG_PAYLOAD, varint(len(payload))))
-    return Row(b"".join((_TAG_FEEDBACK, varint(len(fields) + len(payload)), fields)), payload)
+    """Encode a record with what the store assigns to it (times in microseconds since 1970 UTC).
+
+    Every write does it, and with messages it takes half as long again.
+    """
+    created = timestamp(created_at)
+    fields = b"".join(
+        (
+            body,
+            _TAG_CREATED_AT,
+            created,
+            _TAG_UPDATED_AT,
+            created if updated_at == created_at else timestamp(updated_at),
+            _TAG_VERSION,
+            short(version),
+            _TAG_REVISION,
+            varint(revision),
+            _owner(owner),
+            _TAG_PAYLOAD,
+            short(len(payload)),
+        )
+    )
+    return Row(b"".join((_TAG_FEEDBACK, short(len(fields) + len(payload)), fields)), payload)
+
+
+@lru_cache(1024)
+def _owner(owner: str) -> bytes:
+    text = owner.encode()
+    return b"".join((_TAG_OWNER, varint(len(text)), text))
 
 
 def renamed(body: bytes, id: str) -> bytes:

@@ -45,6 +45,10 @@ _PROJECT_CHARACTERS: Final = 2 * limits.PROJECT_PART_BYTES + 1
 # The columns that are stored as their fields are read; half of a record, so they are taken with one call.
 _AS_READ: Final = itemgetter(*Record._fields[Record._fields.index("queue_id") : Record._fields.index("payload")])
 
+# What only some types may have; most records have none of it.
+_SPECIAL_FIELDS: Final = OPTIONAL_REFS | SCORER_FIELDS
+_NO_REFS: Final = (None, None, None, None)
+
 _CONTROL_CHARACTER: Final = "holds a control character"
 
 # --- requests
@@ -180,7 +184,10 @@ def new_record(
             for name in sent
             if name in PLAIN_TEXTS and (text := given[name]) and "\0" not in text and CONTROL.search(text)
         ]
-    payload = _enriched(message, given, sent, project, found, note_characters)
+    payload: str = given["payload_json"][0]
+    is_plain = _SPECIAL_FIELDS.isdisjoint(sent)
+    if not is_plain or types.has_rules(given["feedback_type"]):
+        payload = _enriched(message, given, sent, project, found, note_characters)
     created_at = updated_at = version = None
     if imported:
         created_at, updated_at, version = _stamps(given, found)
@@ -203,10 +210,7 @@ def new_record(
             given["ref"].uri,
             given["feedback_type"],
             given["creator"],
-            _uri(given["annotation_ref"]),
-            _uri(given["runnable_ref"]),
-            _uri(given["call_ref"]),
-            _uri(given["trigger_ref"]),
+            *(_NO_REFS if is_plain else _refs(given)),
             *_AS_READ(given),
             payload,
             _body(message, given, sent, project, id, user_id),
@@ -266,23 +270,29 @@ class Checked(NamedTuple):
 
 def new_records(
     items: Sequence[Feedback],
+    before: Checked | None,
+    *,
     project: str,
     user_id: str,
     id_required: bool = False,
     imported: bool = False,
     collects: bool = False,
 ) -> Checked:
-    """Validate and enrich the records of a batch, as `new_record` does each; with `collects` subjects too."""
-    checked = Checked([], [], {}, [], {})
+    """Validate and enrich records of a batch, as `new_record` does each; with `collects` subjects too.
+
+    `before` is what became of those that come before them in the batch; the others are added to it.
+    """
+    checked = Checked([], [], {}, [], {}) if before is None else before
     subjects = checked.subjects if collects else None
-    for index, item in enumerate(items):
+    for index, item in enumerate(items, len(checked.records) + len(checked.refused)):
         out: list[Violation] = []
-        at = f"feedback[{index}]"
         record = new_record(
-            item, project, user_id, out, at, id_required=id_required, imported=imported, subjects=subjects
+            item, project, user_id, out, "", id_required=id_required, imported=imported, subjects=subjects
         )
         if record is None:
-            checked.refused[index] = InvalidFields(out)
+            checked.refused[index] = InvalidFields(
+                [Violation(f"feedback[{index}]{v.field}", v.description) for v in out]
+            )
             if len(checked.subjects) > len(checked.records):
                 checked.broken[index] = checked.subjects.pop()
         else:
@@ -350,6 +360,16 @@ def _body(
     message.user_id = user_id
     message.DiscardUnknownFields()
     return message.SerializeToString(deterministic=True)
+
+
+def _refs(given: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """The refs that a record may leave out, in the order of its columns."""
+    return (
+        _uri(given["annotation_ref"]),
+        _uri(given["runnable_ref"]),
+        _uri(given["call_ref"]),
+        _uri(given["trigger_ref"]),
+    )
 
 
 def _uri(given: GivenRef | None) -> str | None:

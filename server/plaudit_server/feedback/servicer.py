@@ -60,7 +60,7 @@ from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_re
 from plaudit_server.rpc import paging
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.chain import SlowReader
-from plaudit_server.rpc.checks import seconds_of_query
+from plaudit_server.rpc.checks import Turn, seconds_of_query
 from plaudit_server.rpc.resource import Parts
 from plaudit_server.rpc.wire import element
 from plaudit_server.store.base import accepted
@@ -153,17 +153,9 @@ class FeedbackService:
         if out:
             raise InvalidFields(out)
         known = self._writing.known(request.project)
-        checked = await self._checks.run(
-            call,
-            (item.payload_json for item in request.feedback),
-            rules.new_records,
-            list(request.feedback),
-            request.project,
-            call.user_id,
-            False,
-            False,
-            known is None,
-        )
+        check = partial(rules.new_records, project=request.project, user_id=call.user_id, collects=known is None)
+        payloads = (item.payload_json for item in request.feedback)
+        checked = await self._checks.run_each(call, payloads, list(request.feedback), check)
         if checked.refused and not request.partial:
             raise InvalidFields(await self._writing.all_violations(request.project, checked))
         refused = await self._writing.refusals(request.project, checked)
@@ -290,10 +282,10 @@ class FeedbackService:
         read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
         found = await self._store.read(read, work)
         if len(found) > _FEW_REFS:
-            async with self._checks.in_turn(call, len(found) * _SECONDS_PER_REF):
-                shown = await _refs(found[:size])
+            async with self._checks.in_turn(call, len(found) * _SECONDS_PER_REF) as turn:
+                shown = await _refs(found[:size], turn)
         else:
-            shown = await _refs(found[:size])
+            shown = await _refs(found[:size], None)
         rest = ListRefsResponse()
         if len(found) > len(shown):
             last = found[len(shown) - 1]
@@ -433,7 +425,7 @@ class FeedbackService:
         )
 
 
-async def _refs(found: Sequence[RefCount]) -> list[bytes]:
+async def _refs(found: Sequence[RefCount], turn: Turn | None) -> list[bytes]:
     """As many of them as an answer holds, each as an element of it."""
     elements: list[bytes] = []
     room = _PAGE_BYTES
@@ -443,6 +435,6 @@ async def _refs(found: Sequence[RefCount]) -> list[bytes]:
         if room < 0:
             break
         elements.append(shown)
-        if number % _FEW_REFS == 0:
-            await asyncio.sleep(0)
+        if turn is not None and number % _FEW_REFS == 0:
+            await turn.give_way()
     return elements

@@ -20,6 +20,8 @@ RUNNABLE: Final = "wandb.runnable"
 AGENT_MONITOR: Final = "wandb.agent_monitor"
 AGENT_USER_FEEDBACK: Final = "wandb.agent_user_feedback"
 
+_RULED: Final = "wandb."
+"""What all of these types begin with."""
 _SCORER_REFS: Final = ("runnable_ref", "call_ref", "trigger_ref")
 
 
@@ -64,6 +66,11 @@ class Reaction(NamedTuple):
 
 
 _NOTHING: Final = Additions({})
+
+
+def has_rules(feedback_type: str) -> bool:
+    """Whether a type may have rules of its own: others only rule some fields out, which `apply` looks for."""
+    return feedback_type.startswith(_RULED)
 
 
 def apply(draft: Draft, out: list[Violation], note_characters: int = limits.NOTE_CHARACTERS) -> Additions:

@@ -90,7 +90,7 @@ class Chain:
     second."""
     draining: Draining = field(default_factory=Draining)
     """Which calls run, and which of them were ended because the server stops."""
-    parsing: Callable[[Call], AbstractAsyncContextManager[None]] | None = None
+    parsing: Callable[[Call], AbstractAsyncContextManager[object]] | None = None
     """A turn to read a large request from its bytes, which takes milliseconds."""
     answers: Answers | None = None
     """Where the bytes of answers are counted until the transport has taken them; None counts none."""

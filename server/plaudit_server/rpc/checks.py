@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
@@ -28,6 +28,7 @@ from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.declare import Kind
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 # Requests with fewer bytes are never looked at.
 _LARGE_REQUEST_BYTES: Final = 32 * 1024
@@ -50,6 +51,8 @@ _PAGE_TURN_SECONDS: Final = 60.0
 # else's may come after hundreds of this one's, which take long to be given where the event loop is never free.
 _REST_AFTER_OPENING: Final = 3.0
 _OPENING_SECONDS: Final = 10.0  # for its turn, in which a watch costs nothing
+# Of a request in its turn; those of a judge take a millisecond.
+_FEW_ITEMS: Final = 32
 # How much of one principal may wait in a line; more is refused.
 _WAITING: Final = 32
 _RETRY_SECONDS: Final = 0.2
@@ -67,12 +70,36 @@ def has_many_values(texts: Iterable[str]) -> bool:
     """
     values = 0
     for text in texts:
-        for start in range(0, len(text), _LOOK_CHARACTERS):
-            part = start, start + _LOOK_CHARACTERS
-            values += text.count(",", *part) + text.count("[", *part) + text.count("{", *part)
-            if values > _MANY_VALUES:
-                return True
+        if len(text) <= _LOOK_CHARACTERS:  # most; the parts of the others take several times as long to tell apart
+            values += text.count(",") + text.count("[") + text.count("{")
+        else:
+            for start in range(0, len(text), _LOOK_CHARACTERS):
+                part = start, start + _LOOK_CHARACTERS
+                values += text.count(",", *part) + text.count("[", *part) + text.count("{", *part)
+                if values > _MANY_VALUES:
+                    return True
+        if values > _MANY_VALUES:
+            return True
     return False
+
+
+class Turn:
+    """The time that one has the loop, or another place, for himself."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._away = 0.0
+
+    async def give_way(self) -> None:
+        """Let the loop go on with what it has to do; that is no time of this turn."""
+        left = time.monotonic()
+        await asyncio.sleep(0)
+        self._away += time.monotonic() - left
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken until now."""
+        return time.monotonic() - self._began - self._away
 
 
 class _Line:
@@ -93,7 +120,7 @@ class _Line:
         self._free_alone = 0.0
 
     @asynccontextmanager
-    async def place(self, principal: str, within: float, seconds: float = 0.0) -> AsyncIterator[None]:
+    async def place(self, principal: str, within: float, seconds: float = 0.0) -> AsyncIterator[Turn]:
         """The place, until the block ends; what the block takes, or `seconds` if that is more, is followed by a rest.
 
         Raises QuotaExceeded when too much of the principal waits, or its turn does not come `within` seconds.
@@ -113,12 +140,12 @@ class _Line:
                         raise
             except TimeoutError:
                 raise QuotaExceeded(_QUOTA, _RETRY_SECONDS) from None
-            began = time.monotonic()
+            turn = Turn()
             try:
-                yield
+                yield turn
             finally:
                 now = time.monotonic()
-                took = max(now - began, seconds)
+                took = max(turn.seconds, seconds)
                 self._free = now + min(self._rest * took, _LONGEST_REST)
                 self._free_alone = now + min(self._alone * took, _LONGEST_REST)
                 self._turn.release()
@@ -230,9 +257,30 @@ class Checks:
         """
         if self.are_small(call):
             return work(*arguments)
-        if not has_many_values(payloads):
-            async with self._loop.place(_principal(call), self._limits.write_seconds):
-                return work(*arguments)
+        if has_many_values(payloads):
+            return await self._in_process(call, work, *arguments)
+        async with self._loop.place(_principal(call), self._limits.write_seconds):
+            return work(*arguments)
+
+    async def run_each(
+        self, call: Call, payloads: Iterable[str], items: Sequence[Item], work: Callable[[Sequence[Item], T | None], T]
+    ) -> T:
+        """What `work` comes to with the items of a request, as `run` does: in its turn the loop goes on after each few.
+
+        It is called with some of them, and with what it has returned for those before, if there are any.
+        """
+        if self.are_small(call):
+            return work(items, None)
+        if has_many_values(payloads):
+            return await self._in_process(call, work, items, None)
+        async with self._loop.place(_principal(call), self._limits.write_seconds) as turn:
+            found = work(items[:_FEW_ITEMS], None)
+            for first in range(_FEW_ITEMS, len(items), _FEW_ITEMS):
+                await turn.give_way()
+                found = work(items[first : first + _FEW_ITEMS], found)
+            return found
+
+    async def _in_process(self, call: Call, work: Callable[..., T], *arguments: Any) -> T:
         with self._held.room(call):
             async with self._aside.place(_principal(call), self._limits.write_seconds):
                 try:
@@ -243,17 +291,17 @@ class Checks:
             raise QuotaExceeded(_QUOTA, _RETRY_SECONDS)  # no time is left to write it
         return checked
 
-    def in_turn(self, call: Call, seconds: float) -> AbstractAsyncContextManager[None]:
+    def in_turn(self, call: Call, seconds: float) -> AbstractAsyncContextManager[Turn]:
         """A turn on the loop to make the answer of a read, all of which takes about `seconds`. Raises QuotaExceeded."""
         return self._loop.place(_principal(call), self._limits.read_seconds, seconds)
 
-    def opening(self, call: Call) -> AbstractAsyncContextManager[None]:
+    def opening(self, call: Call) -> AbstractAsyncContextManager[Turn]:
         """A turn to open a watch, which takes some milliseconds of the interpreter, most of them in steps that are too
         short for a turn each. Raises QuotaExceeded.
         """
         return self._openings.place(_principal(call), _OPENING_SECONDS)
 
-    def removal(self, call: Call) -> AbstractAsyncContextManager[None]:
+    def removal(self, call: Call) -> AbstractAsyncContextManager[Turn]:
         """A turn to remove many rows: the writer does nothing else meanwhile. Raises QuotaExceeded."""
         return self._removals.place(_principal(call), self._limits.write_seconds)
 
@@ -270,7 +318,7 @@ class Checks:
         async with self._pages.place(principal, within, seconds):
             return
 
-    def parsing(self, call: Call) -> AbstractAsyncContextManager[None]:
+    def parsing(self, call: Call) -> AbstractAsyncContextManager[Turn]:
         """A turn on the loop to read a large request from its bytes. Raises QuotaExceeded."""
         return self._loop.place(_principal(call), self._limits.write_seconds)
 

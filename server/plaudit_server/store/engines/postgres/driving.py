@@ -22,6 +22,7 @@ T = TypeVar("T")
 # Rows that one statement inserts faster than a COPY, which takes two more round trips. The driver keeps no statement
 # of more than 50 values: that for two rows would be made anew each time, which takes longer than a COPY.
 _FEW_ROWS: Final = 1
+_COPIED: Final = 256  # rows, after which other calls go on
 # Rows fetched at a time where bytes are counted: payloads may have a megabyte each.
 _CHUNK_ROWS: Final = 16 if psycopg.capabilities.has_stream_chunked() else 1
 
@@ -180,14 +181,17 @@ async def _insert(cursor: AsyncCursor[Any], step: Insert) -> None:
         return
     async with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
         copy.set_types([table.types.get(column, "text") for column in table.columns])
-        for row in rows:
+        for number, row in enumerate(rows, 1):
             await copy.write_row(row)
+            if number % _COPIED == 0:
+                await asyncio.sleep(0)  # the driver makes bytes of very many before it waits for anything
 
 
 # Each column as the text of an array: the driver makes one of a list value by value, in ten times the time.
 
 
-def _texts(column: Sequence[str | None]) -> str:
+def text_array(column: Sequence[str | None]) -> str:
+    """A list of texts as PostgreSQL reads an array."""
     found = ("NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in column)
     return "{" + ",".join(found) + "}"
 
@@ -200,7 +204,7 @@ def _numbers(column: Sequence[int | None]) -> str:
     return "{" + ",".join(["NULL" if number is None else str(number) for number in column]) + "}"
 
 
-_ARRAYS: Final[Mapping[str, Callable[[Any], str]]] = {"text": _texts, "bytea": _bytes}
+_ARRAYS: Final[Mapping[str, Callable[[Any], str]]] = {"text": text_array, "bytea": _bytes}
 
 
 async def bounded_rows(cursor: AsyncCursor[Any], step: Statement, budget: int) -> list[Any]:

@@ -28,7 +28,7 @@ from plaudit_server.store.base import (
 )
 from plaudit_server.store.engines.postgres import citus
 from plaudit_server.store.engines.postgres.dialect import postgres
-from plaudit_server.store.engines.postgres.driving import Mark, drive, severed_at, transaction
+from plaudit_server.store.engines.postgres.driving import Mark, drive, severed_at, text_array, transaction
 from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_unavailable
 from plaudit_server.store.engines.postgres.reading import Pool, Reads, Shares, traits_of
 from plaudit_server.store.engines.postgres.schema import (
@@ -72,7 +72,7 @@ def traits(fold_collation: str, *, on_citus: bool = False) -> Traits:
         " ON CONFLICT (project) DO NOTHING",
         in_list="= ANY(?)",
         list_table='(SELECT unnest(%s::text[]) COLLATE "C" AS ref)',
-        bind_list=list,
+        bind_list=text_array,
         # OFFSET keeps it from becoming a join or a condition, which are planned as a scan of the whole project for as
         # long as the table was not analysed since it grew, and for a long list also afterwards.
         by_key="SELECT {columns} FROM (SELECT DISTINCT ref FROM asked) AS asked"
