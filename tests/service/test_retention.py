@@ -52,6 +52,25 @@ def test_a_wrong_rule_is_refused_by_both(rule: tuple[str, int], fields: set[str]
         client.check_retention("note")
 
 
+def test_a_sweep_waits_for_erasure_now_and_then(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = running.client("acme/erased")
+    retained.aged(client, 40, 250)
+    client.put_retention_rule("note", 30)
+    retained.pass_the_delay(running, "acme/erased")
+    store, waited = running.server.store, []
+
+    async def erased(seconds: float) -> None:
+        waited.append(seconds)
+        await type(store).erased(store, seconds)
+
+    monkeypatch.setattr(store, "erased", erased)
+    monkeypatch.setattr(sweeping, "_BURST_SECONDS", 0.0)
+
+    assert retained.sweep(running, client) == 250
+    assert len(waited) >= 3  # of 100 records each
+    assert not store.erasure_pending
+
+
 def test_a_project_has_a_hundred_rules_at_most(running: RunningServer) -> None:
     client = running.client("acme/many-rules")
     for number in range(100):

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
@@ -448,7 +449,7 @@ def test_the_log_starts_over_even_when_reads_never_pause(tmp_path: Path, monkeyp
     monkeypatch.setattr(sqlite, "_LOG_BYTES", 200_000)
     monkeypatch.setattr(sqlite, "_LOG_RETRY_SECONDS", 0.0)
 
-    monkeypatch.setattr(erasing, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "PAUSE_SECONDS", 0.0)
 
     async def scenario(store: SqliteEngine) -> None:
         sizes = []
@@ -527,15 +528,44 @@ def test_a_snapshot_delays_the_erasure_which_is_told(tmp_path: Path) -> None:
         assert store.erasure_pending
         assert traces(tmp_path, [b"hidden-words"])
         await create(store, 2)
-        await asyncio.sleep(0.1)
+        await store.erased(0.1)
         assert store.erasure_pending
         snapshot.execute("COMMIT")
         snapshot.close()
-        await until_erased(store)
+        await store.erased(10)
+        assert not store.erasure_pending
         assert traces(tmp_path, [b"hidden-words"]) == []
         assert await count(store) == 1
 
     with_store(tmp_path / "plaudit.db", scenario)
+
+
+@pytest.mark.parametrize(
+    ("moves", "made", "is_all"),
+    [
+        ([(0.0, 9, 9)], 1, True),
+        ([(0.02, 900, 900), (0.02, 30, 30), (0.0, 30, 30), (0.0, 30, 30)], 3, True),
+        ([(0.02, 900, 900)] * 9, 5, True),
+        ([(0.02, 900, 900), (0.02, 900, 30), (0.0, 900, 900)], 2, False),
+    ],
+)
+def test_the_log_is_moved_until_little_is_left_to_the_writer(
+    moves: list[tuple[float, int, int]], made: int, is_all: bool
+) -> None:
+    """Each takes so many seconds, and finds so many pages, of which it moves so many."""
+    began: list[int] = []
+
+    class Log:
+        def wal_checkpoint(self, mode: int) -> tuple[int, int]:
+            seconds, pages, moved = moves[len(began)]
+            began.append(mode)
+            time.sleep(seconds)
+            return pages, moved
+
+    connect: Any = Log
+    never: Any = None
+    assert erasing.Eraser("store", connect, never, never)._move() is is_all
+    assert began == [apsw.SQLITE_CHECKPOINT_PASSIVE] * made
 
 
 def test_writers_do_not_wait_for_an_erasure_that_a_snapshot_holds_up(tmp_path: Path) -> None:

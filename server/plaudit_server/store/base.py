@@ -279,6 +279,14 @@ class Engine(ABC):
         """Whether purged bytes may still be in the store's files."""
         return False
 
+    async def erased(self, seconds: float) -> None:
+        """Wait until nothing that was removed is in the store's files any more, or for so many seconds.
+
+        Who removes row after row waits now and then: while others do not remove anything, the store erases what there
+        is beside them, and they do not wait for it.
+        """
+        return
+
 
 class SqlEngine(Engine):
     """An engine that runs any steps; what is not of one project (keys, copies) is written by `transact`."""

@@ -185,6 +185,11 @@ class SqliteEngine(SqlEngine):
         """Whether a purge still waits for its checkpoint."""
         return self._eraser is not None and self._eraser.pending
 
+    async def erased(self, seconds: float) -> None:
+        """Wait until the log is empty, or for so many seconds."""
+        if self._eraser is not None:
+            await self._eraser.emptied(seconds)
+
     async def _run(self, threads: Threads | None, work: Callable[..., T], *args: object) -> T:
         """Do blocking work on a thread of the store; failures of the engine are logged and become StoreUnavailable."""
         if threads is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -20,7 +21,13 @@ logger: Final = logging.getLogger("plaudit_server")
 # no other way, and end within this time.
 _WAITS_MS: Final = (0, 5)
 _RETRY_SECONDS: Final = (0.05, 60.0)  # the shortest and the longest delay after readers were in the way
-_PAUSE_SECONDS: Final = 0.2  # between two truncations, so that a purge in many slices is not followed by as many
+# What was written while the log was being moved is left in it, and then SQLite does not wait until the file is on disk:
+# that is left to the next one who moves, who would be the writer. So it is moved again, this often at most, until it
+# has taken so little time that nearly nothing is left.
+_MOVES: Final = 5
+_SHORT_MOVE_SECONDS: Final = 0.005
+PAUSE_SECONDS: Final = 0.2
+"""Between two truncations, so that a purge in many slices is not followed by as many."""
 
 
 class Eraser:
@@ -48,6 +55,7 @@ class Eraser:
         self._task: asyncio.Task[None] | None = None
         self._asked = 0
         self._done = 0
+        self._emptied = asyncio.Event()
 
     @property
     def pending(self) -> bool:
@@ -62,6 +70,14 @@ class Eraser:
         """Begin, if it was asked for; on the event loop."""
         if self.pending and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._run(), name="plaudit-eraser")
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until all that was asked for is done, or for so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.pending:
+                    self._emptied.clear()
+                    await self._emptied.wait()
 
     async def close(self) -> None:
         """Stop, and release the connection."""
@@ -91,9 +107,10 @@ class Eraser:
                 with suppress(StoreUnavailable):  # which is logged, and seen by the next write
                     done = await self._by_writer(self.cut, wait)
             if done:
+                self._emptied.set()
                 delay, longest = _RETRY_SECONDS
                 attempts = 0
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
             else:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, longest)
@@ -103,7 +120,11 @@ class Eraser:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            frames, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            for _ in range(_MOVES):
+                began = time.monotonic()
+                frames, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if frames != moved or time.monotonic() - began < _SHORT_MOVE_SECONDS:
+                    break
         except UNAVAILABLE as error:
             if not isinstance(error, apsw.BusyError):
                 logger.warning("store %s: erasure: %s: %s", self._name, type(error).__name__, error)
