@@ -27,6 +27,8 @@ CREATES = int(os.environ.get("PLAUDIT_TEST_FAN_OUT", "2000"))
 THREADS = 300
 RECORD = {"ref": "urn:x", "feedback_type": "t"}
 STREAMS = CALLS_OF_CHANNEL + 5
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come; more than any machine takes."""
 
 
 class Gauge:
@@ -47,7 +49,7 @@ class Gauge:
             self.most = max(self.most, sum(self.now.values()))
             if sum(self.now.values()) >= CALLS:
                 self.enough.set()
-        self.go.wait(20)
+        self.go.wait(PATIENCE)
         with self.lock:
             self.now[peer] -= 1
         return v1.GetServerInfoResponse()
@@ -56,7 +58,7 @@ class Gauge:
         ended = threading.Event()
         context.add_callback(ended.set)
         yield v1.WatchFeedbackResponse(revision=1)
-        ended.wait(30)
+        ended.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -85,9 +87,9 @@ def test_calls_on_their_way_are_bounded_and_spread_over_connections(gauge: tuple
     noted, target = gauge
 
     async def gathered() -> None:
-        async with plaudit.AsyncClient("a/b", target=target) as client:
+        async with plaudit.AsyncClient("a/b", target=target, timeout=PATIENCE) as client:
             calls = asyncio.gather(*(client.server_info() for _ in range(CALLS + 50)))
-            assert await asyncio.to_thread(noted.enough.wait, 20)
+            assert await asyncio.to_thread(noted.enough.wait, PATIENCE)
             await asyncio.sleep(0.2)  # a further one would come now
             noted.go.set()
             await calls
@@ -100,9 +102,9 @@ def test_calls_on_their_way_are_bounded_and_spread_over_connections(gauge: tuple
 
 def test_threads_alike(gauge: tuple[Gauge, str]) -> None:
     noted, target = gauge
-    with plaudit.Client("a/b", target=target) as client, ThreadPoolExecutor(CALLS + 50) as pool:
+    with plaudit.Client("a/b", target=target, timeout=PATIENCE) as client, ThreadPoolExecutor(CALLS + 50) as pool:
         calls = [pool.submit(client.server_info) for _ in range(CALLS + 50)]
-        assert noted.enough.wait(20)
+        assert noted.enough.wait(PATIENCE)
         time.sleep(0.2)
         noted.go.set()
         for call in calls:
@@ -115,7 +117,7 @@ def test_threads_alike(gauge: tuple[Gauge, str]) -> None:
 def test_one_call_after_another_has_one_connection(gauge: tuple[Gauge, str]) -> None:
     noted, target = gauge
     noted.go.set()
-    with plaudit.Client("a/b", target=target) as client:
+    with plaudit.Client("a/b", target=target, timeout=PATIENCE) as client:
         for _ in range(20):
             client.server_info()
     assert len(noted.now) == 1
@@ -127,7 +129,7 @@ def test_streams_that_never_end_leave_room_for_calls(kind: str, gauge: tuple[Gau
     noted.go.set()
 
     async def awaited() -> None:
-        async with plaudit.AsyncClient("a/b", target=target, timeout=20) as client:
+        async with plaudit.AsyncClient("a/b", target=target, timeout=PATIENCE) as client:
             watches = [await client.watch() for _ in range(STREAMS)]
             await client.server_info()
             for watch in watches:
@@ -136,7 +138,7 @@ def test_streams_that_never_end_leave_room_for_calls(kind: str, gauge: tuple[Gau
     if kind == "asyncio":
         asyncio.run(awaited())
         return
-    with plaudit.Client("a/b", target=target, timeout=20) as client:
+    with plaudit.Client("a/b", target=target, timeout=PATIENCE) as client:
         watches = [client.watch() for _ in range(STREAMS)]
         client.server_info()
         for watch in watches:
@@ -175,7 +177,7 @@ class Held:
             self.deadlines.append(timeout)
             if len(self.deadlines) == CALLS:
                 self.full.set()
-            self.go.wait(20)
+            self.go.wait(PATIENCE)
             return v1.GetServerInfoResponse()
 
         return call
@@ -186,7 +188,7 @@ def test_the_deadline_of_a_call_that_waits_starts_when_it_is_sent() -> None:
     transport = GrpcTransport(Settings(timeout=10), channel=channel, clock=clock)  # type: ignore[arg-type]
     with ThreadPoolExecutor(CALLS + 1) as pool:
         calls = [pool.submit(transport.unary, SERVER_INFO, v1.GetServerInfoRequest()) for _ in range(CALLS + 1)]
-        assert channel.full.wait(20)
+        assert channel.full.wait(PATIENCE)
         clock.now += 1000
         channel.go.set()
         for call in calls:
@@ -199,9 +201,9 @@ def test_a_cancelled_task_gives_its_place_back(gauge: tuple[Gauge, str]) -> None
     noted, target = gauge
 
     async def talk() -> None:
-        async with plaudit.AsyncClient("a/b", target=target) as client:
+        async with plaudit.AsyncClient("a/b", target=target, timeout=PATIENCE) as client:
             calls = [asyncio.create_task(client.server_info()) for _ in range(CALLS + 10)]
-            assert await asyncio.to_thread(noted.enough.wait, 20)
+            assert await asyncio.to_thread(noted.enough.wait, PATIENCE)
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
