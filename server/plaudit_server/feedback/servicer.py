@@ -70,7 +70,7 @@ _PAGE_BYTES: Final = limits.RESPONSE_BYTES - 512 * limits.KIB
 
 # More take longer than a millisecond, in turn with other large answers. Others go on after each so many of them, and
 # the turn is charged what the database and the loop take for one: with what the loop takes alone, 16 callers had
-# three fifths of a processor (docs/attacks.md).
+# three fifths of a processor.
 _FEW_REFS: Final = 100
 _SECONDS_PER_REF: Final = 2e-5
 
