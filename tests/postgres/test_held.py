@@ -16,6 +16,7 @@ from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.reads import Count, SelectChanges
 from plaudit_server.feedback.records import Row, message
 from plaudit_server.rpc.errors import describe
+from plaudit_server.store.base import Reading, Statement, Steps
 from plaudit_server.store.engines.postgres.engine import PostgresEngine
 from plaudit_server.store.ledger import ProjectRevision
 from plaudit_server.store.work import Owner, Work
@@ -121,6 +122,28 @@ def test_a_write_that_the_database_stops_is_too_expensive_and_the_store_is_not_t
         await writer.submit(create(HELD, 2))
 
     run(database, scenario, write_seconds=60.0 if canceled else 3.0)
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_what_is_cancelled_once_long_before_its_time_is_up_is_done_again(database: Database, is_read: bool) -> None:
+    """So it ends when a connection is used again while the request to cancel its last statement is on its way."""
+
+    def sleeping() -> Steps[list[Any]]:
+        return (yield Statement("SELECT 7 FROM pg_sleep(0.5)"))
+
+    async def scenario(store: PostgresEngine, writer: Writer) -> None:
+        await writer.submit(create(HELD, 1))
+        database.execute(SLOW.replace("pg_sleep(60)", "pg_sleep(0.5)"))
+        work: Any = store.read(Reading(lambda _: sleeping())) if is_read else writer.submit(create(HELD, 9))
+        outcome = asyncio.create_task(work)
+        while not database.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+            assert not outcome.done()
+            await asyncio.sleep(0.02)
+        found = await outcome
+        assert found == [(7,)] if is_read else isinstance(found, list)
+        assert await store.read(Count(HELD, None)) == (1 if is_read else 2)
+
+    run(database, scenario, write_seconds=60.0)
 
 
 def test_a_row_of_a_record_that_is_locked_holds_up_its_project_alone(empty_database: Database) -> None:

@@ -21,6 +21,8 @@ _BY_REVISION: Final = re.compile(r"\b\w+_by_revision(_[0-9]+)?\b")
 # After these the connection is to another kind of server than it was made for.
 ESTRANGED: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
 
+_EARLY_SHARE: Final = 0.5
+
 
 def is_unavailable(error: psycopg.Error) -> bool:
     """Whether the engine cannot work at all; otherwise the error is about one command."""
@@ -50,3 +52,12 @@ def is_rollback(error: psycopg.Error) -> bool:
     """Whether a commit certainly failed; any other error leaves it unclear."""
     state = error.sqlstate or ""
     return state.startswith(("40", "23")) and state != "40003"
+
+
+def is_stray(taken: float, given: float) -> bool:
+    """Whether a statement was cancelled so long before its time is up that it may be for the sake of another one.
+
+    A connection is used again after the statement of a caller who has left, and the request to cancel that may come a
+    moment later than its end. Both times are in seconds.
+    """
+    return taken < given * _EARLY_SHARE

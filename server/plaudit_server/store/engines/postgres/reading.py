@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed
 from plaudit_server.errors import QueryTooExpensive, StoreUnavailable
 from plaudit_server.store.base import Insert, Read, Statement, Steps
 from plaudit_server.store.engines.postgres.driving import bounded_rows, drive, severed_at
-from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_unavailable
+from plaudit_server.store.engines.postgres.faults import ESTRANGED, is_passing, is_stray, is_unavailable
 from plaudit_server.store.engines.postgres.schema import Connection
 from plaudit_server.store.lanes import Company, LaneUse, OverBudget, Overruns, Places, too_many_reads
 from plaudit_server.store.work import Lane, Owner, Work
@@ -166,7 +166,9 @@ class Reads:
             asked.may_begin()
         until = loop.time() + min(_READ_SECONDS, asked.left)
         delay = _FIRST_DELAY
+        canceled = False
         while True:
+            began, given = loop.time(), min(asked.left, self._traits.statement_timeout / 1000 or math.inf)
             try:
                 async with asyncio.timeout_at(asked.deadline), self._connection(pool) as connection:
                     with severed_at(connection, None if asked.deadline is None else asked.deadline + _SEVER_SECONDS):
@@ -179,9 +181,12 @@ class Reads:
                 logger.error("store %s: no connection within the time of a read", self._shown)
                 raise StoreUnavailable("postgresql", retry_delay=1.0) from None
             except psycopg.errors.QueryCanceled as error:
-                if seconds is not None and seconds < asked.left:
-                    raise OverBudget from None
-                raise asked.too_expensive() from error
+                if canceled or not is_stray(loop.time() - began, min(given, seconds or given)):
+                    if seconds is not None and seconds < asked.left:
+                        raise OverBudget from None
+                    raise asked.too_expensive() from error
+                canceled = True
+                continue
             except psycopg.Error as error:
                 if not is_unavailable(error):
                     raise

@@ -21,7 +21,7 @@ from plaudit_server.store.engines.postgres.driving import (
     proofs,
     transaction,
 )
-from plaudit_server.store.engines.postgres.faults import is_rollback
+from plaudit_server.store.engines.postgres.faults import is_rollback, is_stray
 from plaudit_server.store.engines.postgres.schema import Connection
 from plaudit_server.store.ledger import Ledger, lock, lock_free, write_group, write_project
 from plaudit_server.store.ledger import places as places_of
@@ -182,8 +182,11 @@ class Groups:
         ahead = max((part.ahead for part, _ in parts), default=0)
         return Written(outcomes, revisions, repeated, erased, skipped, ahead)
 
-    async def _write_project(self, commands: Sequence[Command[Any]], deadline: float) -> tuple[Written, bool]:
-        """Commands of one project in one transaction; when one of them breaks it, each in its own.
+    async def _write_project(
+        self, commands: Sequence[Command[Any]], deadline: float, *, again: bool = False
+    ) -> tuple[Written, bool]:
+        """Commands of one project in one transaction; when one of them breaks it, each in its own, a second time where
+        it may have been cancelled for the sake of another statement.
 
         Also whether the database did what it was asked, or was busy with other things, and did not fail altogether.
         """
@@ -191,6 +194,8 @@ class Groups:
             return await self._commit(commands, 1.0 if len(commands) == 1 else _TOGETHER_SHARE, deadline), True
         except _Held as held:
             if len(commands) == 1:
+                if not again and is_stray(held.taken, held.given):
+                    return await self._write_project(commands, deadline, again=True)
                 # No sign that the database does not work. One that had little time is tried again by its caller.
                 had_time = held.given > self._seconds * _LEAST_SHARE
                 refusal = WriteTooExpensive(held.taken) if had_time else self._refusal(_RETRY_SECONDS)
