@@ -294,7 +294,7 @@ def test_a_project_that_somebody_else_holds_is_skipped(empty_database: Database)
         assert isinstance((await only(store, Create(PROJECT, [record(2)])))[0], Row)
         assert await store.read(ProjectRevision(PROJECT)) == 2
 
-    through_a_proxy(empty_database, scenario, write_seconds=0.3)
+    through_a_proxy(empty_database, scenario)
 
 
 def test_a_deadlock_is_retried(empty_database: Database) -> None:
