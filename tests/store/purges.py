@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,8 +58,6 @@ async def purge(
 
 async def until_erased(store: Engine) -> None:
     """Wait until purged bytes are in no file of the store."""
-    for _ in range(1000):
-        if not store.erasure_pending:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the erasure is still pending")
+    await store.erased(10)
+    if store.erasure_pending:
+        pytest.fail("the erasure is still pending")

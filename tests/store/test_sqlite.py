@@ -449,7 +449,7 @@ def test_the_log_starts_over_even_when_reads_never_pause(tmp_path: Path, monkeyp
     monkeypatch.setattr(sqlite, "_LOG_BYTES", 200_000)
     monkeypatch.setattr(sqlite, "_LOG_RETRY_SECONDS", 0.0)
 
-    monkeypatch.setattr(erasing, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_PAUSE_SECONDS", 0.0)
 
     async def scenario(store: SqliteEngine) -> None:
         sizes = []

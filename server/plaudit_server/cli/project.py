@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from plaudit_server.config import Config
 
 # How often, and how long apart, to look whether the bytes are gone from the log, too.
-_ERASURE_ATTEMPTS: Final = 200
-_ERASURE_SECONDS: Final = 0.05
+_ERASURE_SECONDS: Final = 10.0
 
 
 @click.group()
@@ -66,11 +65,8 @@ async def _delete(config: Config, name: str, yes: bool) -> int:
                     raise StoreError(describe(error).message) from error
             note_own("project deleted", name, removed, by=by)
             click.echo(f"{name}: {removed} records deleted")
-            for _ in range(_ERASURE_ATTEMPTS):
-                if not engine.erasure_pending:
-                    break
-                await asyncio.sleep(_ERASURE_SECONDS)
-            else:
+            await engine.erased(_ERASURE_SECONDS)
+            if engine.erasure_pending:
                 click.echo("some bytes stay in the store's log until a reader or a backup has ended", err=True)
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, nullcontext
 from functools import partial
 from typing import Final
 
@@ -281,11 +281,10 @@ class FeedbackService:
         work = self._deadlines.read(call, request.project)
         read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
         found = await self._store.read(read, work)
-        if len(found) > _FEW_REFS:
-            async with self._checks.in_turn(call, len(found) * _SECONDS_PER_REF) as turn:
-                shown = await _refs(found[:size], turn)
-        else:
-            shown = await _refs(found[:size], None)
+        is_long = len(found) > _FEW_REFS
+        alone = self._checks.in_turn(call, len(found) * _SECONDS_PER_REF) if is_long else nullcontext(Turn())
+        async with alone as turn:
+            shown = await _refs(found[:size], turn)
         rest = ListRefsResponse()
         if len(found) > len(shown):
             last = found[len(shown) - 1]
@@ -425,7 +424,7 @@ class FeedbackService:
         )
 
 
-async def _refs(found: Sequence[RefCount], turn: Turn | None) -> list[bytes]:
+async def _refs(found: Sequence[RefCount], turn: Turn) -> list[bytes]:
     """As many of them as an answer holds, each as an element of it."""
     elements: list[bytes] = []
     room = _PAGE_BYTES
@@ -435,6 +434,6 @@ async def _refs(found: Sequence[RefCount], turn: Turn | None) -> list[bytes]:
         if room < 0:
             break
         elements.append(shown)
-        if turn is not None and number % _FEW_REFS == 0:
+        if number % _FEW_REFS == 0:
             await turn.give_way()
     return elements

@@ -70,17 +70,15 @@ def has_many_values(texts: Iterable[str]) -> bool:
     """
     values = 0
     for text in texts:
-        if len(text) <= _LOOK_CHARACTERS:  # most; the parts of the others take several times as long to tell apart
-            values += text.count(",") + text.count("[") + text.count("{")
-        else:
-            for start in range(0, len(text), _LOOK_CHARACTERS):
-                part = start, start + _LOOK_CHARACTERS
-                values += text.count(",", *part) + text.count("[", *part) + text.count("{", *part)
-                if values > _MANY_VALUES:
-                    return True
-        if values > _MANY_VALUES:
-            return True
+        for part in (text,) if len(text) <= _LOOK_CHARACTERS else _parts(text):  # most have one
+            values += part.count(",") + part.count("[") + part.count("{")
+            if values > _MANY_VALUES:
+                return True
     return False
+
+
+def _parts(text: str) -> Iterator[str]:
+    return (text[start : start + _LOOK_CHARACTERS] for start in range(0, len(text), _LOOK_CHARACTERS))
 
 
 class Turn:

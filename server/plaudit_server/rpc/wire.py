@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-_MASK = (1 << 64) - 1  # a negative integer is written as the one of 64 bits without a sign
+_MASK: Final = (1 << 64) - 1  # a negative integer is written as the one of 64 bits without a sign
 
 
 def element(encoded: bytes) -> bytes:

@@ -21,7 +21,7 @@ _BY_REVISION: Final = re.compile(r"\b\w+_by_revision(_[0-9]+)?\b")
 # After these the connection is to another kind of server than it was made for.
 ESTRANGED: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
 
-_EARLY_SHARE: Final = 0.5
+_EARLY_SHARE: Final = 0.5  # of its time, within which a statement is not over it, however coarse the clocks are
 
 
 def is_unavailable(error: psycopg.Error) -> bool:

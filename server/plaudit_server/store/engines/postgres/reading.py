@@ -166,9 +166,10 @@ class Reads:
             asked.may_begin()
         until = loop.time() + min(_READ_SECONDS, asked.left)
         delay = _FIRST_DELAY
-        canceled = False
+        own = self._traits.statement_timeout / 1000 or math.inf
+        is_repeated = False
         while True:
-            began, given = loop.time(), min(asked.left, self._traits.statement_timeout / 1000 or math.inf)
+            began, given = loop.time(), min(asked.left, own, math.inf if seconds is None else seconds)
             try:
                 async with asyncio.timeout_at(asked.deadline), self._connection(pool) as connection:
                     with severed_at(connection, None if asked.deadline is None else asked.deadline + _SEVER_SECONDS):
@@ -181,12 +182,12 @@ class Reads:
                 logger.error("store %s: no connection within the time of a read", self._shown)
                 raise StoreUnavailable("postgresql", retry_delay=1.0) from None
             except psycopg.errors.QueryCanceled as error:
-                if canceled or not is_stray(loop.time() - began, min(given, seconds or given)):
-                    if seconds is not None and seconds < asked.left:
-                        raise OverBudget from None
-                    raise asked.too_expensive() from error
-                canceled = True
-                continue
+                if not is_repeated and is_stray(loop.time() - began, given):
+                    is_repeated = True
+                    continue
+                if seconds is not None and seconds < asked.left:
+                    raise OverBudget from None
+                raise asked.too_expensive() from error
             except psycopg.Error as error:
                 if not is_unavailable(error):
                     raise

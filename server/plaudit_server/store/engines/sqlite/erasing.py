@@ -26,8 +26,7 @@ _RETRY_SECONDS: Final = (0.05, 60.0)  # the shortest and the longest delay after
 # has taken so little time that nearly nothing is left.
 _MOVES: Final = 5
 _SHORT_MOVE_SECONDS: Final = 0.005
-PAUSE_SECONDS: Final = 0.2
-"""Between two truncations, so that a purge in many slices is not followed by as many."""
+_PAUSE_SECONDS: Final = 0.2  # between two truncations, so that a purge in many slices is not followed by as many
 
 
 class Eraser:
@@ -110,7 +109,7 @@ class Eraser:
                 self._emptied.set()
                 delay, longest = _RETRY_SECONDS
                 attempts = 0
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, longest)
