@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plaudit_server.errors import Overloaded, Violation
-from plaudit_server.feedback.judging import Judgement, Stale, Subject
+from plaudit_server.feedback.judging import Judgement, Known, Stale, Subject
 from plaudit_server.feedback.writing import Draft, Writing
 from plaudit_server.store.writer import Writer
 from tests.store.factory import PROJECT, record
@@ -21,11 +21,8 @@ class Moving:
     def __init__(self) -> None:
         self.number = 0
 
-    def says_nothing(self, project: str) -> Judgement | None:
-        return Judgement(self.number)
-
-    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
-        return None
+    def known(self, project: str) -> Known:
+        return Known(Judgement(self.number), None)
 
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 from plaudit import v1 as wire
 from plaudit_server.definitions import rules
+from plaudit_server.definitions.glance import beforehand
 from plaudit_server.definitions.reads import SelectInForce
 from plaudit_server.definitions.records import (
     NOTHING_DEFINED,
@@ -16,6 +17,7 @@ from plaudit_server.definitions.records import (
     Version,
 )
 from plaudit_server.errors import Violation
+from plaudit_server.feedback.judging import NOTHING_KNOWN, Known
 from plaudit_server.store.base import Engine
 
 _PROJECTS: Final = 1_000
@@ -29,6 +31,14 @@ class Unreadable(Exception):
     """A stored definition breaks the rules of this version: it was stored by a newer one."""
 
 
+class _Entry(NamedTuple):
+    """What is kept of a project; `size` is about how many bytes it takes."""
+
+    definitions: ProjectDefinitions
+    beforehand: Known
+    size: int
+
+
 class Cache:
     """The definitions of the projects that were written to last.
 
@@ -38,7 +48,7 @@ class Cache:
 
     def __init__(self, store: Engine) -> None:
         self._store = store
-        self._projects: OrderedDict[str, tuple[ProjectDefinitions, int]] = OrderedDict()
+        self._projects: OrderedDict[str, _Entry] = OrderedDict()
         self._size = 0
 
     def known(self, project: str) -> ProjectDefinitions:
@@ -47,15 +57,23 @@ class Cache:
         if found is None:
             return NOTHING_DEFINED
         self._projects.move_to_end(project)
-        return found[0]
+        return found.definitions
+
+    def beforehand(self, project: str) -> Known:
+        """What is known of the records of a project before they are read."""
+        found = self._projects.get(project)
+        if found is None:
+            return NOTHING_KNOWN
+        self._projects.move_to_end(project)
+        return found.beforehand
 
     async def load(self, project: str) -> ProjectDefinitions:
         """Read the definitions as they are now. Raises Unreadable, SchemaSupportMissing and StoreUnavailable."""
         before = self._projects.get(project)
         found = await self._store.read(SelectInForce(project))
-        if before is not None and before[0].number >= found.number:
-            return before[0]
-        kept = _by_key(before[0]) if before is not None else {}
+        if before is not None and before.definitions.number >= found.number:
+            return before.definitions
+        kept = _by_key(before.definitions) if before is not None else {}
         by_type: dict[str, list[Version]] = {}
         size = 0
         for stored in found.definitions:
@@ -67,12 +85,12 @@ class Cache:
         return loaded
 
     def _keep(self, project: str, definitions: ProjectDefinitions, size: int) -> None:
-        _, before = self._projects.pop(project, (None, 0))
-        self._projects[project] = definitions, size
-        self._size += size - before
+        before = self._projects.pop(project, None)
+        self._projects[project] = _Entry(definitions, beforehand(definitions), size)
+        self._size += size - (0 if before is None else before.size)
         while len(self._projects) > _PROJECTS or (self._size > _BYTES and len(self._projects) > 1):
-            _, (_, freed) = self._projects.popitem(last=False)
-            self._size -= freed
+            _, oldest = self._projects.popitem(last=False)
+            self._size -= oldest.size
 
 
 def _by_key(definitions: ProjectDefinitions) -> dict[tuple[str, int], Version]:

@@ -107,7 +107,9 @@ class Examination:
                 feedback_type = subject.record.feedback_type
                 defined = self._definitions.of(feedback_type)
                 plain = None if defined is None else defined.plain
-            if defined is not None and (plain is None or not is_plainly_good(plain, subject)):
+            if defined is not None and (
+                plain is None or not is_plainly_good(plain, subject.payload, subject.record.payload)
+            ):
                 self._left.append((subject, index, defined))
             # The clock costs as much as checking a record does. It is looked at before the time can be over twice.
             unseen += each * len(subject.record.payload)
@@ -157,9 +159,11 @@ def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> lis
     return Examination(definitions, subjects).findings()
 
 
-def is_plainly_good(definition: Definition, subject: Subject) -> bool:
-    """Whether a payload breaks nothing; False also where finding that out would cost more than a little."""
-    record, payload = subject
+def is_plainly_good(definition: Definition, payload: Mapping[str, Any], text: str) -> bool:
+    """Whether a payload, whose JSON text is `text`, breaks nothing.
+
+    False also where finding that out would cost more than a little.
+    """
     rule = definition.rule
     if rule is not None:
         path = definition.value_path
@@ -167,7 +171,6 @@ def is_plainly_good(definition: Definition, subject: Subject) -> bool:
         value = payload if not path else payload.get(path[0]) if len(path) == 1 else value_in(definition, payload)
         if value is None or value is MISSING:
             return False
-        text = record.payload
         if len(text) * rule.cost_per_character > INLINE_COST and not 0 < rule.cost(value, text) <= INLINE_COST:
             return False
         if not rule.takes(value):

@@ -11,11 +11,12 @@ from plaudit_server.definitions import enforcement
 from plaudit_server.definitions.cache import Cache, Unreadable
 from plaudit_server.definitions.enforcement import Finding, TooExpensive
 from plaudit_server.definitions.errors import ValidationTooExpensive
-from plaudit_server.definitions.records import Definition, ProjectDefinitions
+from plaudit_server.definitions.glance import verdict_of_place
+from plaudit_server.definitions.records import ProjectDefinitions
 from plaudit_server.definitions.schema import SchemaSupportMissing
-from plaudit_server.definitions.uniqueness import key_of, unique_of
+from plaudit_server.definitions.uniqueness import unique_of
 from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
-from plaudit_server.feedback.judging import Judgement, Subject, Verdict
+from plaudit_server.feedback.judging import Judgement, Known, Subject, Verdict
 from plaudit_server.rpc.checks import Checks
 
 logger = logging.getLogger("plaudit_server")
@@ -34,21 +35,9 @@ class DefinitionJudge:
         """Where checks that take long are made; without it at once."""
         self.breaches = 0
 
-    def says_nothing(self, project: str) -> Judgement | None:
-        """The judgement of every record of a project without definitions, as far as is known; else None."""
-        definitions = self.cache.known(project)
-        return None if definitions.by_type else definitions.nothing
-
-    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
-        """The judgement of one record that is good, if that costs little to find out; else None."""
-        definitions = self.cache.known(project)
-        defined = definitions.of(subject.record.feedback_type)
-        if defined is None:
-            return definitions.nothing
-        plain = defined.plain
-        if plain is None or not subject.is_decoded or not enforcement.is_plainly_good(plain, subject):
-            return None
-        return definitions.nothing if plain.unique is None else Judgement(definitions.number, [_place(plain, subject)])
+    def known(self, project: str) -> Known:
+        """What is known of any record of a project."""
+        return self.cache.beforehand(project)
 
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
@@ -121,7 +110,7 @@ class DefinitionJudge:
         unique = unique_of(definitions, subject.record.feedback_type)
         if unique is None:
             return None if refused is None else Verdict(refused)
-        return _place(unique, subject)._replace(refused=refused, yields=skip)
+        return verdict_of_place(unique, subject.record)._replace(refused=refused, yields=skip)
 
 
 def _examined(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
@@ -133,9 +122,3 @@ def _examined(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> l
             for subject in subjects
         ],
     )
-
-
-def _place(definition: Definition, subject: Subject) -> Verdict:
-    """What is said of a good record of a type that has places."""
-    assert definition.unique is not None
-    return Verdict(None, partial(key_of, definition, subject.record), definition.unique.replaces)

@@ -10,7 +10,7 @@ from plaudit_server.errors import DomainError, InvalidFields
 from plaudit_server.feedback.errors import BatchRejected, FeedbackExists
 from plaudit_server.feedback.held import Held, again, look_up
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
-from plaudit_server.feedback.places import Places
+from plaudit_server.feedback.places import Places, holders_of
 from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
 from plaudit_server.store.base import Command, Insert, Steps
 from plaudit_server.store.counters import DAY
@@ -90,10 +90,9 @@ class Create(OfRecords[list[Row | DomainError]]):
         wanted: list[str] = []
         keys = [_keys(create, wanted) if create.judgement.verdicts else () for create in commands]
         if wanted:
-            places = Places(ledger)
-            yield from places.look_up(wanted)
-            if places.holders or len(set(wanted)) < len(wanted):
-                return (yield from _apply_in_places(places, commands, held, keys))
+            holders = yield from holders_of(ledger, wanted)
+            if holders or len(set(wanted)) < len(wanted):
+                return (yield from _apply_in_places(Places(ledger, holders), commands, held, keys))
         rows: list[tuple[Any, ...]] = []
         outcomes: list[list[Row | DomainError] | DomainError] = [
             _decide(ledger, create, held, rows, of_create) for create, of_create in zip(commands, keys, strict=True)

@@ -14,7 +14,7 @@ from plaudit_server.feedback.creating import Create, OfRecords
 from plaudit_server.feedback.errors import FeedbackExists, FeedbackNotUnique, FeedbackPurged, UnderHold
 from plaudit_server.feedback.held import Held, again, look_up, taken
 from plaudit_server.feedback.judging import NOTHING_SAID, Judgement, Stale, Verdict
-from plaudit_server.feedback.places import Places, Stored, content_in, owner_of, row_of
+from plaudit_server.feedback.places import Places, Stored, content_in, holders_of, owner_of, row_of
 from plaudit_server.feedback.records import FEEDBACK, ChangeKind, Record, Row, content_of, seal
 from plaudit_server.store.base import Statement, Steps
 from plaudit_server.store.ledger import Flag, Ledger
@@ -123,7 +123,7 @@ class _Deciding:
             if (verdict := command.judgement.of(index)) is not None and verdict.key is not None
         }
         if keys:
-            yield from self.places.look_up(sorted(keys))
+            self.places.holders = yield from holders_of(self.places.ledger, sorted(keys))
 
     def _look_up_rows(self, ids: Sequence[str]) -> Steps[None]:
         ledger, project = self._ledger, self._command.project

@@ -70,7 +70,7 @@ async def answers(
         try:
             while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
                 _refuse_batch(request)
-                known = writing.known(request.project)
+                known = writing.known(request.project).judgement
                 check = partial(
                     rules.new_records,
                     project=request.project,

@@ -101,14 +101,34 @@ class Stale(DomainError):
         self.number = number
 
 
+class Glance(Protocol):
+    """A look at a record of one project while it is read: nothing of it is kept for later, nobody waits."""
+
+    def passes(self, record: Record, payload: Mapping[str, Any]) -> bool:
+        """Whether a record is good; False also where finding that out would cost more than a little."""
+
+    def judgement(self, record: Record) -> Judgement:
+        """What is said of a record that has passed."""
+
+
+class Known(NamedTuple):
+    """What is known of a project before its records are read: one of the two.
+
+    `judgement` is that of any record, while nothing is known to be defined; else `glance` looks at single ones.
+    """
+
+    judgement: Judgement | None
+    glance: Glance | None
+
+
+NOTHING_KNOWN: Final = Known(NOTHING_SAID, None)
+
+
 class Judge(Protocol):
     """Knows what is defined."""
 
-    def says_nothing(self, project: str) -> Judgement | None:
-        """The judgement of any record of a project in which nothing is defined, as far as is known; else None."""
-
-    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
-        """The judgement of one record that is good, if that costs little to find out; else None: ask `judge`."""
+    def known(self, project: str) -> Known:
+        """What is known of any record of a project."""
 
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
@@ -128,13 +148,9 @@ class Judge(Protocol):
 class NoJudge:
     """Where nothing is defined."""
 
-    def says_nothing(self, project: str) -> Judgement | None:
-        """Of any project."""
-        return NOTHING_SAID
-
-    def says_at_once(self, project: str, subject: Subject) -> Judgement | None:
-        """Of any record."""
-        return NOTHING_SAID
+    def known(self, project: str) -> Known:
+        """Nothing, of any project."""
+        return NOTHING_KNOWN
 
     async def judge(
         self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False

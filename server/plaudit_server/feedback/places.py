@@ -48,11 +48,24 @@ class PlaceStatements:
 
     def __init__(self, traits: Traits) -> None:
         columns = ", ".join(f"f.{column}" for column in FEEDBACK.columns)
-        self.holders = traits.sql(f"SELECT {columns} FROM feedback AS f WHERE f.project = ? AND f.unique_key {{in}}")
+        of_project = f"SELECT {columns} FROM feedback AS f WHERE f.project = ? AND f.unique_key"
+        self.holders = traits.sql(f"{of_project} {{in}}")
+        self.holders_of_one = traits.sql(f"{of_project} = ?")
         self.holder = traits.sql("SELECT id FROM feedback WHERE project = ? AND unique_key = ?")
         sets = ", ".join(f"{column} = ?" for column in FEEDBACK.columns)
         self.vacate = traits.sql("UPDATE feedback SET unique_key = NULL WHERE project = ? AND id {in}")
         self.rewrite = traits.sql(f"UPDATE feedback SET {sets} WHERE project = ? AND id = ?")
+
+
+def holders_of(ledger: Ledger, keys: Sequence[str]) -> Steps[dict[str, Stored]]:
+    """The records that hold some places, by place."""
+    sql = ledger.sql
+    statements = sql.of(PlaceStatements)
+    if len(keys) == 1:  # most creates come alone: to read a list of one takes longer than to look for it
+        rows = yield Statement(statements.holders_of_one, (ledger.project, keys[0]))
+    else:
+        rows = yield Statement(statements.holders, (ledger.project, sql.traits.bind_list(keys)))
+    return {row[_KEY]: tuple(row) for row in rows}
 
 
 @dataclass(slots=True)
@@ -72,12 +85,6 @@ class Places:
     names: list[Stored] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
     """The ids of rows that were there and hold another place than before, or none."""
-
-    def look_up(self, keys: Sequence[str]) -> Steps[None]:
-        """Find who holds some places."""
-        sql = self.ledger.sql
-        rows = yield Statement(sql.of(PlaceStatements).holders, (self.ledger.project, sql.traits.bind_list(keys)))
-        self.holders = {row[_KEY]: tuple(row) for row in rows}
 
     def copy(self) -> Places:
         """As it is now, to come back to."""

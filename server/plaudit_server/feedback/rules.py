@@ -28,7 +28,7 @@ from plaudit_server.feedback.fields import (
     byte_size,
     check_text,
 )
-from plaudit_server.feedback.judging import Description, Subject
+from plaudit_server.feedback.judging import Description, Glance, Subject
 from plaudit_server.feedback.records import Record
 from plaudit_server.feedback.types import Draft, GivenRef
 
@@ -156,13 +156,14 @@ def new_record(
     imported: bool = False,
     note_characters: int = limits.NOTE_CHARACTERS,
     subjects: list[Subject] | None = None,
+    glance: Glance | None = None,
 ) -> Record | None:
     """Validate and enrich a record of a request; None when it breaks rules, which are then in `out`, below `at`.
 
     The message is changed in place, and its encoding becomes the record's `body`. Without an id one is made,
     unless `id_required`; with `id_lookup` (a replace) the id is any text that `check_id_lookup` takes. With
     `imported` the server-set fields are read from the message, otherwise they are dropped. What definitions look at
-    is added to `subjects`, also of a record that broke rules, if it can be looked at.
+    is added to `subjects`, also of a record that broke rules, if it can be looked at; not of one that `glance` passes.
     """
     found: list[Violation] = []
     given = DEFAULTS.copy()
@@ -220,7 +221,7 @@ def new_record(
             version,
         )
     )
-    if subjects is not None:
+    if subjects is not None and (glance is None or not glance.passes(record, members)):
         subjects.append(Subject(record, members))
     return record
 

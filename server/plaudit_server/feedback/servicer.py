@@ -127,10 +127,12 @@ class FeedbackService:
     ) -> Draft:
         """The record of a request. Raises what it breaks, with what is in `out` already."""
         project, item = request.project, request.feedback
-        known = self._writing.known(project)
+        known, glance = self._writing.known(project)
         if self._checks.are_small(call):
-            subjects: list[Subject] | None = [] if known is None else None
-            record = rules.new_record(item, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects)
+            subjects: list[Subject] | None = None if glance is None else []
+            record = rules.new_record(
+                item, project, call.user_id, out, id_lookup=id_lookup, subjects=subjects, glance=glance
+            )
         else:
             check = rules.checked_one, item, project, call.user_id, id_lookup, known is None
             record, found, subjects = await self._checks.run(call, (item.payload_json,), *check)
@@ -139,10 +141,8 @@ class FeedbackService:
             out += await self._writing.violations(project, subjects or (), ["feedback"])
         refuse(out)
         assert record is not None
-        if subjects:
-            known = self._writing.at_once(project, subjects[0])
-            if known is not None:
-                subjects = None  # so that its payload goes while it is in the processor's cache
+        if glance is not None and not subjects:
+            known = glance.judgement(record)
         work = self._deadlines.write(call, project)
         return Draft(project, (record,), _PLACES, subjects or (), atomic=False, owner=owner, known=known, work=work)
 
@@ -152,7 +152,7 @@ class FeedbackService:
         rules.check_batch(len(request.feedback), out)
         if out:
             raise InvalidFields(out)
-        known = self._writing.known(request.project)
+        known = self._writing.known(request.project).judgement
         check = partial(rules.new_records, project=request.project, user_id=call.user_id, collects=known is None)
         payloads = (item.payload_json for item in request.feedback)
         checked = await self._checks.run_each(call, payloads, list(request.feedback), check)

@@ -12,7 +12,7 @@ from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violat
 from plaudit_server.feedback.commands import Replace
 from plaudit_server.feedback.creating import Create, anyone
 from plaudit_server.feedback.importing import Existing, Import
-from plaudit_server.feedback.judging import Judge, Judgement, Stale, Subject, subject_of
+from plaudit_server.feedback.judging import Judge, Judgement, Known, Stale, Subject, subject_of
 from plaudit_server.feedback.records import Record, Row
 from plaudit_server.feedback.rules import Checked
 from plaudit_server.rpc.call import Call
@@ -58,13 +58,9 @@ class Writing:
         self._writer = writer
         self._judge = judge
 
-    def known(self, project: str) -> Judgement | None:
-        """The judgement of any record while nothing is known to be defined; None: keep what is looked at of records."""
-        return self._judge.says_nothing(project)
-
-    def at_once(self, project: str, subject: Subject) -> Judgement | None:
-        """The judgement of one record that is good, if that costs little to find out; else None."""
-        return self._judge.says_at_once(project, subject)
+    def known(self, project: str) -> Known:
+        """What is known of any record; where that is no judgement, keep what is looked at of those that do not pass."""
+        return self._judge.known(project)
 
     async def violations(self, project: str, subjects: Sequence[Subject], at: Sequence[str]) -> list[Violation]:
         """What is wrong by definition with records of a request that is refused anyway."""
@@ -142,7 +138,7 @@ class Writing:
         raise Overloaded(_RETRY_SECONDS)
 
     async def _judged(self, draft: Draft) -> Judgement:
-        nothing = self._judge.says_nothing(draft.project) if not draft.subjects else None
+        nothing = self._judge.known(draft.project).judgement if not draft.subjects else None
         if nothing is not None:
             return nothing
         return await self._judge.judge(draft.project, _subjects(draft), draft.places, skip=draft.skip)
