@@ -2,8 +2,9 @@
 
 Some of what is compared differs by one percent, which is less than two processes of the same code differ by, or one
 process from minute to minute. So all is measured in one server process, in projects that differ in nothing but what is
-defined in them, in short turns; and since what else a machine does makes a turn only dearer, by emptied caches for
-example, the cheap turns of each way are compared.
+defined in them, in short turns, and each turn is compared with the one without a definition beside it: what else the
+machine does, and how fast it is, moves both. The median of these ratios differs from round to round by half as
+much as what the cheap turns of each way come to.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import grpc
@@ -95,6 +97,9 @@ _WAYS: Mapping[str, Way] = {
     "row, unique": Way(_BATCH, _UNIQUE),
 }
 
+_CONTROLS = {1: "create", _BATCH: "row"}
+"""What each way is compared with, by the records of a call."""
+
 
 def _project(name: str) -> str:
     """Of equal length for each way."""
@@ -153,14 +158,19 @@ async def _turns(target: str, pid: int, turns: int) -> dict[str, list[float]]:
 
 
 def _round(target: str, pid: int, turns: int) -> dict[str, Sample]:
-    """Each way's processor time of a record: that of the turn than which a fifth of them was cheaper."""
+    """Each way's processor time of a record: the control's, times the median of what it took more, turn by turn."""
     projects = [_project(name) for name in _WAYS]
     before = count(target, projects)
     used = measure_on(min(os.sched_getaffinity(0)), pid, lambda: uvloop.run(_turns(target, pid, turns)))
     sent = (1 + turns) * sum(_CALLS[way.size] * way.size for way in _WAYS.values())
     if count(target, projects) - before != sent:
         raise RuntimeError("creates were answered that are not stored")
-    return {name: Sample(sorted(used[name])[turns // 5]) for name in _WAYS}
+    return {name: Sample(_beside(used[name], used[_CONTROLS[way.size]])) for name, way in _WAYS.items()}
+
+
+def _beside(way: Sequence[float], control: Sequence[float]) -> float:
+    """The control's time, times the median ratio of turns that were made one soon after the other."""
+    return median(control) * median(mine / other for mine, other in zip(way, control, strict=True))
 
 
 _BROKEN = "bench/defined"

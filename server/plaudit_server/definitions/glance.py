@@ -16,16 +16,19 @@ from plaudit_server.feedback.records import Record
 class Glance:
     """Looks at records by what is defined in their project."""
 
-    __slots__ = ("_definitions",)
+    __slots__ = ("_by_type", "_definitions")
 
     def __init__(self, definitions: ProjectDefinitions) -> None:
         self._definitions = definitions
+        self._by_type = definitions.by_type
 
     def passes(self, record: Record, payload: Mapping[str, Any]) -> bool:
         """Whether a record is good; False also where finding that out would cost more than a little."""
-        defined = self._definitions.of(record.feedback_type)
-        if defined is None:
-            return True
+        defined = self._by_type.get(record.feedback_type)
+        if defined is None:  # perhaps there is a definition of all other types
+            defined = self._definitions.of(record.feedback_type)
+            if defined is None:
+                return True
         plain = defined.plain
         return plain is not None and is_plainly_good(plain, payload, record.payload)
 

@@ -43,6 +43,10 @@ _OWNER: Final = FEEDBACK.place("owner")
 _CONTENT: Final = slice(FEEDBACK.place(CONTENT_COLUMNS[0]), FEEDBACK.place(CONTENT_COLUMNS[-1]) + 1)
 
 
+# As few places as creates of a group have are looked up by a statement for so many: to read a list takes longer.
+_FEW: Final = (1, 4, 16)
+
+
 class PlaceStatements:
     """The fixed statements about places."""
 
@@ -50,19 +54,22 @@ class PlaceStatements:
         columns = ", ".join(f"f.{column}" for column in FEEDBACK.columns)
         of_project = f"SELECT {columns} FROM feedback AS f WHERE f.project = ? AND f.unique_key"
         self.holders = traits.sql(f"{of_project} {{in}}")
-        self.holders_of_one = traits.sql(f"{of_project} = ?")
+        self.holders_of_few = {few: traits.sql(f"{of_project} IN ({', '.join('?' * few)})") for few in _FEW}
+        """By how many places are looked up."""
         self.holder = traits.sql("SELECT id FROM feedback WHERE project = ? AND unique_key = ?")
         sets = ", ".join(f"{column} = ?" for column in FEEDBACK.columns)
         self.vacate = traits.sql("UPDATE feedback SET unique_key = NULL WHERE project = ? AND id {in}")
         self.rewrite = traits.sql(f"UPDATE feedback SET {sets} WHERE project = ? AND id = ?")
 
 
-def holders_of(ledger: Ledger, keys: Sequence[str]) -> Steps[dict[str, Stored]]:
+def holders_of(ledger: Ledger, keys: list[str]) -> Steps[dict[str, Stored]]:
     """The records that hold some places, by place."""
     sql = ledger.sql
     statements = sql.of(PlaceStatements)
-    if len(keys) == 1:  # most creates come alone: to read a list of one takes longer than to look for it
-        rows = yield Statement(statements.holders_of_one, (ledger.project, keys[0]))
+    if len(keys) <= _FEW[-1]:
+        few = next(few for few in _FEW if few >= len(keys))
+        filling = keys[-1:] * (few - len(keys))
+        rows = yield Statement(statements.holders_of_few[few], (ledger.project, *keys, *filling))
     else:
         rows = yield Statement(statements.holders, (ledger.project, sql.traits.bind_list(keys)))
     return {row[_KEY]: tuple(row) for row in rows}
