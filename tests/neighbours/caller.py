@@ -1,8 +1,9 @@
 """The well-behaved caller, in a process of its own: `python -m tests.neighbours.caller TARGET [KEY]`.
 
 It takes turns (see tests/attacks/turns.py), and answers what each of its calls took in the last one. Each kind of call
-goes at its own steady rate, so that a kind that has to wait does not spare the others; what is late because the one
-before it was slow counts from when it was due.
+goes at its own steady rate, and no call waits for the one before it, as those of many users do not: so a slow one does
+not spare the server the next, and what is measured is the server, not a line in front of it. Where the process itself
+is late, a call's time counts from when it was due.
 """
 
 from __future__ import annotations
@@ -95,20 +96,26 @@ class Caller:
         return {"taken": self.taken, "failed": self.failed, "health": self.health}
 
     async def _paced(self, kind: str, call: Callable[[], Awaitable[None]]) -> None:
+        """Call at the steady rate, until the end of the turn; then until all calls are done."""
         due = time.monotonic()
-        while not self._ending.is_set():
-            try:
-                async with asyncio.timeout(DEADLINE_SECONDS + _PATIENCE_SECONDS):
-                    await call()
-            except grpc.aio.AioRpcError as error:
-                self.failed[f"{kind} {error.code().name}"] += 1
-            except TimeoutError:
-                self.failed[f"{kind} DEADLINE_EXCEEDED"] += 1
-            except asyncio.InvalidStateError:
-                self.failed[f"{kind} ended"] += 1
-            self.taken[kind].append(time.monotonic() - due)
-            due += 1 / PER_SECOND
-            await _wait(self._ending, due - time.monotonic())
+        async with asyncio.TaskGroup() as calls:
+            while not self._ending.is_set():
+                calls.create_task(self._timed(kind, call, due))
+                due += 1 / PER_SECOND
+                await _wait(self._ending, due - time.monotonic())
+
+    async def _timed(self, kind: str, call: Callable[[], Awaitable[None]], due: float) -> None:
+        """One call that was due at a time."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS + _PATIENCE_SECONDS):
+                await call()
+        except grpc.aio.AioRpcError as error:
+            self.failed[f"{kind} {error.code().name}"] += 1
+        except TimeoutError:
+            self.failed[f"{kind} DEADLINE_EXCEEDED"] += 1
+        except asyncio.InvalidStateError:
+            self.failed[f"{kind} ended"] += 1
+        self.taken[kind].append(time.monotonic() - due)
 
     async def _create(self) -> None:
         began, record = time.monotonic(), _feedback()
@@ -126,28 +133,25 @@ class Caller:
         assert len(answer.feedback) == PAGE_ROWS
 
     async def _ingest(self) -> None:
-        """A stream that is opened for the turn, and again whenever it has failed."""
-        streams: list[Any] = []
+        """A stream that is opened for the turn, and again whenever it has failed; its answers come in order."""
+        streams: list[_Stream] = []
 
         async def one_batch() -> None:
-            if not streams:
-                streams.append(self._stub.IngestFeedback(metadata=self._metadata))
+            if not streams or streams[0].failed:
+                streams[:] = [_Stream(self._stub.IngestFeedback(metadata=self._metadata))]
             began, stream, record = time.monotonic(), streams[0], _feedback()
             try:
-                await stream.write(IngestFeedbackRequest(project=PROJECT, feedback=[record]))
-                answer = await stream.read()
-                if answer is grpc.aio.EOF:
-                    raise asyncio.InvalidStateError
+                await stream.say(IngestFeedbackRequest(project=PROJECT, feedback=[record]))
             except BaseException:
-                streams.clear()
-                stream.cancel()
+                stream.failed = True
+                stream.call.cancel()
                 raise
             self._written[record.id] = began, time.monotonic()
 
         await self._paced("ingest", one_batch)
         if streams:
-            await streams[0].done_writing()
-            streams[0].cancel()
+            await streams[0].call.done_writing()
+            streams[0].call.cancel()
 
     async def _watch(self) -> None:
         """From the answer of a write until the watch shows it; what it never shows has failed."""
@@ -205,6 +209,23 @@ class Caller:
             except grpc.aio.AioRpcError as error:
                 self.health[error.code().name] += 1
             await _wait(self._ending, HEALTH_SECONDS)
+
+
+class _Stream:
+    """An ingest stream on which a batch does not wait for the answer of the one before."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.failed = False
+        self._writing, self._reading = asyncio.Lock(), asyncio.Lock()
+
+    async def say(self, request: IngestFeedbackRequest) -> None:
+        """Send a batch, and take its answer. Locks are taken in the order in which they are asked for."""
+        async with self._writing:
+            await self.call.write(request)
+        async with self._reading:
+            if await self.call.read() is grpc.aio.EOF:
+                raise asyncio.InvalidStateError
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

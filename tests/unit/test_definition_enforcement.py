@@ -329,7 +329,7 @@ def test_good_records_are_skimmed_and_what_is_left_is_looked_at(
     records: list[Subject], nanoseconds: int, costs_little: bool
 ) -> None:
     definitions = defined({"feedback_type": "t", "json_schema": {"schema_json": '{"type": "integer"}'}})
-    examination = Examination(definitions, records)
+    examination = Examination(definitions, [record.record for record in records], records)
 
     examination.skim(nanoseconds)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from plaudit._contract.jsontext import REPORTED_BREACHES, Breach, place
 from plaudit_server.definitions.records import BUILT_IN, Defined, Definition, ProjectDefinitions
 from plaudit_server.definitions.schema import VALUE_COST, JsonSchema
-from plaudit_server.feedback.judging import Subject
+from plaudit_server.feedback.judging import Description, Subject, subject_of
+from plaudit_server.feedback.records import Record
 
 REQUEST_COST: Final = 100_000_000
 """The most that the records of one request may cost together."""
@@ -79,13 +80,20 @@ class Examination:
     skimmed first, for as long as one likes, and `findings` looks at those that are left.
     """
 
-    __slots__ = ("_definitions", "_left", "_most", "_skimmed", "_subjects")
+    __slots__ = ("_definitions", "_left", "_most", "_records", "_skimmed", "_subjects")
 
-    def __init__(self, definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> None:
+    def __init__(
+        self,
+        definitions: ProjectDefinitions,
+        records: Sequence[Record | Description],
+        subjects: Sequence[Subject | None],
+    ) -> None:
+        """`subjects` are what is looked at of each record; None of one that is known to be good."""
         self._definitions = definitions
+        self._records = records
         self._subjects = subjects
         # No less than all costs together, and found much faster than each of them.
-        self._most = definitions.cost_per_character * sum([len(subject.record.payload) for subject in subjects])
+        self._most = definitions.cost_per_character * sum([len(record.payload) for record in records])
         self._skimmed = 0
         self._left: list[tuple[Subject, int, Defined]] = []
         """Those that are not plainly good, with their places and what is defined of them."""
@@ -103,6 +111,8 @@ class Examination:
         feedback_type, defined, plain = None, None, None
         for index in range(self._skimmed, len(self._subjects)):
             subject = self._subjects[index]
+            if subject is None:
+                continue
             if subject.record.feedback_type != feedback_type:
                 feedback_type = subject.record.feedback_type
                 defined = self._definitions.of(feedback_type)
@@ -135,6 +145,11 @@ class Examination:
                 return False
         return True
 
+    def _all(self) -> Iterator[Subject]:
+        """What is looked at of each record, also of one that is known to be good."""
+        for record, subject in zip(self._records, self._subjects, strict=True):
+            yield subject or subject_of(record)
+
     def findings(self) -> list[Finding | None]:
         """What is wrong with each record; None for one that may be written.
 
@@ -143,7 +158,7 @@ class Examination:
         found: list[Finding | None] = [None] * len(self._subjects)
         cost = self._most
         if cost > REQUEST_COST - _EXPLAINING_COST:
-            cost = cost_of(self._definitions, self._subjects)
+            cost = cost_of(self._definitions, self._all())
             if cost > REQUEST_COST:
                 raise TooExpensive(cost, REQUEST_COST)
             self._most = cost
@@ -156,7 +171,7 @@ class Examination:
 
 def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
     """What is wrong with each record of a request to write, as `Examination.findings`."""
-    return Examination(definitions, subjects).findings()
+    return Examination(definitions, [subject.record for subject in subjects], subjects).findings()
 
 
 def is_plainly_good(definition: Definition, payload: Mapping[str, Any], text: str) -> bool:

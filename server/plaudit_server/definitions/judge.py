@@ -16,7 +16,8 @@ from plaudit_server.definitions.records import ProjectDefinitions
 from plaudit_server.definitions.schema import SchemaSupportMissing
 from plaudit_server.definitions.uniqueness import unique_of
 from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
-from plaudit_server.feedback.judging import Judgement, Known, Subject, Verdict
+from plaudit_server.feedback.judging import Description, Judgement, Known, Subject, Verdict, subject_of
+from plaudit_server.feedback.records import Record
 from plaudit_server.rpc.checks import Checks
 
 logger = logging.getLogger("plaudit_server")
@@ -40,16 +41,22 @@ class DefinitionJudge:
         return self.cache.beforehand(project)
 
     async def judge(
-        self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
+        self,
+        project: str,
+        records: Sequence[Record],
+        subjects: Sequence[Subject | None],
+        at: Sequence[str],
+        *,
+        skip: bool = False,
     ) -> Judgement:
         """Judge the records of one request. Raises ValidationTooExpensive and QuotaExceeded."""
         definitions = self.cache.known(project)
-        findings = [None] * len(subjects) if skip else await self._examine(project, definitions, subjects)
+        findings = [None] * len(records) if skip else await self._examine(project, definitions, records, subjects)
         if not definitions.any_unique and not any(findings):
             return definitions.nothing
         verdicts = [
-            self._verdict(project, definitions, subject, finding, place, skip)
-            for subject, finding, place in zip(subjects, findings, at, strict=True)
+            self._verdict(project, definitions, record, finding, place, skip)
+            for record, finding, place in zip(records, findings, at, strict=True)
         ]
         return Judgement(definitions.number, verdicts) if any(verdicts) else definitions.nothing
 
@@ -58,7 +65,7 @@ class DefinitionJudge:
         definitions = self.cache.known(project)
         if not definitions.by_type:
             return []
-        found = await self._examine(project, definitions, subjects)
+        found = await self._examine(project, definitions, [subject.record for subject in subjects], subjects)
         return [
             Violation(f"{place}.{breach.path}", breach.description)
             for finding, place in zip(found, at, strict=True)
@@ -76,13 +83,17 @@ class DefinitionJudge:
             raise StoreUnavailable("definitions") from error
 
     async def _examine(
-        self, project: str, definitions: ProjectDefinitions, subjects: Sequence[Subject]
+        self,
+        project: str,
+        definitions: ProjectDefinitions,
+        records: Sequence[Record | Description],
+        subjects: Sequence[Subject | None],
     ) -> list[Finding | None]:
         try:
-            if subjects and not subjects[0].is_decoded:  # then none is: they come together
-                look = partial(_examined, definitions, subjects)
+            if subjects and subjects[0] is not None and not subjects[0].is_decoded:  # then none is: they come together
+                look = partial(_examined, definitions, records)
                 return look() if self.checks is None else await self.checks.apart_for(project, look)
-            examination = enforcement.Examination(definitions, subjects)
+            examination = enforcement.Examination(definitions, records, subjects)
             examination.skim(_SKIMMED_NS)
             if examination.costs_little() or self.checks is None:
                 return examination.findings()
@@ -94,7 +105,7 @@ class DefinitionJudge:
         self,
         project: str,
         definitions: ProjectDefinitions,
-        subject: Subject,
+        record: Record,
         finding: Finding | None,
         at: str,
         skip: bool,
@@ -103,22 +114,17 @@ class DefinitionJudge:
         if finding is not None:
             self.breaches += 1
             if finding.denied:
-                refused = PermissionDenied(project, f"write {subject.record.feedback_type}")
+                refused = PermissionDenied(project, f"write {record.feedback_type}")
             else:
                 violations = [Violation(f"{at}.{breach.path}", breach.description) for breach in finding.breaches]
                 refused = InvalidFields(violations, finding.version)
-        unique = unique_of(definitions, subject.record.feedback_type)
+        unique = unique_of(definitions, record.feedback_type)
         if unique is None:
             return None if refused is None else Verdict(refused)
-        return verdict_of_place(unique, subject.record)._replace(refused=refused, yields=skip)
+        return verdict_of_place(unique, record)._replace(refused=refused, yields=skip)
 
 
-def _examined(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
-    """What is wrong with each, of which some must be decoded, if their type has a definition at all."""
-    return enforcement.examine(
-        definitions,
-        [
-            subject.decoded() if definitions.of(subject.record.feedback_type) is not None else subject
-            for subject in subjects
-        ],
-    )
+def _examined(definitions: ProjectDefinitions, records: Sequence[Record | Description]) -> list[Finding | None]:
+    """What is wrong with each, of which those are decoded whose type has a definition at all."""
+    subjects = [None if definitions.of(record.feedback_type) is None else subject_of(record) for record in records]
+    return enforcement.Examination(definitions, records, subjects).findings()

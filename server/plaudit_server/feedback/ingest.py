@@ -20,7 +20,7 @@ from plaudit_server.errors import DomainError, InvalidFields, Violation
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.creating import Create
 from plaudit_server.feedback.importing import Existing, Fate, Imported
-from plaudit_server.feedback.judging import Judgement
+from plaudit_server.feedback.judging import Glance, Judgement
 from plaudit_server.feedback.writing import Draft, Writing, drafted, owner_of_replaced
 from plaudit_server.rpc.call import Call
 from plaudit_server.rpc.errors import describe
@@ -70,7 +70,9 @@ async def answers(
         try:
             while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
                 _refuse_batch(request)
-                known = writing.known(request.project).judgement
+                known, glance = writing.known(request.project)
+                if getattr(request, "skip_definitions", False):
+                    glance = None
                 check = partial(
                     rules.new_records,
                     project=request.project,
@@ -78,11 +80,12 @@ async def answers(
                     id_required=True,
                     imported=imported,
                     collects=known is None,
+                    glance=glance,
                 )
                 payloads = (item.payload_json for item in request.feedback)
                 checked = await parts.checks.run_each(call, payloads, list(request.feedback), check)
                 work = parts.deadlines.write(call, request.project)
-                draft = _drafted(request, checked, known, call, work)
+                draft = _drafted(request, checked, known, glance, call, work)
                 batch = _Batch(request, checked.places, await writing.refusals(request.project, checked), draft)
                 if draft.records:
                     batch.outcome = await writing.enqueue(draft)
@@ -134,17 +137,24 @@ def _refuse_batch(request: _Request) -> None:
         raise InvalidFields(out)
 
 
-def _drafted(request: _Request, checked: rules.Checked, known: Judgement | None, call: Call, work: Work) -> Draft:
+def _drafted(
+    request: _Request,
+    checked: rules.Checked,
+    known: Judgement | None,
+    glance: Glance | None,
+    call: Call,
+    work: Work,
+) -> Draft:
     """The good records of a request, which wait for room in the line."""
     if isinstance(request, IngestFeedbackRequest):
         owner = partial(owner_of_replaced, call, request.project)
-        return drafted(checked, request.project, work, owner=owner, known=known, waits=True)
+        return drafted(checked, request.project, work, owner=owner, known=known, glance=glance, waits=True)
     skip, existing = request.skip_definitions, Existing(request.existing or Existing.REFUSE)
     if skip:
         call.notes["skip_definitions"] = True
     if existing is not Existing.REFUSE:
         call.notes["existing"] = existing.name
-    return drafted(checked, request.project, work, existing=existing, skip=skip, known=known, waits=True)
+    return drafted(checked, request.project, work, existing=existing, skip=skip, known=known, glance=glance, waits=True)
 
 
 async def _answer(parts: Parts, writing: Writing, call: Call, batch: _Batch) -> bytes:

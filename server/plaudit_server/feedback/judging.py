@@ -102,13 +102,16 @@ class Stale(DomainError):
 
 
 class Glance(Protocol):
-    """A look at a record of one project while it is read: nothing of it is kept for later, nobody waits."""
+    """A look at a record of one project while it is read: nothing of it is kept for later, nobody waits.
+
+    It goes to no other process: pickled, it is None.
+    """
 
     def passes(self, record: Record, payload: Mapping[str, Any]) -> bool:
         """Whether a record is good; False also where finding that out would cost more than a little."""
 
-    def judgement(self, record: Record) -> Judgement:
-        """What is said of a record that has passed."""
+    def judgement(self, records: Sequence[Record]) -> Judgement:
+        """What is said of records all of which have passed."""
 
 
 class Known(NamedTuple):
@@ -131,9 +134,16 @@ class Judge(Protocol):
         """What is known of any record of a project."""
 
     async def judge(
-        self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
+        self,
+        project: str,
+        records: Sequence[Record],
+        subjects: Sequence[Subject | None],
+        at: Sequence[str],
+        *,
+        skip: bool = False,
     ) -> Judgement:
-        """Judge the records of one request; `at` is the path of each.
+        """Judge the records of one request. `subjects` are what is looked at of each, None of one that has passed the
+        glance that is known; `at` is the path of each.
 
         With `skip` nothing is refused, and what takes a place that is taken is written without one.
         """
@@ -153,7 +163,13 @@ class NoJudge:
         return NOTHING_KNOWN
 
     async def judge(
-        self, project: str, subjects: Sequence[Subject], at: Sequence[str], *, skip: bool = False
+        self,
+        project: str,
+        records: Sequence[Record],
+        subjects: Sequence[Subject | None],
+        at: Sequence[str],
+        *,
+        skip: bool = False,
     ) -> Judgement:
         """Nothing."""
         return NOTHING_SAID

@@ -5,7 +5,7 @@ Everything is decided in memory, on the rows that are looked up once for a run o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 

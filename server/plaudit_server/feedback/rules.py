@@ -155,7 +155,7 @@ def new_record(
     id_lookup: bool = False,
     imported: bool = False,
     note_characters: int = limits.NOTE_CHARACTERS,
-    subjects: list[Subject] | None = None,
+    subjects: list[Subject] | list[Subject | None] | None = None,
     glance: Glance | None = None,
 ) -> Record | None:
     """Validate and enrich a record of a request; None when it breaks rules, which are then in `out`, below `at`.
@@ -263,8 +263,9 @@ class Checked(NamedTuple):
     places: list[int]
     records: list[Record]
     refused: dict[int, InvalidFields]
-    subjects: list[Subject]
-    """What definitions look at of each of the good ones; empty unless it is collected."""
+    subjects: list[Subject | None]
+    """What definitions look at of each of the good ones, None of one that has passed a glance; empty unless it is
+    collected."""
     broken: dict[int, Subject]
     """The same of the others that can be looked at, by their places."""
 
@@ -278,6 +279,7 @@ def new_records(
     id_required: bool = False,
     imported: bool = False,
     collects: bool = False,
+    glance: Glance | None = None,
 ) -> Checked:
     """Validate and enrich records of a batch, as `new_record` does each; with `collects` subjects too.
 
@@ -288,17 +290,29 @@ def new_records(
     for index, item in enumerate(items, len(checked.records) + len(checked.refused)):
         out: list[Violation] = []
         record = new_record(
-            item, project, user_id, out, "", id_required=id_required, imported=imported, subjects=subjects
+            item,
+            project,
+            user_id,
+            out,
+            "",
+            id_required=id_required,
+            imported=imported,
+            subjects=subjects,
+            glance=glance,
         )
         if record is None:
             checked.refused[index] = InvalidFields(
                 [Violation(f"feedback[{index}]{v.field}", v.description) for v in out]
             )
             if len(checked.subjects) > len(checked.records):
-                checked.broken[index] = checked.subjects.pop()
+                broken = checked.subjects.pop()
+                assert broken is not None
+                checked.broken[index] = broken
         else:
             checked.places.append(index)
             checked.records.append(record)
+            if collects and len(checked.subjects) < len(checked.records):
+                checked.subjects.append(None)
     return checked
 
 

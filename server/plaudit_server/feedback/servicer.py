@@ -142,7 +142,7 @@ class FeedbackService:
         refuse(out)
         assert record is not None
         if glance is not None and not subjects:
-            known = glance.judgement(record)
+            known = glance.judgement((record,))
         work = self._deadlines.write(call, project)
         return Draft(project, (record,), _PLACES, subjects or (), atomic=False, owner=owner, known=known, work=work)
 
@@ -152,8 +152,10 @@ class FeedbackService:
         rules.check_batch(len(request.feedback), out)
         if out:
             raise InvalidFields(out)
-        known = self._writing.known(request.project).judgement
-        check = partial(rules.new_records, project=request.project, user_id=call.user_id, collects=known is None)
+        known, glance = self._writing.known(request.project)
+        check = partial(
+            rules.new_records, project=request.project, user_id=call.user_id, collects=known is None, glance=glance
+        )
         payloads = (item.payload_json for item in request.feedback)
         checked = await self._checks.run_each(call, payloads, list(request.feedback), check)
         if checked.refused and not request.partial:
@@ -163,7 +165,9 @@ class FeedbackService:
         if checked.records:
             work = self._deadlines.write(call, request.project)
             owner = partial(owner_of_replaced, call, request.project)
-            draft = drafted(checked, request.project, work, atomic=not request.partial, owner=owner, known=known)
+            draft = drafted(
+                checked, request.project, work, atomic=not request.partial, owner=owner, known=known, glance=glance
+            )
             for index, row in zip(checked.places, await self._writing.create(draft), strict=True):
                 results[index] = row
         answer = batch_response(results)

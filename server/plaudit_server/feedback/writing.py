@@ -12,7 +12,7 @@ from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violat
 from plaudit_server.feedback.commands import Replace
 from plaudit_server.feedback.creating import Create, anyone
 from plaudit_server.feedback.importing import Existing, Import
-from plaudit_server.feedback.judging import Judge, Judgement, Known, Stale, Subject, subject_of
+from plaudit_server.feedback.judging import Glance, Judge, Judgement, Known, Stale, Subject, subject_of
 from plaudit_server.feedback.records import Record, Row
 from plaudit_server.feedback.rules import Checked
 from plaudit_server.rpc.call import Call
@@ -30,9 +30,9 @@ _RETRY_SECONDS: Final = 0.1
 class Draft(NamedTuple):
     """The good records of a request, and where each of them is in it.
 
-    `subjects` are what is looked at of them, or empty while nothing is known to be defined; `known` is then the
-    judgement of them, or that of one record that was judged at once. `existing` is what an import does with records
-    that are there; None for what is no import.
+    `subjects` are what is looked at of each, None where it has passed `glance`; they are empty while nothing is known
+    to be defined. `known` is the judgement of all of them, where there is one already.
+    `existing` is what an import does with records that are there; None for what is no import.
     `owner` returns whose records alone may be replaced, None for anyone's; it is asked only where something may be.
     With `skip` nothing is refused by definition.
     """
@@ -40,12 +40,13 @@ class Draft(NamedTuple):
     project: str
     records: Sequence[Record]
     places: Sequence[str]
-    subjects: Sequence[Subject] = ()
+    subjects: Sequence[Subject | None] = ()
     atomic: bool = True
     existing: Existing | None = None
     owner: Callable[[], str | None] = anyone
     skip: bool = False
     known: Judgement | None = None
+    glance: Glance | None = None
     waits: bool = False
     """Whether records wait for room in the line, as on a stream, instead of being refused."""
     work: Work = SERVER
@@ -77,7 +78,8 @@ class Writing:
 
     async def all_violations(self, project: str, checked: Checked) -> list[Violation]:
         """What is wrong with a batch that is refused as a whole, in the order of its records."""
-        subjects = dict(zip(checked.places, checked.subjects, strict=False)) | checked.broken  # none, or of all
+        seen = zip(checked.places, checked.subjects, strict=False)  # of none of the records, or of all
+        subjects = {index: subject for index, subject in seen if subject is not None} | checked.broken
         indexes = sorted(subjects)
         by_definition = await self.violations(
             project, [subjects[index] for index in indexes], [_at(index) for index in indexes]
@@ -138,18 +140,25 @@ class Writing:
         raise Overloaded(_RETRY_SECONDS)
 
     async def _judged(self, draft: Draft) -> Judgement:
-        nothing = self._judge.known(draft.project).judgement if not draft.subjects else None
-        if nothing is not None:
+        nothing, glance = self._judge.known(draft.project)
+        if nothing is not None and not draft.subjects:
             return nothing
-        return await self._judge.judge(draft.project, _subjects(draft), draft.places, skip=draft.skip)
+        subjects = draft.subjects
+        if glance is None or glance is not draft.glance:
+            subjects = _subjects(draft)
+        elif not any(subjects):
+            return glance.judgement(draft.records)
+        return await self._judge.judge(draft.project, draft.records, subjects, draft.places, skip=draft.skip)
 
     async def _judged_again(self, draft: Draft, number: int) -> Judgement:
         await self._judge.refresh(draft.project, number)
-        return await self._judge.judge(draft.project, _subjects(draft), draft.places, skip=draft.skip)
+        return await self._judge.judge(draft.project, draft.records, _subjects(draft), draft.places, skip=draft.skip)
 
 
-def _subjects(draft: Draft) -> Sequence[Subject]:
-    return draft.subjects or [subject_of(record) for record in draft.records]
+def _subjects(draft: Draft) -> list[Subject]:
+    """What is looked at of all records, also of those that passed a glance by what was defined before."""
+    subjects = draft.subjects or [None] * len(draft.records)
+    return [subject or subject_of(record) for subject, record in zip(subjects, draft.records, strict=True)]
 
 
 def _command(draft: Draft, judgement: Judgement) -> Command[list[Any]]:
@@ -178,12 +187,13 @@ def drafted(
     owner: Callable[[], str | None] = anyone,
     skip: bool = False,
     known: Judgement | None = None,
+    glance: Glance | None = None,
     waits: bool = False,
 ) -> Draft:
     """The good records of a batch."""
     places = [_at(index) for index in checked.places]
     records, subjects = tuple(checked.records), checked.subjects
-    return Draft(project, records, places, subjects, atomic, existing, owner, skip, known, waits, work)
+    return Draft(project, records, places, subjects, atomic, existing, owner, skip, known, glance, waits, work)
 
 
 def _at(index: int) -> str:
