@@ -41,11 +41,11 @@ class Glance:
     A thousand of those that pass, which is a whole batch, cost no more than a request may.
     """
 
-    __slots__ = ("_definitions", "_nothing", "_quick")
+    __slots__ = ("_definitions", "_quick", "nothing")
 
     def __init__(self, definitions: ProjectDefinitions) -> None:
         self._definitions = definitions
-        self._nothing = None if definitions.any_unique else definitions.nothing
+        self.nothing = None if definitions.any_unique else definitions.nothing
         plain = {type: defined.plain for type, defined in definitions.by_type.items()}
         self._quick = {
             type: quick
@@ -80,8 +80,8 @@ class Glance:
 
     def judgement(self, records: Sequence[Record]) -> Judgement:
         """What is said of records all of which have passed."""
-        if self._nothing is not None:
-            return self._nothing
+        if self.nothing is not None:
+            return self.nothing
         definitions = self._definitions
         verdicts: list[Verdict | None] = []
         for record in records:

@@ -104,8 +104,11 @@ class Stale(DomainError):
 class Glance(Protocol):
     """A look at a record of one project while it is read: nothing of it is kept for later, nobody waits.
 
-    It goes to no other process: pickled, it is None.
+    It goes to no other process: pickled, it is None. `nothing` is what is said of any records that have passed, where
+    no type has places.
     """
+
+    nothing: Judgement | None
 
     def passes(self, record: Record, payload: Mapping[str, Any]) -> bool:
         """Whether a record is good; False also where finding that out would cost more than a little."""

@@ -142,7 +142,7 @@ class FeedbackService:
         refuse(out)
         assert record is not None
         if glance is not None and not subjects:
-            known = glance.judgement((record,))
+            known = glance.nothing or glance.judgement((record,))
         work = self._deadlines.write(call, project)
         return Draft(project, (record,), _PLACES, subjects or (), atomic=False, owner=owner, known=known, work=work)
 
