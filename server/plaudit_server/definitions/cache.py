@@ -50,22 +50,24 @@ class Cache:
         self._store = store
         self._projects: OrderedDict[str, _Entry] = OrderedDict()
         self._size = 0
+        self._fills = False
+        """Whether one may have to go soon; until then nobody asks which was used last."""
 
     def known(self, project: str) -> ProjectDefinitions:
         """The definitions of a project, as far as they are known."""
-        found = self._projects.get(project)
-        if found is None:
-            return NOTHING_DEFINED
-        self._projects.move_to_end(project)
-        return found.definitions
+        found = self._found(project)
+        return NOTHING_DEFINED if found is None else found.definitions
 
     def beforehand(self, project: str) -> Known:
         """What is known of the records of a project before they are read."""
+        found = self._found(project)
+        return NOTHING_KNOWN if found is None else found.beforehand
+
+    def _found(self, project: str) -> _Entry | None:
         found = self._projects.get(project)
-        if found is None:
-            return NOTHING_KNOWN
-        self._projects.move_to_end(project)
-        return found.beforehand
+        if found is not None and self._fills:
+            self._projects.move_to_end(project)
+        return found
 
     async def load(self, project: str) -> ProjectDefinitions:
         """Read the definitions as they are now. Raises Unreadable, SchemaSupportMissing and StoreUnavailable."""
@@ -88,6 +90,7 @@ class Cache:
         before = self._projects.pop(project, None)
         self._projects[project] = _Entry(definitions, beforehand(definitions), size)
         self._size += size - (0 if before is None else before.size)
+        self._fills = 2 * len(self._projects) > _PROJECTS or 2 * self._size > _BYTES
         while len(self._projects) > _PROJECTS or (self._size > _BYTES and len(self._projects) > 1):
             _, oldest = self._projects.popitem(last=False)
             self._size -= oldest.size
