@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import grpc
@@ -99,8 +99,7 @@ _WAYS: Mapping[str, Way] = {
 }
 
 _CONTROLS = {1: ("create", "create, again"), _BATCH: ("row", "row, again")}
-"""What each way is compared with, by the records of a call: the mean of two, which moves less and has
-the name of the first."""
+"""What each way is compared with, by the records of a call: two that are equal, which move less than one."""
 
 
 def _project(name: str) -> str:
@@ -167,17 +166,22 @@ def _round(target: str, pid: int, turns: int) -> dict[str, Sample]:
     sent = (1 + turns) * sum(_CALLS[way.size] * way.size for way in _WAYS.values())
     if count(target, projects) - before != sent:
         raise RuntimeError("creates were answered that are not stored")
-    controls = {
-        size: [mean(both) for both in zip(*(used[name] for name in names), strict=True)]
-        for size, names in _CONTROLS.items()
+    return {
+        name: Sample(_beside(used[name], [used[name] for name in _CONTROLS[way.size]])) for name, way in _WAYS.items()
     }
-    used |= {_CONTROLS[size][0]: control for size, control in controls.items()}
-    return {name: Sample(_beside(used[name], controls[way.size])) for name, way in _WAYS.items()}
 
 
-def _beside(way: Sequence[float], control: Sequence[float]) -> float:
-    """The control's time, times the median ratio of turns that were made one soon after the other."""
-    return median(control) * median(mine / other for mine, other in zip(way, control, strict=True))
+def _beside(way: Sequence[float], controls: Sequence[Sequence[float]]) -> float:
+    """The first control's time, times the median ratio of turns that were made one soon after the other.
+
+    It is the ratio to each control by itself: that to a mean of them would be too small, since a turn that something
+    disturbs weighs more in a mean than in a median.
+    """
+    if way is controls[0]:
+        return median(way)
+    return median(controls[0]) * median(
+        mine / other for control in controls for mine, other in zip(way, control, strict=True) if way is not control
+    )
 
 
 _BROKEN = "bench/defined"
