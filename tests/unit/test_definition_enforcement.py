@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
 
 from plaudit.v1 import Definition as Message
-from plaudit_server.definitions import enforcement, rules
+from plaudit_server.definitions import rules
 from plaudit_server.definitions.enforcement import REQUEST_COST, Examination, Finding, TooExpensive, cost_of
 from plaudit_server.definitions.records import Defined, ProjectDefinitions, Version
 from plaudit_server.definitions.trial import Trial
 from plaudit_server.definitions.uniqueness import key_of, unique_of
 from plaudit_server.errors import Violation
-from plaudit_server.feedback.judging import Description, Subject
+from plaudit_server.feedback.judging import Description, Subject, subject_of
 from tests.shared import DEFINITIONS, as_parameters, read_lines
 
 PROJECT = "acme/chat"
@@ -41,17 +42,20 @@ def subject(payload: dict[str, Any] | str, feedback_type: str = "t", **fields: A
     return Subject(Description(feedback_type, payload=text, **given), json.loads(text))
 
 
-def test_a_subject_from_another_process_is_decoded_when_it_is_asked_for() -> None:
+def test_a_subject_from_another_process_is_not_decoded() -> None:
     sent = subject({"value": [1, None]}, creator="c")
     came = pickle.loads(pickle.dumps(sent))
     assert sent.is_decoded
     assert not came.is_decoded
-    assert came.decoded() == sent
-    assert sent.decoded() is sent
+    assert subject_of(came.record) == sent
+
+
+def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
+    return Examination(definitions, [subject.record for subject in subjects], subjects).findings()
 
 
 def finding(definitions: ProjectDefinitions, record: Subject) -> Finding | None:
-    return enforcement.examine(definitions, [record])[0]
+    return examine(definitions, [record])[0]
 
 
 def wrong(definition: dict[str, Any], payload: dict[str, Any], **fields: Any) -> list[str]:
@@ -272,9 +276,9 @@ def test_a_request_that_would_cost_too_much_is_refused_before_it_is_looked_at() 
 
     assert each > len(record.record.payload) * 900
     most = REQUEST_COST // each
-    assert all(enforcement.examine(definitions, [record] * most))
+    assert all(examine(definitions, [record] * most))
     with pytest.raises(TooExpensive) as refused:
-        enforcement.examine(definitions, [record] * (most + 1))
+        examine(definitions, [record] * (most + 1))
     assert refused.value.cost == each * (most + 1)
 
 
@@ -291,7 +295,7 @@ def test_a_request_that_breaks_much_is_answered_less_exactly() -> None:
     record = subject({"value": ["x"] * 100})
     count = REQUEST_COST // cost_of(definitions, [record])
 
-    found = enforcement.examine(definitions, [record] * count)
+    found = examine(definitions, [record] * count)
 
     reported = [breach.path for item in found if item for breach in item.breaches]
     assert reported[0] == "payload.value[0]"
@@ -304,7 +308,7 @@ def test_what_is_wrong_is_said_of_as_many_records_as_a_request_may_cost() -> Non
     long = {"json_schema": {"schema_json": json.dumps({"items": {"enum": [f"{n:060}" for n in range(900)]}})}}
 
     for definition, least, most in ((MANY, 1_000, 1_000), (long, 10, 100)):
-        found = enforcement.examine(defined({"feedback_type": "t", **definition}), [subject({"value": ["x"]})] * 1_000)
+        found = examine(defined({"feedback_type": "t", **definition}), [subject({"value": ["x"]})] * 1_000)
 
         paths = [breach.path for item in found if item for breach in item.breaches]
         assert len(paths) == 1_000

@@ -15,14 +15,13 @@ from plaudit_server.definitions.enforcement import (
     Examination,
     TooExpensive,
     cost_of,
-    examine,
 )
 from plaudit_server.definitions.glance import Glance
 from plaudit_server.definitions.records import ProjectDefinitions
 from plaudit_server.feedback import rules
 from plaudit_server.feedback.judging import Subject
 from plaudit_server.feedback.records import Record
-from tests.unit.test_definition_enforcement import MANY, PROJECT, REF, defined
+from tests.unit.test_definition_enforcement import MANY, PROJECT, REF, defined, examine
 
 FLOOR = {"numeric": {"min": 0}}
 OBJECT = {

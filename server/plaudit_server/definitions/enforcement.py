@@ -169,11 +169,6 @@ class Examination:
         return found
 
 
-def examine(definitions: ProjectDefinitions, subjects: Sequence[Subject]) -> list[Finding | None]:
-    """What is wrong with each record of a request to write, as `Examination.findings`."""
-    return Examination(definitions, [subject.record for subject in subjects], subjects).findings()
-
-
 def is_plainly_good(definition: Definition, payload: Mapping[str, Any], text: str) -> bool:
     """Whether a payload, whose JSON text is `text`, breaks nothing.
 

@@ -45,10 +45,6 @@ class Subject(NamedTuple):
         """Whether it has its payload."""
         return self.payload is not _NOT_DECODED
 
-    def decoded(self) -> Subject:
-        """The same with its payload; where that has many values, not for the event loop."""
-        return self if self.is_decoded else subject_of(self.record)
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.record,)
 
