@@ -167,7 +167,8 @@ def _round(target: str, pid: int, turns: int) -> dict[str, Sample]:
     if count(target, projects) - before != sent:
         raise RuntimeError("creates were answered that are not stored")
     return {
-        name: Sample(_beside(used[name], [used[name] for name in _CONTROLS[way.size]])) for name, way in _WAYS.items()
+        name: Sample(_beside(used[name], [used[control] for control in _CONTROLS[way.size]]))
+        for name, way in _WAYS.items()
     }
 
 

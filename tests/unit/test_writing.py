@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plaudit_server.errors import Overloaded, Violation
-from plaudit_server.feedback.judging import Judgement, Known, Stale, Subject
+from plaudit_server.feedback.judging import Judgement, Known, Seen, Stale, Subject
 from plaudit_server.feedback.records import Record
 from plaudit_server.feedback.writing import Draft, Writing
 from plaudit_server.store.writer import Writer
@@ -26,13 +26,7 @@ class Moving:
         return Known(Judgement(self.number), None)
 
     async def judge(
-        self,
-        project: str,
-        records: Sequence[Record],
-        subjects: Sequence[Subject | None],
-        at: Sequence[str],
-        *,
-        skip: bool = False,
+        self, project: str, records: Sequence[Record], subjects: Seen, at: Sequence[str], *, skip: bool = False
     ) -> Judgement:
         return Judgement(self.number)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from plaudit._contract.jsontext import REPORTED_BREACHES, Breach, place
 from plaudit_server.definitions.records import BUILT_IN, Defined, Definition, ProjectDefinitions
 from plaudit_server.definitions.schema import VALUE_COST, JsonSchema
-from plaudit_server.feedback.judging import Description, Subject, subject_of
+from plaudit_server.feedback.judging import Description, Seen, Subject, all_seen
 from plaudit_server.feedback.records import Record
 
 REQUEST_COST: Final = 100_000_000
@@ -86,9 +86,8 @@ class Examination:
         self,
         definitions: ProjectDefinitions,
         records: Sequence[Record | Description],
-        subjects: Sequence[Subject | None],
+        subjects: Seen,
     ) -> None:
-        """`subjects` are what is looked at of each record; None of one that is known to be good."""
         self._definitions = definitions
         self._records = records
         self._subjects = subjects
@@ -145,11 +144,6 @@ class Examination:
                 return False
         return True
 
-    def _all(self) -> Iterator[Subject]:
-        """What is looked at of each record, also of one that is known to be good."""
-        for record, subject in zip(self._records, self._subjects, strict=True):
-            yield subject or subject_of(record)
-
     def findings(self) -> list[Finding | None]:
         """What is wrong with each record; None for one that may be written.
 
@@ -158,7 +152,7 @@ class Examination:
         found: list[Finding | None] = [None] * len(self._subjects)
         cost = self._most
         if cost > REQUEST_COST - _EXPLAINING_COST:
-            cost = cost_of(self._definitions, self._all())
+            cost = cost_of(self._definitions, all_seen(self._records, self._subjects))
             if cost > REQUEST_COST:
                 raise TooExpensive(cost, REQUEST_COST)
             self._most = cost

@@ -57,7 +57,10 @@ class Glance:
         return type(None), ()
 
     def passes(self, record: Record, payload: Mapping[str, Any]) -> bool:
-        """Whether a record is good; False also where finding that out would cost more than a little."""
+        """Whether a record is good; False also where finding that out would cost more than a little.
+
+        For the usual definition this is `is_plainly_good`, without a call: at each of them caches are cold (ADR 0046).
+        """
         quick = self._quick.get(record.feedback_type)
         if quick is None:
             return self._passes(record, payload)

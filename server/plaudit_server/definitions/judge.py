@@ -16,7 +16,7 @@ from plaudit_server.definitions.records import ProjectDefinitions
 from plaudit_server.definitions.schema import SchemaSupportMissing
 from plaudit_server.definitions.uniqueness import unique_of
 from plaudit_server.errors import DomainError, InvalidFields, PermissionDenied, StoreUnavailable, Violation
-from plaudit_server.feedback.judging import Description, Judgement, Known, Subject, Verdict, subject_of
+from plaudit_server.feedback.judging import Description, Judgement, Known, Seen, Subject, Verdict, subject_of
 from plaudit_server.feedback.records import Record
 from plaudit_server.rpc.checks import Checks
 
@@ -41,13 +41,7 @@ class DefinitionJudge:
         return self.cache.beforehand(project)
 
     async def judge(
-        self,
-        project: str,
-        records: Sequence[Record],
-        subjects: Sequence[Subject | None],
-        at: Sequence[str],
-        *,
-        skip: bool = False,
+        self, project: str, records: Sequence[Record], subjects: Seen, at: Sequence[str], *, skip: bool = False
     ) -> Judgement:
         """Judge the records of one request. Raises ValidationTooExpensive and QuotaExceeded."""
         definitions = self.cache.known(project)
@@ -87,7 +81,7 @@ class DefinitionJudge:
         project: str,
         definitions: ProjectDefinitions,
         records: Sequence[Record | Description],
-        subjects: Sequence[Subject | None],
+        subjects: Seen,
     ) -> list[Finding | None]:
         try:
             if subjects and subjects[0] is not None and not subjects[0].is_decoded:  # then none is: they come together

@@ -71,7 +71,7 @@ async def answers(
             while (request := await _next(requests, parts.config.connections.ingest_idle_seconds)) is not None:
                 _refuse_batch(request)
                 known, glance = writing.known(request.project)
-                if getattr(request, "skip_definitions", False):
+                if not isinstance(request, IngestFeedbackRequest) and request.skip_definitions:
                     glance = None
                 check = partial(
                     rules.new_records,

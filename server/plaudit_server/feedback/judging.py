@@ -5,9 +5,9 @@ This is a hook: definitions provide a Judge, and a server without them writes ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from plaudit._contract import jsontext
 from plaudit_server.errors import DomainError, Violation
@@ -56,6 +56,16 @@ def _unpickled(record: Record | Description) -> Subject:
 def subject_of(record: Record | Description) -> Subject:
     """A record that keeps all other rules, with its payload."""
     return Subject(record, jsontext.decode(record.payload))
+
+
+Seen: TypeAlias = Sequence[Subject | None]
+"""What is looked at of each record of a request; None of one that has passed a glance."""
+
+
+def all_seen(records: Sequence[Record | Description], subjects: Seen) -> Iterator[Subject]:
+    """What is looked at of all of them, also of those that have passed."""
+    for record, subject in zip(records, subjects, strict=True):
+        yield subject or subject_of(record)
 
 
 class Verdict(NamedTuple):
@@ -133,16 +143,10 @@ class Judge(Protocol):
         """What is known of any record of a project."""
 
     async def judge(
-        self,
-        project: str,
-        records: Sequence[Record],
-        subjects: Sequence[Subject | None],
-        at: Sequence[str],
-        *,
-        skip: bool = False,
+        self, project: str, records: Sequence[Record], subjects: Seen, at: Sequence[str], *, skip: bool = False
     ) -> Judgement:
-        """Judge the records of one request. `subjects` are what is looked at of each, None of one that has passed the
-        glance that is known; `at` is the path of each.
+        """Judge the records of one request. Those that have passed did so by the glance that is known; `at` is the path
+        of each.
 
         With `skip` nothing is refused, and what takes a place that is taken is written without one.
         """
@@ -162,13 +166,7 @@ class NoJudge:
         return NOTHING_KNOWN
 
     async def judge(
-        self,
-        project: str,
-        records: Sequence[Record],
-        subjects: Sequence[Subject | None],
-        at: Sequence[str],
-        *,
-        skip: bool = False,
+        self, project: str, records: Sequence[Record], subjects: Seen, at: Sequence[str], *, skip: bool = False
     ) -> Judgement:
         """Nothing."""
         return NOTHING_SAID

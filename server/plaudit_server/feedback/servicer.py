@@ -288,9 +288,9 @@ class FeedbackService:
         read = SelectRefs(request.project, filter, after, size + 1, without, request.ref_prefix, order)
         began = time.monotonic()
         found = await self._store.read(read, work)
-        each = (time.monotonic() - began) / max(1, len(found))
-        seconds = len(found) * min(max(each, _SECONDS_PER_REF), _MOST_SECONDS_PER_REF)
-        alone = self._checks.in_turn(call, seconds) if len(found) > _FEW_REFS else nullcontext(Turn())
+        took, rows = time.monotonic() - began, len(found)
+        seconds = min(max(took, rows * _SECONDS_PER_REF), rows * _MOST_SECONDS_PER_REF)
+        alone = self._checks.in_turn(call, seconds) if rows > _FEW_REFS else nullcontext(Turn())
         async with alone as turn:
             shown = await _refs(found[:size], turn)
         rest = ListRefsResponse()

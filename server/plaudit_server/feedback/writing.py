@@ -12,7 +12,7 @@ from plaudit_server.errors import DomainError, InvalidFields, Overloaded, Violat
 from plaudit_server.feedback.commands import Replace
 from plaudit_server.feedback.creating import Create, anyone
 from plaudit_server.feedback.importing import Existing, Import
-from plaudit_server.feedback.judging import Glance, Judge, Judgement, Known, Stale, Subject, subject_of
+from plaudit_server.feedback.judging import Glance, Judge, Judgement, Known, Seen, Stale, Subject, all_seen
 from plaudit_server.feedback.records import Record, Row
 from plaudit_server.feedback.rules import Checked
 from plaudit_server.rpc.call import Call
@@ -40,7 +40,7 @@ class Draft(NamedTuple):
     project: str
     records: Sequence[Record]
     places: Sequence[str]
-    subjects: Sequence[Subject | None] = ()
+    subjects: Seen = ()
     atomic: bool = True
     existing: Existing | None = None
     owner: Callable[[], str | None] = anyone
@@ -157,8 +157,7 @@ class Writing:
 
 def _subjects(draft: Draft) -> list[Subject]:
     """What is looked at of all records, also of those that passed a glance by what was defined before."""
-    subjects = draft.subjects or [None] * len(draft.records)
-    return [subject or subject_of(record) for subject, record in zip(subjects, draft.records, strict=True)]
+    return list(all_seen(draft.records, draft.subjects or [None] * len(draft.records)))
 
 
 def _command(draft: Draft, judgement: Judgement) -> Command[list[Any]]:
